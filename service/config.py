@@ -1,0 +1,117 @@
+"""Settings: the only reader of the environment.
+
+Every setting is a variable `SGE_<NAME>` and a flag `--<name>` of `sge-serve serve`; a flag wins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+EngineName = Literal["auto", "eager", "compiled", "stub"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+ENV_PREFIX = "SGE_"
+
+
+class Settings(BaseSettings):
+    """What an operator decides; frozen once read."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+
+    model_store: Path = Field(Path("model_store"), description="folder of the models")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma list of name or name/version to serve; empty serves every model"
+    )
+    default_model: str | None = Field(
+        None, description="model of requests that name none; needed where several are served"
+    )
+
+    engine: EngineName = Field("auto", description="auto takes compiled where it can run")
+    precision: Precision = Field("auto", description="auto takes what the device computes natively")
+    device: DeviceName = Field("auto", description="auto takes cuda where there is one")
+    tiered: bool = Field(
+        True, description="answer on the eager engine while the compiled one is being built"
+    )
+    threads: int = Field(0, ge=0, description="threads of one forward pass on a CPU; 0: every core")
+    cache_dir: Path = Field(
+        Path("~/.cache/sge-serve"), description="folder where compiled engines are kept"
+    )
+
+    max_batch: int = Field(16, ge=1, le=1024, description="images in the largest batch")
+    window_ms: float = Field(
+        0.0, ge=0, le=10_000, description="how long a first image waits for others to join it"
+    )
+    queue_limit: int = Field(
+        256, ge=1, description="images inside the service; one more is refused with 429"
+    )
+    default_deadline_ms: float = Field(
+        30_000, gt=0, description="deadline of requests that send none, in milliseconds"
+    )
+    drain_timeout_s: int = Field(
+        30, ge=0, description="how long a stopping service works on what it has accepted"
+    )
+
+    body_limit_mb: float = Field(32.0, gt=0, description="largest request body, in megabytes")
+    image_limit_mb: float = Field(16.0, gt=0, description="largest encoded image, in megabytes")
+    pixel_limit_mp: float = Field(40.0, gt=0, description="largest image, in megapixels")
+    images_per_request: int = Field(32, ge=1, description="images in one request")
+    decode_threads: int = Field(
+        0, ge=0, description="threads that decode images and draw masks; 0: one a core"
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log lines to write"
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="one JSON object a line, or lines for a person"
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("model_store", "cache_dir", mode="after")
+    @classmethod
+    def _expand_home(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @property
+    def images_limit(self) -> int:
+        """The most images in one request: never more than the service holds at all."""
+        return min(self.images_per_request, self.queue_limit)
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """The largest request body in bytes."""
+        return int(self.body_limit_mb * 1_000_000)
+
+    @property
+    def image_limit_bytes(self) -> int:
+        """The largest encoded image in bytes."""
+        return int(self.image_limit_mb * 1_000_000)
+
+    @property
+    def pixel_limit(self) -> int:
+        """The largest image in pixels."""
+        return int(self.pixel_limit_mp * 1_000_000)
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """Say in one line which settings are wrong, what they were and what is allowed."""
+    parts = []
+    for detail in error.errors():
+        reason = detail["msg"].removeprefix("Value error, ")
+        name = ".".join(str(step) for step in detail["loc"])
+        parts.append(f"{ENV_PREFIX}{name.upper()}={detail['input']}: {reason}" if name else reason)
+    return "; ".join(parts)

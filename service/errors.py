@@ -1,0 +1,160 @@
+"""Everything that can go wrong, in the service's own terms; HTTP is the edge's business.
+
+    ServiceError
+    +-- BadInput                 the client can mend it
+    |   +-- UndecodableImage     not an image, or a damaged one
+    |   +-- UnsupportedFormat    a format or a content type that is not accepted
+    |   +-- ImageTooLarge        more pixels or bytes in an image than the limit
+    |   +-- BodyTooLarge         more bytes in a request than the limit
+    |   +-- BadRequest           a parameter, a header or a body that makes no sense
+    |   +-- UnknownModel         no such model or version
+    +-- Unavailable              the same request may succeed later
+    |   +-- Overloaded           every permit is taken
+    |   +-- NotReady             the model is loading, or its engine is being restarted
+    |   +-- Draining             the service is stopping
+    |   +-- DeadlineExceeded     the answer would come too late to be of use
+    +-- EngineFailed             the model failed on this very image
+    +-- StoreError               a model version cannot be served
+        +-- MissingFile          a file that the version needs is not there
+        +-- HashMismatch         a file is not the one that the manifest names
+        +-- BadManifest          the manifest says something impossible
+        +-- BadCheckpoint        the weights do not fit the network
+
+Messages are lower case and give the value seen and the limit.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Parent of every error the service raises on purpose.
+
+    Attributes:
+        code: the error's stable name in replies, logs and metrics.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    @property
+    def message(self) -> str:
+        """The sentence for the person who sent the request or started the service."""
+        return str(self)
+
+
+class BadInput(ServiceError):
+    """The request cannot be answered as it stands."""
+
+    code = "bad_input"
+
+
+class UndecodableImage(BadInput):
+    """The bytes are not an image, or a damaged one."""
+
+    code = "undecodable_image"
+
+
+class UnsupportedFormat(BadInput):
+    """The image format or the content type is not one the service accepts."""
+
+    code = "unsupported_format"
+
+
+class ImageTooLarge(BadInput):
+    """An image has more pixels or bytes than the limit."""
+
+    code = "image_too_large"
+
+
+class BodyTooLarge(BadInput):
+    """A request's body has more bytes than the limit."""
+
+    code = "body_too_large"
+
+
+class BadRequest(BadInput):
+    """A parameter, a header or the body makes no sense."""
+
+    code = "bad_request"
+
+
+class UnknownModel(BadInput):
+    """No such model, or no such version of it."""
+
+    code = "unknown_model"
+
+
+class Unavailable(ServiceError):
+    """The service cannot answer now.
+
+    Args:
+        message: what is the matter.
+        retry_after_s: when a new attempt is worth making, in seconds.
+    """
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Unavailable):
+    """Every permit is taken."""
+
+    code = "overloaded"
+
+
+class NotReady(Unavailable):
+    """The model is loading, or its engine is being restarted."""
+
+    code = "not_ready"
+
+
+class Draining(Unavailable):
+    """The service is stopping and takes nothing new."""
+
+    code = "draining"
+
+
+class DeadlineExceeded(Unavailable):
+    """The answer would come after the moment until which it is of use."""
+
+    code = "deadline_exceeded"
+
+
+class EngineFailed(ServiceError):
+    """The model failed on this image; the cause is logged, not sent."""
+
+    code = "engine_failed"
+
+
+class StoreError(ServiceError):
+    """A model version cannot be served."""
+
+    code = "store_error"
+
+
+class MissingFile(StoreError):
+    """A file that the version needs is not there."""
+
+    code = "missing_file"
+
+
+class HashMismatch(StoreError):
+    """A file is not the one that the manifest names."""
+
+    code = "hash_mismatch"
+
+
+class BadManifest(StoreError):
+    """The manifest is not valid, or says something impossible."""
+
+    code = "bad_manifest"
+
+
+class BadCheckpoint(StoreError):
+    """The weights do not fit the network, or are not safe to load."""
+
+    code = "bad_checkpoint"

@@ -1,0 +1,1 @@
+"""The network: Spatial Group-wise Enhance and the residual networks that carry it."""
