@@ -5,6 +5,7 @@ Every setting is a variable `SGE_<NAME>` and a flag `--<name>` of `sge-serve ser
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,9 +35,15 @@ class Settings(BaseSettings):
         None, description="model of requests that name none; needed where several are served"
     )
 
-    engine: EngineName = Field("auto", description="auto takes compiled where it can run")
-    precision: Precision = Field("auto", description="auto takes what the device computes natively")
-    device: DeviceName = Field("auto", description="auto takes cuda where there is one")
+    engine: EngineName = Field(
+        "auto", description="auto, eager, compiled or stub; auto is compiled"
+    )
+    precision: Precision = Field(
+        "auto", description="auto, fp32, bf16 or fp16; auto takes what the device computes natively"
+    )
+    device: DeviceName = Field(
+        "auto", description="auto, cpu or cuda; auto takes cuda where there is one"
+    )
     tiered: bool = Field(
         True, description="answer on the eager engine while the compiled one is being built"
     )
@@ -68,10 +75,10 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe log lines to write"
+        "info", description="debug, info, warning or error: the least severe lines written"
     )
     log_format: Literal["json", "console"] = Field(
-        "json", description="one JSON object a line, or lines for a person"
+        "json", description="json, one object a line, or console, for a person"
     )
 
     @field_validator("models", mode="before")
@@ -105,6 +112,11 @@ class Settings(BaseSettings):
     def pixel_limit(self) -> int:
         """The largest image in pixels."""
         return int(self.pixel_limit_mp * 1_000_000)
+
+
+def keep_artefacts_in(cache_dir: Path) -> None:
+    """Let torch keep what it compiles in a folder of ours; call it before anything is compiled."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir / "inductor"))
 
 
 def describe_invalid(error: ValidationError) -> str:

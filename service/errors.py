@@ -14,6 +14,8 @@
     |   +-- Draining             the service is stopping
     |   +-- DeadlineExceeded     the answer would come too late to be of use
     +-- EngineFailed             the model failed on this very image
+    |   +-- EngineLost           the engine's thread died with the image on board
+    +-- BadSetting               a setting that this machine or this store cannot meet
     +-- StoreError               a model version cannot be served
         +-- MissingFile          a file that the version needs is not there
         +-- HashMismatch         a file is not the one that the manifest names
@@ -128,6 +130,18 @@ class EngineFailed(ServiceError):
     """The model failed on this image; the cause is logged, not sent."""
 
     code = "engine_failed"
+
+
+class EngineLost(EngineFailed):
+    """The engine's thread died while the image was on board; the engine is being restarted."""
+
+    code = "engine_lost"
+
+
+class BadSetting(ServiceError):
+    """A setting asks for what this machine or this store does not have."""
+
+    code = "bad_setting"
 
 
 class StoreError(ServiceError):

@@ -1,37 +1,50 @@
 """Train the model that ships: SGE-ResNet-18 on Fashion-MNIST, on a CPU, from one command.
 
-    python model_store/fashion-mnist/recipe.py            train both networks, measure, publish
-    python model_store/fashion-mnist/recipe.py --plain    only the network without SGE
+    python model_store/fashion-mnist/recipe.py
 
-The run is seeded and resumes where it was interrupted: every batch follows from the seed and its
-number alone. Progress lies in `--work-dir`. B: batch, r: side of the training frame in pixels.
+trains the network, then the same one without SGE, measures both and writes the next version of
+the model. It is seeded, and resumes where it was interrupted: each batch follows from the seed
+and its number alone. `--skip-plain` leaves the second network out, `--measure-url URL` trains
+nothing and posts the 20,000 test pictures to a running service instead.
+
+B: batch, r: side of a training frame in pixels.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import functools
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from garments import LABELS, Frames, Split, augment, read_split
+from measure import measure, measure_over_http
+from publish import publish, round_to_half
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
+from service.manifest import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
 from service.model.sge import SpatialGroupEnhance
 
-DATASET = Path("/usr/share/datasets/fashion-mnist")  # Debian package dataset-fashion-mnist
+CONTRACT = InputContract(size_px=56, fit="fit", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 SPEC = ResNetSpec(
-    architecture="sge_resnet18", classes=10, groups=8, initial_bias=1.0, input_px=56, stem="small"
+    architecture="sge_resnet18",
+    classes=len(LABELS),
+    groups=8,
+    initial_bias=1.0,
+    input_px=CONTRACT.size_px,
+    stem="small",
 )
-MEAN, STD = 0.5, 0.25
 VALIDATION_IMAGES = 2000  # the last of the training images, never trained on
 BATCH = 128
 PEAK_LEARNING_RATE = 0.1
@@ -39,135 +52,41 @@ WARM_UP = 0.08  # share of the run
 WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.05
 AVERAGE_DECAY = 0.998
+VALIDATE_EVERY = 450  # steps
 SAVE_EVERY_S = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the run: frames of `side_px`, garments of `smallest` to 1 of the frame."""
+    """A stretch of the run on frames of one kind."""
 
-    side_px: int
+    frames: Frames
     epochs: float
-    smallest: float
 
 
 # Low resolution first: a 28 px frame holds every detail of the data at a quarter of the cost.
-PHASES = (Phase(28, 8.0, 0.7), Phase(40, 0.7, 0.5), Phase(56, 0.6, 0.4))
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Images (N, 28, 28) uint8, garment light on black, and labels (N,) int64."""
-
-    images: Tensor
-    labels: Tensor
-
-
-def read_split(name: str) -> Split:
-    """Read `train` or `t10k` from the IDX files."""
-    with gzip.open(DATASET / f"{name}-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-    with gzip.open(DATASET / f"{name}-labels-idx1-ubyte.gz") as file:
-        labels = np.frombuffer(file.read(), np.uint8, offset=8)
-    return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)))
-
-
-def uniform(batch: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw (B,) numbers from [low, high)."""
-    return torch.rand(batch, generator=generator) * (high - low) + low
-
-
-def augment(images: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:
-    """Place garments in frames: half nearly as they are, half as people might post them.
-
-    Args:
-        images: (B, 28, 28) uint8.
-        phase: the frame's side and how small a garment may get.
-        generator: the source of every random number.
-
-    Returns:
-        (B, 3, r, r) float32 in [0, 1], RGB, channels last.
-    """
-    batch = len(images)
-    posted = torch.arange(batch) % 2 == 1  # the other half stays close to the data set
-    values = images.unsqueeze(1).float() / 255  # (B, 1, 28, 28)
-    frames = place(values, posted, phase, generator)  # (B, 1, r, r)
-    return tone(frames, posted, generator).contiguous(memory_format=torch.channels_last)
-
-
-def place(values: Tensor, posted: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:
-    """Scale, turn, flip and move each garment within its frame: (B, 1, r, r)."""
-    batch = len(values)
-    largest = 1.1 if phase.smallest > 0.6 else 1.0
-    scale = torch.where(
-        posted,
-        uniform(batch, phase.smallest, largest, generator),
-        uniform(batch, 0.93, 1.07, generator),
-    )
-    stretch = torch.where(posted, uniform(batch, 0.87, 1.15, generator), torch.ones(batch)).sqrt()
-    angle = torch.where(posted, uniform(batch, -0.2, 0.2, generator), torch.zeros(batch))
-    flip = torch.where(uniform(batch, 0, 1, generator) < 0.5, -1.0, 1.0)
-    # A garment may move until it touches the edge, and always by two of 28 pixels.
-    room = (1 - scale).clamp(min=0) + 2 / 28
-    shift = (torch.rand(batch, 2, generator=generator) * 2 - 1) * room.unsqueeze(1)
-    cosine, sine = angle.cos() / scale, angle.sin() / scale
-    rotation = torch.stack(
-        [
-            torch.stack([flip * cosine / stretch, flip * sine / stretch], dim=1),
-            torch.stack([-sine * stretch, cosine * stretch], dim=1),
-        ],
-        dim=1,
-    )  # (B, 2, 2), frame coordinates -> picture coordinates
-    offset = -(rotation @ shift.unsqueeze(2))  # (B, 2, 1)
-    theta = torch.cat([rotation, offset], dim=2)
-    grid = F.affine_grid(theta, [batch, 1, phase.side_px, phase.side_px], align_corners=False)
-    return F.grid_sample(values, grid, align_corners=False)
-
-
-def tone(frames: Tensor, posted: Tensor, generator: torch.Generator) -> Tensor:
-    """Give each frame a background, a contrast and colours: (B, 1, r, r) -> (B, 3, r, r).
-
-    Black maps to `ground` and white to `figure`, per channel; the posted half is light on dark,
-    dark on light or tinted, over a smooth uneven light with grain.
-    """
-    batch, _, side, _ = frames.shape
-
-    def level(low: float, high: float) -> Tensor:
-        grey = uniform(batch, low, high, generator).view(batch, 1, 1, 1)
-        tint = (torch.rand(batch, 3, 1, 1, generator=generator) - 0.5) * 0.5
-        tinted = uniform(batch, 0, 1, generator).view(batch, 1, 1, 1) < 0.4
-        return torch.where(tinted, grey + tint, grey).clamp(0, 1)  # (B, 3, 1, 1)
-
-    dark, light = level(0.0, 0.25), level(0.75, 1.0)
-    pure = uniform(batch, 0, 1, generator).view(batch, 1, 1, 1) < 0.5  # black and white proper
-    dark, light = torch.where(pure, 0.0, dark), torch.where(pure, 1.0, light)
-    inverted = uniform(batch, 0, 1, generator).view(batch, 1, 1, 1) < 0.6
-    ground, figure = torch.where(inverted, light, dark), torch.where(inverted, dark, light)
-    light_map = torch.randn(batch, 1, 3, 3, generator=generator) * 0.05
-    grain = torch.randn(batch, 1, side, side, generator=generator) * 0.02
-    unevenness = F.interpolate(light_map, size=side, mode="bilinear") + grain
-    unevenness = torch.where(pure, 0.0, unevenness)
-    toned = (ground + (figure - ground) * frames + unevenness).clamp(0, 1)
-    return torch.where(posted.view(batch, 1, 1, 1), toned, frames)
+PHASES = (
+    Phase(Frames(28, smallest=0.7), 8.0),
+    Phase(Frames(40, smallest=0.5), 0.7),
+    Phase(Frames(56, smallest=0.4), 0.6),
+)
 
 
 class GemmWeightGradient(torch.autograd.Function):
-    """A 3x3 convolution whose weight gradient is nine matrix products.
+    """A 3x3 convolution of padding 1 whose weight gradient is nine matrix products.
 
     On maps of 2x2 positions oneDNN's own weight gradient runs at a quarter of the speed of a
     matrix product (30 against 128 GFLOP/s on two AVX2 cores), which cost a fifth of the run.
     """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
-        """Convolve with padding 1 and stride 1."""
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        """Convolve with stride 1."""
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, padding=1)
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of input and weight."""
         x, weight = ctx.saved_tensors
         x_gradient = F.conv2d(gradient, weight.flip(2, 3).transpose(0, 1), padding=1)
@@ -179,7 +98,12 @@ class GemmWeightGradient(torch.autograd.Function):
             for top in range(3)
             for left in range(3)
         ]
-        return x_gradient, torch.stack(taps, dim=2).unflatten(2, (3, 3))
+        return x_gradient, torch.stack(taps, dim=2).view(*weight.shape)
+
+
+def _convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    out: Tensor = GemmWeightGradient.apply(x, convolution.weight)
+    return out
 
 
 def hasten(network: nn.Module) -> None:
@@ -188,18 +112,15 @@ def hasten(network: nn.Module) -> None:
         if isinstance(module, SpatialGroupEnhance):
             module.compile()
     for module in network.get_submodule("layer4").modules():
-        if (
-            isinstance(module, nn.Conv2d)
-            and module.kernel_size == (3, 3)
-            and module.stride == (1, 1)
-        ):
-            module.forward = lambda x, conv=module: GemmWeightGradient.apply(x, conv.weight)
+        if isinstance(module, nn.Conv2d) and module.padding == (1, 1) and module.stride == (1, 1):
+            module.forward = functools.partial(_convolve, module)  # type: ignore[method-assign]
 
 
 def logits_of(network: nn.Module, pixels: Tensor) -> Tensor:
     """Run either network on (B, 3, r, r) in [0, 1] and return (B, 10)."""
-    outputs = network((pixels - MEAN) / STD)
-    return outputs if isinstance(outputs, Tensor) else outputs.logits
+    outputs = network((pixels - CONTRACT.mean[0]) / CONTRACT.std[0])
+    logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
+    return logits
 
 
 def learning_rate(progress: float) -> float:
@@ -208,7 +129,7 @@ def learning_rate(progress: float) -> float:
 
 
 def optimizer_of(network: nn.Module) -> torch.optim.SGD:
-    """SGD with momentum; no decay on biases, BatchNorm and SGE."""
+    """SGD with momentum; weights decay, but not biases, BatchNorm and SGE."""
     decayed = [p for p in network.parameters() if p.ndim > 1 and p.shape[0] > 1]
     others = [p for p in network.parameters() if not (p.ndim > 1 and p.shape[0] > 1)]
     groups = [
@@ -225,121 +146,143 @@ def schedule(images: int) -> list[Phase]:
 
 def batch_indices(images: int, step: int, seed: int) -> Tensor:
     """The images of a step: an epoch is one seeded shuffle, its last short batch dropped."""
-    steps_per_epoch = images // BATCH
-    epoch, position = divmod(step, steps_per_epoch)
+    epoch, position = divmod(step, images // BATCH)
     order = torch.randperm(images, generator=torch.Generator().manual_seed(seed * 1000 + epoch))
     return order[position * BATCH : (position + 1) * BATCH]
 
 
 @torch.no_grad()
-def validate(network: nn.Module, split: Split, phase: Phase) -> tuple[float, float]:
+def validate(network: nn.Module, split: Split, frames: Frames) -> dict[str, float]:
     """Accuracy on held-out training images: as they are, and as posted."""
     network.eval()
-    right = torch.zeros(2)
+    right = dict.fromkeys(("as_is", "posted"), 0)
     for start in range(0, len(split.labels), 250):
         images, labels = split.images[start : start + 250], split.labels[start : start + 250]
+        grey = images.unsqueeze(1).float() / 255
+        every = torch.ones(len(images), dtype=torch.bool)
         generator = torch.Generator().manual_seed(start)
-        posted = place_and_tone_all(images, phase, generator)
-        plain = F.interpolate(
-            images.unsqueeze(1).float() / 255, size=phase.side_px, mode="bilinear"
-        ).expand(-1, 3, -1, -1)
-        for row, pixels in enumerate((plain, posted)):
-            right[row] += (logits_of(network, pixels).argmax(1) == labels).sum()
+        pixels = {
+            "as_is": F.interpolate(grey, frames.side_px, mode="bilinear").expand(-1, 3, -1, -1),
+            "posted": augment(images, every, frames, generator),
+        }
+        for kind, batch in pixels.items():
+            right[kind] += int((logits_of(network, batch).argmax(1) == labels).sum())
     network.train()
-    as_is, as_posted = (right / len(split.labels)).tolist()
-    return as_is, as_posted
+    return {kind: count / len(split.labels) for kind, count in right.items()}
 
 
-def place_and_tone_all(images: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:
-    """`augment` with every image posted."""
-    posted = torch.ones(len(images), dtype=torch.bool)
-    values = images.unsqueeze(1).float() / 255
-    return tone(place(values, posted, phase, generator), posted, generator)
+class Run:
+    """A training run: what it changes, and where that is kept between interruptions."""
+
+    def __init__(self, network: ResNet, checkpoint: Path) -> None:
+        network.to(memory_format=torch.channels_last).train()
+        self.network = network
+        self.average = AveragedModel(
+            network,
+            multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY),  # type: ignore[no-untyped-call]
+            use_buffers=True,
+        )
+        self.optimizer = optimizer_of(network)
+        self.checkpoint = checkpoint
+        self.parts: dict[str, Any] = {
+            "network": network,
+            "average": self.average,
+            "optimizer": self.optimizer,
+        }
+        self.saved_at = time.monotonic()
+        hasten(network)
+
+    def resume(self) -> int:
+        """Take up the last checkpoint; return how many steps are done."""
+        if not self.checkpoint.exists():
+            return 0
+        state = torch.load(self.checkpoint, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return int(state["done"])
+
+    def save(self, done: int) -> None:
+        """Keep everything; an interruption meanwhile leaves the previous checkpoint."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        torch.save({**state, "done": done}, partial)
+        partial.replace(self.checkpoint)
+        self.saved_at = time.monotonic()
+
+    def step(self, split: Split, step: int, phase: Phase, seed: int) -> float:
+        """Train on one batch; every second image is posted. Returns the loss."""
+        chosen = batch_indices(len(split.labels), step, seed)
+        posted = torch.arange(BATCH) % 2 == 1
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        pixels = augment(split.images[chosen], posted, phase.frames, generator)
+        loss = F.cross_entropy(
+            logits_of(self.network, pixels), split.labels[chosen], label_smoothing=LABEL_SMOOTHING
+        )
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return loss.item()
 
 
-def train(network: nn.Module, name: str, seed: int, work_dir: Path) -> nn.Module:
+def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
     """Train to the end of the schedule, from the last checkpoint where there is one.
 
     Returns:
         The exponential average of the weights, in evaluation mode.
     """
-    everything = read_split("train")
-    split = Split(everything.images[:-VALIDATION_IMAGES], everything.labels[:-VALIDATION_IMAGES])
-    held_out = Split(everything.images[-VALIDATION_IMAGES:], everything.labels[-VALIDATION_IMAGES:])
-    steps = schedule(len(split.labels))
-    network.to(memory_format=torch.channels_last).train()
-    average = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True
-    )
-    hasten(network)
-    optimizer = optimizer_of(network)
-    checkpoint = work_dir / f"{name}.pt"
-    done = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        done = state["done"]
-
-    def save(finished: int) -> None:
-        partial = checkpoint.with_suffix(".partial")
-        torch.save(
-            {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "done": finished,
-            },
-            partial,
-        )
-        partial.replace(checkpoint)
-
-    saved_at = time.monotonic()
-    progress = tqdm(
-        range(done, len(steps)), initial=done, total=len(steps), desc=name, mininterval=5
-    )
+    data = read_split("train")
+    split = Split(data.images[:-VALIDATION_IMAGES], data.labels[:-VALIDATION_IMAGES])
+    held_out = Split(data.images[-VALIDATION_IMAGES:], data.labels[-VALIDATION_IMAGES:])
+    run = Run(network, work_dir / f"{name}.pt")
+    phases = schedule(len(split.labels))
+    done = run.resume()
+    progress = tqdm(range(done, len(phases)), name, initial=done, total=len(phases), mininterval=5)
     for step in progress:
-        phase = steps[step]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step / len(steps))
-        chosen = batch_indices(len(split.labels), step, seed)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        pixels = augment(split.images[chosen], phase, generator)
-        loss = F.cross_entropy(
-            logits_of(network, pixels), split.labels[chosen], label_smoothing=LABEL_SMOOTHING
-        )
-        if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        average.update_parameters(network)
-        progress.set_postfix(px=phase.side_px, loss=f"{loss.item():.3f}", refresh=False)
-        if (step + 1) % 450 == 0 or step + 1 == len(steps):
-            as_is, as_posted = validate(average, held_out, phase)
-            record = {"step": step + 1, "px": phase.side_px, "as_is": as_is, "posted": as_posted}
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(step / len(phases))
+        loss = run.step(split, step, phases[step], seed)
+        progress.set_postfix(px=phases[step].frames.side_px, loss=f"{loss:.3f}", refresh=False)
+        if (step + 1) % VALIDATE_EVERY == 0 or step + 1 == len(phases):
+            record = {"step": step + 1, **validate(run.average, held_out, phases[step].frames)}
             with (work_dir / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
-        if time.monotonic() - saved_at > SAVE_EVERY_S:
-            save(step + 1)
-            saved_at = time.monotonic()
-    save(len(steps))
-    return average.module.eval()
+        if time.monotonic() - run.saved_at > SAVE_EVERY_S or step + 1 == len(phases):
+            run.save(step + 1)
+    averaged = run.average.module.eval()
+    return cast("ResNet", averaged)
 
 
 def main() -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work-dir", type=Path, default=Path("build/fashion-mnist"))
-    parser.add_argument("--plain", action="store_true", help="train only the net without SGE")
+    parser.add_argument("--model-store", type=Path, default=Path("model_store"))
+    parser.add_argument("--skip-plain", action="store_true")
+    parser.add_argument("--measure-url", metavar="URL")
     arguments = parser.parse_args()
+    if arguments.measure_url:
+        print(json.dumps(measure_over_http(arguments.measure_url), indent=2))
+        return
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
-    torch.manual_seed(arguments.seed)
-    network = plain_resnet(SPEC) if arguments.plain else SgeResNet(SPEC)
-    train(network, "plain" if arguments.plain else "sge", arguments.seed, arguments.work_dir)
+    metrics = {}
+    builders: dict[str, Callable[[ResNetSpec], ResNet]] = {"sge": SgeResNet}
+    if not arguments.skip_plain:
+        builders["plain"] = plain_resnet
+    for name, build in builders.items():
+        torch.manual_seed(arguments.seed)
+        network = train(build(SPEC), name, arguments.seed, arguments.work_dir)
+        round_to_half(network)
+        metrics[name] = measure(network, CONTRACT)
+        if isinstance(network, SgeResNet):
+            shipped = network
+    print(f"wrote {publish(shipped, CONTRACT, metrics, arguments.model_store)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,5 @@
+"""`python -m service` is `sge-serve`."""
+
+from service.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""The outermost layer: request ids, the access log, the count of outcomes, the last resort."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.admission import Admission
+from service.api.context import REQUEST_ID_HEADER, RequestContext, choose_request_id
+from service.api.errors import ADMISSION_CODES, CLIENT_CLOSED_REQUEST, internal_error
+from service.metrics import Metrics
+
+PREDICT_PATH = "/v1/predict"
+
+log = structlog.stdlib.get_logger("access")
+
+
+class RequestScope:
+    """ASGI middleware around everything; writes one access line and one outcome per request."""
+
+    def __init__(self, app: ASGIApp, admission: Admission, metrics: Metrics) -> None:
+        self._app = app
+        self._admission = admission
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = RequestContext(choose_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER)))
+        scope["sge.context"] = context
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=context.request_id)
+        is_prediction = scope["path"] == PREDICT_PATH and scope["method"] == "POST"
+        if is_prediction:
+            self._metrics.received.inc()
+        status = await self._serve(scope, receive, send, context)
+        if is_prediction:
+            self._count(context, status)
+        _write_access_line(scope, context, status)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, context: RequestContext
+    ) -> int:
+        """Run the application; return the status that was sent."""
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = context.request_id
+                if self._admission.is_draining:
+                    headers["Connection"] = "close"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:  # the last resort: whatever went wrong, the client gets an answer
+            log.exception("request failed")
+            if status:
+                raise
+            response = internal_error(Request(scope))
+            await response(scope, receive, send_with_id)
+        return status
+
+    def _count(self, context: RequestContext, status: int) -> None:
+        metrics, outcome = self._metrics, context.outcome
+        metrics.requests.labels(*context.model, outcome).inc()
+        if outcome in ADMISSION_CODES:
+            metrics.rejected.labels(outcome).inc()
+        if status == CLIENT_CLOSED_REQUEST:
+            return
+        elapsed_s = time.monotonic() - context.began
+        if outcome == "ok":
+            metrics.phase.labels(*context.model, "total").observe(elapsed_s)
+            metrics.images.labels(*context.model).inc(context.images)
+
+
+def _write_access_line(scope: Scope, context: RequestContext, status: int) -> None:
+    log.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        outcome=context.outcome,
+        model="/".join(context.model),
+        images=context.images,
+        duration_ms=round((time.monotonic() - context.began) * 1000, 2),
+        client=(scope.get("client") or ("unknown",))[0],
+    )

@@ -1,0 +1,57 @@
+"""What the edge knows of a request under way, kept in its ASGI scope."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.types import Scope
+
+from service.metrics import NO_MODEL
+from service.runtime import Runtime
+
+REQUEST_ID_HEADER = "X-Request-Id"
+LONGEST_REQUEST_ID = 128
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request's identity and fate; the stages write the fate, the access log reads it.
+
+    Attributes:
+        request_id: the client's own, or made here.
+        began: the moment it came in, of `time.monotonic`.
+        model: name and version of the model that was asked.
+        outcome: `ok`, or the code of the error that was answered.
+        images: how many it held, once known.
+    """
+
+    request_id: str
+    began: float = field(default_factory=time.monotonic)
+    model: tuple[str, str] = NO_MODEL
+    outcome: str = "ok"
+    images: int = 0
+
+
+def choose_request_id(sent: str | None) -> str:
+    """Take the client's id where it is printable ASCII of bearable length, else make one."""
+    if sent and len(sent) <= LONGEST_REQUEST_ID and sent.isascii() and sent.isprintable():
+        return sent
+    return uuid.uuid4().hex
+
+
+def context_of(scope: Scope) -> RequestContext:
+    """The context of a request; `RequestScope` put it there."""
+    context: RequestContext = scope["sge.context"]
+    return context
+
+
+def _runtime_of(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeOf = Annotated[Runtime, Depends(_runtime_of)]

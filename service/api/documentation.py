@@ -1,0 +1,92 @@
+"""The parts of the OpenAPI document that FastAPI cannot derive: the body and the replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.schemas import ErrorBody, JsonImage, PredictBody
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+# A grey 8 x 8 PNG: small enough for an example, and it works as it stands.
+EXAMPLE_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR4nGNsYIAAJgaKGAAmCACQXTClHgAAAABJRU"
+    "5ErkJggg=="
+)
+
+PREDICT_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/octet-stream": BINARY,
+        "image/*": BINARY,
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "images": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                },
+                "required": ["images"],
+            }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "images": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": JsonImage.model_json_schema(),
+                    }
+                },
+                "required": ["images"],
+            },
+            "example": {"images": [{"b64": EXAMPLE_PNG}]},
+        },
+    },
+}
+
+PREDICT_EXAMPLE: dict[str, Any] = {
+    "model": {"name": "fashion-mnist", "version": "1"},
+    "request_id": "5c1f9a54a1e04a6fb4b3bba5e3a9f6de",
+    "results": [
+        {
+            "predictions": [{"index": 9, "label": "Ankle boot", "score": 0.98}],
+            "masks": [
+                {
+                    "block": "layer4.1",
+                    "kind": "gate",
+                    "height": 2,
+                    "width": 2,
+                    "groups": [3],
+                    "data": [[[0.61, 0.72], [0.58, 0.66]]],
+                }
+            ],
+        }
+    ],
+    "timing_ms": {"decode": 0.6, "queue": 0.1, "infer": 9.8, "postprocess": 0.1, "total": 11.2},
+    "batch_size": 4,
+    "engine": "compiled",
+}
+
+_ERRORS = {
+    400: "the image cannot be decoded",
+    404: "no such model or version",
+    413: "the body or an image is over a limit",
+    415: "an image format or content type that is not accepted",
+    422: "a parameter, a header or the body makes no sense",
+    429: "every permit is taken; `Retry-After` says when to try again",
+    500: "the model failed on this image",
+    503: "not ready, or stopping; `Retry-After` says when to try again",
+    504: "no answer within the deadline",
+}
+
+PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": PredictBody,
+        "description": "Predictions and, when asked, masks of every image",
+        "content": {"application/json": {"example": PREDICT_EXAMPLE}},
+    },
+    **{
+        status: {"model": ErrorBody, "description": description}
+        for status, description in _ERRORS.items()
+    },
+}

@@ -1,0 +1,91 @@
+"""Each error's HTTP status: the only place that knows both."""
+
+from __future__ import annotations
+
+import math
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from service import errors
+from service.api.context import REQUEST_ID_HEADER, context_of
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody receives it, the access log shows it
+
+STATUS_OF: dict[type[errors.ServiceError], int] = {
+    errors.BadInput: 400,
+    errors.UndecodableImage: 400,
+    errors.UnsupportedFormat: 415,
+    errors.ImageTooLarge: 413,
+    errors.BodyTooLarge: 413,
+    errors.BadRequest: 422,
+    errors.UnknownModel: 404,
+    errors.Unavailable: 503,
+    errors.Overloaded: 429,
+    errors.NotReady: 503,
+    errors.Draining: 503,
+    errors.DeadlineExceeded: 504,
+    errors.EngineFailed: 500,
+    errors.EngineLost: 500,
+}
+ADMISSION_CODES = frozenset(
+    error.code for error in (errors.Overloaded, errors.Draining, errors.NotReady)
+)
+
+
+def error_response(
+    request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> Response:
+    """Build an error's body, and note its code as the request's outcome."""
+    context = context_of(request.scope)
+    context.outcome = code
+    body = {"error": {"code": code, "message": message, "request_id": context.request_id}}
+    return Response(
+        orjson.dumps(body), status, headers, media_type="application/json; charset=utf-8"
+    )
+
+
+def internal_error(request: Request) -> Response:
+    """What a client sees of a fault of ours: the request id, and no detail."""
+    request_id = context_of(request.scope).request_id
+    message = f"the service failed; its log has the cause under {REQUEST_ID_HEADER} {request_id}"
+    return error_response(request, 500, "internal", message)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every kind of error in the service's own form."""
+
+    @app.exception_handler(errors.ServiceError)
+    async def on_service_error(request: Request, error: errors.ServiceError) -> Response:
+        headers = {}
+        if isinstance(error, errors.Unavailable):
+            headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        message = error.message
+        if isinstance(error, errors.EngineFailed):
+            message = "the model failed on this image"
+        return error_response(request, STATUS_OF[type(error)], error.code, message, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+        problems = [
+            f"{'.'.join(str(step) for step in detail['loc'][1:])}: {detail['msg'].lower()}, "
+            f"not {detail['input']!r}"
+            for detail in error.errors()
+        ]
+        return error_response(request, 422, errors.BadRequest.code, "; ".join(problems))
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
+        headers = dict(error.headers or {})
+        return error_response(request, error.status_code, code, message, headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(request: Request, _: ClientDisconnect) -> Response:
+        return error_response(
+            request, CLIENT_CLOSED_REQUEST, "disconnected", "the client closed the connection"
+        )

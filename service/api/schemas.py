@@ -1,0 +1,176 @@
+"""Bodies and parameters of the native API, as the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.masks import MaskFormat, MaskKind
+
+
+class PredictQuery(BaseModel):
+    """Parameters of a prediction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="name of the model; the default one otherwise")
+    version: str | None = Field(None, description="its version; the latest one otherwise")
+    top_k: int = Field(5, ge=1, le=1000, description="how many predictions, best first")
+    masks: str = Field(
+        "",
+        description="comma list of blocks whose masks are returned: `last`, `stage1` to `stage4` "
+        "(a stage's last block), a block by name such as `layer4.1`, or `all`",
+        examples=["last"],
+    )
+    groups: str = Field(
+        "all",
+        description="which groups of each block: `all`, `mean`, `top:N` (the N widest spread), "
+        "or ids such as `0,3,5`",
+    )
+    mask_kind: MaskKind = Field(
+        "gate", description="`gate`, what multiplies the features, or `similarity` behind it"
+    )
+    mask_format: MaskFormat = Field(
+        "json",
+        description="`json` lists, `npy` (base64), `png` (base64, grey), or `overlay` (base64, a "
+        "heat map over the picture)",
+    )
+
+
+class JsonImage(BaseModel):
+    """One image in a JSON body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    b64: str = Field(description="the image file's bytes in base64")
+
+
+class JsonBody(BaseModel):
+    """A request with images as base64."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[JsonImage] = Field(min_length=1)
+
+
+class PredictionBody(BaseModel):
+    """One class and its probability."""
+
+    index: int
+    label: str
+    score: float = Field(description="softmax over all classes")
+
+
+class MaskBody(BaseModel):
+    """The masks of one block: `data` or, for pictures, `images`."""
+
+    block: str
+    kind: MaskKind
+    height: int
+    width: int
+    groups: list[int] | Literal["mean"]
+    data: list[list[list[float]]] | str | None = Field(
+        None, description="`json`: (groups, height, width); `npy`: base64 of a .npy file"
+    )
+    images: list[str] | None = Field(None, description="base64 PNG files, one per group")
+
+
+class ResultBody(BaseModel):
+    """What one image gets."""
+
+    predictions: list[PredictionBody]
+    masks: list[MaskBody] | None = Field(None, description="present when masks were asked for")
+
+
+class ModelRef(BaseModel):
+    """A model version."""
+
+    name: str
+    version: str
+
+
+class TimingBody(BaseModel):
+    """Milliseconds; of several images the longest."""
+
+    decode: float
+    queue: float
+    infer: float
+    postprocess: float
+    total: float
+
+
+class PredictBody(BaseModel):
+    """The answer to a prediction."""
+
+    model: ModelRef
+    request_id: str
+    results: list[ResultBody] = Field(description="one per image, in the request's order")
+    timing_ms: TimingBody
+    batch_size: int = Field(description="images that ran together; of several batches the largest")
+    engine: str
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class ModelSummary(BaseModel):
+    """A model in the list of models."""
+
+    name: str
+    versions: list[str]
+    default: bool
+
+
+class ModelsBody(BaseModel):
+    """The models being served."""
+
+    models: list[ModelSummary]
+
+
+class BlockBody(BaseModel):
+    """A block that has masks."""
+
+    name: str
+    groups: int
+    height: int
+    width: int
+
+
+class EngineBody(BaseModel):
+    """The engine that serves a model."""
+
+    name: str
+    precision: str
+    device: str
+    tier: str = Field(description="loading, first, final, fallback or restarting")
+    fallback_reason: str | None
+
+
+class ModelBody(BaseModel):
+    """One model version in full."""
+
+    name: str
+    version: str
+    versions: list[str]
+    architecture: str
+    labels: list[str]
+    input: dict[str, Any] = Field(description="how a picture becomes the model's pixels")
+    blocks: list[BlockBody]
+    engine: EngineBody
+    max_batch: int
+    sge_inserted: bool
+    licence: str
+    source: str
+    metrics: dict[str, Any] = Field(description="what was measured on what")

@@ -1,0 +1,186 @@
+"""The native API: predictions with masks, and what is being served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from service.api.access import PREDICT_PATH
+from service.api.bodies import read_images
+from service.api.context import RequestContext, RuntimeOf, context_of
+from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
+from service.api.schemas import (
+    BlockBody,
+    EngineBody,
+    ModelBody,
+    ModelsBody,
+    ModelSummary,
+    PredictQuery,
+)
+from service.errors import DeadlineExceeded
+from service.health import engine_state
+from service.masks import MaskRequest, parse_blocks, parse_groups
+from service.pipeline import Answered, Options
+from service.runtime import Runtime
+from service.served_model import ServedModel
+
+T = TypeVar("T")
+
+router = APIRouter(tags=["native"])
+
+
+@router.post(
+    PREDICT_PATH,
+    summary="Classify images, with attention masks when asked",
+    responses=PREDICT_RESPONSES,
+    openapi_extra={"requestBody": PREDICT_BODY},
+    response_class=Response,
+)
+async def predict(
+    request: Request,
+    query: Annotated[PredictQuery, Query()],
+    runtime: RuntimeOf,
+    x_request_deadline_ms: Annotated[
+        float | None,
+        Header(gt=0, description="for how many milliseconds the answer is of use", examples=[2000]),
+    ] = None,
+) -> Response:
+    """Return the most likely classes of each image and the masks of the asked blocks.
+
+    The body is an image's bytes, a multipart form with one or more files, or JSON with base64.
+    Masks show where each channel group enhances the features; they do not say which pixels led
+    to a class.
+    """
+    context = context_of(request.scope)
+    model = runtime.models.find(query.model, query.version)
+    context.model = model.labels
+    options = _options_of(query, model)
+    limit_ms = x_request_deadline_ms or runtime.settings.default_deadline_ms
+    deadline = context.began + limit_ms / 1000
+    model.require_ready()
+    with runtime.admission.enter(deadline, model.batcher.pace_s) as permit:
+        settings = runtime.settings
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                files = await read_images(request, settings.body_limit_bytes, settings.images_limit)
+                context.images = len(files)
+                permit.grow(len(files) - 1)
+                work = runtime.pipeline.answer(model, files, options, deadline)
+                answered = await _unless_disconnected(request, work)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {limit_ms:g} ms") from error
+        return _reply(runtime, context, model, answered)
+
+
+@router.get("/v1/models", summary="List the models")
+async def list_models(runtime: RuntimeOf) -> ModelsBody:
+    """Return every model with its versions, oldest first."""
+    models = runtime.models
+    return ModelsBody(
+        models=[
+            ModelSummary(
+                name=name,
+                versions=[model.bundle.manifest.version for model in models.versions(name)],
+                default=name == models.default,
+            )
+            for name in models.names
+        ]
+    )
+
+
+@router.get("/v1/models/{name}", summary="Describe a model")
+async def describe_model(
+    request: Request, name: str, runtime: RuntimeOf, version: str | None = None
+) -> ModelBody:
+    """Return a version's labels, input contract, blocks, engine and measured figures."""
+    model = runtime.models.find(name, version)
+    context_of(request.scope).model = model.labels
+    manifest = model.bundle.manifest
+    return ModelBody(
+        name=manifest.name,
+        version=manifest.version,
+        versions=[other.bundle.manifest.version for other in runtime.models.versions(name)],
+        architecture=manifest.architecture,
+        labels=list(model.bundle.labels),
+        input=manifest.input.model_dump(),
+        blocks=[
+            BlockBody(name=block.name, groups=block.groups, height=block.height, width=block.width)
+            for block in model.blocks
+        ],
+        engine=EngineBody(**engine_state(model)),
+        max_batch=model.max_batch,
+        sge_inserted=manifest.sge_inserted,
+        licence=manifest.licence,
+        source=manifest.source,
+        metrics=manifest.metrics,
+    )
+
+
+def _options_of(query: PredictQuery, model: ServedModel) -> Options:
+    masks = MaskRequest(
+        blocks=parse_blocks(query.masks, model.blocks),
+        groups=parse_groups(query.groups, model.bundle.manifest.groups),
+        kind=query.mask_kind,
+        format=query.mask_format,
+    )
+    return Options(query.top_k, masks)
+
+
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work; stop it when the client hangs up meanwhile.
+
+    Raises:
+        ClientDisconnect: the client hung up.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    """Wait until the client hangs up; the body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _reply(
+    runtime: Runtime, context: RequestContext, model: ServedModel, answered: Answered
+) -> Response:
+    for phase, seconds in answered.phases_s.items():
+        runtime.metrics.phase.labels(*model.labels, phase).observe(seconds)
+    phases_s = {**answered.phases_s, "total": time.monotonic() - context.began}
+    timing_ms = {phase: round(seconds * 1000, 3) for phase, seconds in phases_s.items()}
+    body = {
+        "model": {"name": model.labels[0], "version": model.labels[1]},
+        "request_id": context.request_id,
+        "results": [
+            {
+                "predictions": answer.predictions,
+                **({"masks": answer.masks} if answer.masks else {}),
+            }
+            for answer in answered.answers
+        ],
+        "timing_ms": timing_ms,
+        "batch_size": answered.batch_size,
+        "engine": answered.engine.name,
+    }
+    headers = {"Server-Timing": ", ".join(f"{phase};dur={ms}" for phase, ms in timing_ms.items())}
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+        headers=headers,
+        media_type="application/json",
+    )

@@ -1,0 +1,78 @@
+"""The application: wiring, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from service import __version__
+from service.api import operations, v1
+from service.api.access import RequestScope
+from service.api.errors import add_error_handlers
+from service.errors import EngineFailed
+from service.runtime import Runtime
+
+log = structlog.stdlib.get_logger(__name__)
+
+DESCRIPTION = """Classifies images with an attention-enhanced ResNet and returns, from the same
+forward pass, where each channel group looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Whom to tell of the service's start; called on the event loop.
+
+    Attributes:
+        on_ready: every model answers.
+        on_failure: a model's engine cannot run at all; the service is of no use.
+    """
+
+    on_ready: Callable[[], None] = lambda: None
+    on_failure: Callable[[EngineFailed], None] = lambda _: None
+
+
+def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
+    """Build the application around a runtime.
+
+    The models come up in the background once the application starts, so that it is alive, and
+    says that it is not ready, from its first moment.
+    """
+    hooks = hooks or Hooks()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.get_running_loop().create_task(_start(runtime, hooks))
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await runtime.models.stop()
+            runtime.workers.shutdown()
+
+    app = FastAPI(
+        title="SGE-Serve", version=__version__, description=DESCRIPTION, lifespan=lifespan
+    )
+    app.state.runtime = runtime
+    app.include_router(v1.router)
+    app.include_router(operations.router)
+    app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
+    add_error_handlers(app)
+    app.add_middleware(RequestScope, admission=runtime.admission, metrics=runtime.metrics)
+    return app
+
+
+async def _start(runtime: Runtime, hooks: Hooks) -> None:
+    try:
+        await runtime.models.start()
+    except EngineFailed as error:
+        log.exception("no engine runs", reason=error.message)
+        hooks.on_failure(error)
+    else:
+        hooks.on_ready()

@@ -1,0 +1,108 @@
+"""Which queued images leave now: a pure function of the queue and the time."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Room(enum.Enum):
+    """What the engine can take."""
+
+    IDLE = "idle"  # it runs nothing: whatever has come may leave
+    SLOT = "slot"  # it runs a batch, and one more may wait stacked behind it
+    NONE = "none"  # a batch runs and the next one is stacked already
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an operator decided.
+
+    Attributes:
+        max_batch: images in the largest batch.
+        window_s: how long the first image waits for others; 0 means it never does.
+    """
+
+    max_batch: int
+    window_s: float = 0.0
+
+
+class Queued(Protocol):
+    """What the policy sees of one queued image; moments in seconds of one clock."""
+
+    @property
+    def arrived(self) -> float:
+        """When it was queued."""
+
+    @property
+    def deadline(self) -> float:
+        """The moment after which its answer is of no use."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its caller has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to the queue; positions count from its head, in its order.
+
+    Attributes:
+        leave: form the next batch.
+        expire: can no longer be answered in time.
+        drop: nobody waits for them.
+        look_again_at: the next moment at which time alone changes the decision, if any.
+    """
+
+    leave: tuple[int, ...] = ()
+    expire: tuple[int, ...] = ()
+    drop: tuple[int, ...] = ()
+    look_again_at: float | None = None
+
+
+def decide(
+    queue: Sequence[Queued], now: float, room: Room, limits: Limits, shortest_run_s: float = 0.0
+) -> Decision:
+    """Choose who leaves the queue.
+
+    A partial batch leaves only for an idle engine, so that images which come while it works
+    travel together; a full one leaves early and is stacked behind the running batch.
+
+    Args:
+        queue: the queued images, oldest first.
+        now: the present moment.
+        room: what the engine can take.
+        limits: what an operator decided.
+        shortest_run_s: what even a quick batch has taken lately; an image whose deadline comes
+            sooner can no longer be answered in time.
+
+    Returns:
+        The decision; applied to the queue, a second look at the same moment changes nothing
+        unless the engine's room does.
+    """
+    drop = tuple(i for i, image in enumerate(queue) if image.is_abandoned)
+    expire = tuple(
+        i
+        for i, image in enumerate(queue)
+        if not image.is_abandoned and image.deadline - shortest_run_s <= now
+    )
+    gone = {*drop, *expire}
+    alive = [i for i in range(len(queue)) if i not in gone]
+    leave = _choose_batch([queue[i].arrived for i in alive], now, room, limits)
+    rest = [queue[i] for i in alive[leave:]]
+    moments = [image.deadline - shortest_run_s for image in rest]
+    if rest and room is Room.IDLE and not leave:
+        moments.append(rest[0].arrived + limits.window_s)
+    return Decision(tuple(alive[:leave]), expire, drop, min(moments, default=None))
+
+
+def _choose_batch(arrivals: Sequence[float], now: float, room: Room, limits: Limits) -> int:
+    """How many of the living images leave, from the head."""
+    if not arrivals or room is Room.NONE:
+        return 0
+    if len(arrivals) >= limits.max_batch:
+        return limits.max_batch
+    is_window_over = now >= arrivals[0] + limits.window_s
+    return len(arrivals) if room is Room.IDLE and is_window_over else 0

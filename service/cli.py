@@ -1,0 +1,183 @@
+"""The command `sge-serve`: serve, predict, import, check. The only module that prints."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service import __version__
+from service.config import ENV_PREFIX, Settings, describe_invalid
+from service.errors import ServiceError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_SETTING = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's own.
+
+    Returns:
+        0 when it did what was asked, 1 when an input or the engine failed, 2 with one line on
+        standard error when a setting, the store or the command line is wrong.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.command(parsed))
+    except ValidationError as error:
+        return _complain(describe_invalid(error))
+    except ServiceError as error:
+        return _complain(error.message)
+
+
+def _complain(message: str) -> int:
+    print(f"sge-serve: {message}", file=sys.stderr)
+    return EXIT_BAD_SETTING
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sge-serve",
+        allow_abbrev=False,
+        description="Classify images and show what each channel group looks at.",
+        epilog="Settings are flags or variables: --max-batch 8 is SGE_MAX_BATCH=8; a flag wins.",
+    )
+    parser.add_argument("--version", action="version", version=f"sge-serve {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add = functools.partial(commands.add_parser, allow_abbrev=False)
+    _add_serve(add("serve", help="run the service"))
+    _add_predict(add("predict", help="classify files without a server"))
+    _add_import(add("import", help="turn a checkpoint into a model version"))
+    _add_check(add("check", help="validate settings and store, serve nothing"))
+    return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_serve)
+    _add_settings(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_check)
+    _add_settings(parser)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_predict)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--model", help="name of the model; the default one otherwise")
+    parser.add_argument("--version", help="its version; the latest one otherwise")
+    parser.add_argument("--top-k", type=int, default=5, help="predictions per image")
+    parser.add_argument("--masks", default="", help="blocks, as in the API: last, stage3, all ...")
+    parser.add_argument("--groups", default="all", help="groups, as in the API")
+    parser.add_argument("--mask-kind", choices=("gate", "similarity"), default="gate")
+    parser.add_argument(
+        "--save-masks", type=Path, metavar="DIR", help="write an overlay per group into DIR"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_settings(parser, taken=("host", "port"))
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_import)
+    parser.add_argument("file", type=Path, metavar="FILE", help=".pth, .pth.tar or .safetensors")
+    parser.add_argument("--name", required=True, help="name of the model in the store")
+    parser.add_argument("--arch", required=True, help="architecture, such as sge_resnet50")
+    parser.add_argument("--version", help="a number; the next free one otherwise")
+    parser.add_argument("--labels", help="a file with a label a line, or imagenet1k")
+    parser.add_argument("--groups", type=int, help="groups to insert into a net without SGE")
+    parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
+    parser.add_argument("--licence", default="unknown", help="of the weights")
+    parser.add_argument("--source", help="where the weights come from")
+    parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
+
+
+def _add_settings(parser: argparse.ArgumentParser, taken: Sequence[str] = ()) -> None:
+    """Give every setting a flag; texts reach pydantic as they are, as from the environment."""
+    group = parser.add_argument_group("settings")
+    for name, field in Settings.model_fields.items():
+        if name in taken:
+            continue
+        default = "" if field.default in (None, ()) else f" (default {field.default})"
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"setting_{name}",
+            metavar=f"{ENV_PREFIX}{name.upper()}",
+            default=argparse.SUPPRESS,
+            help=f"{field.description}{default}".replace("%", "%%"),
+        )
+
+
+def _settings_of(parsed: argparse.Namespace) -> Settings:
+    flags = {
+        name.removeprefix("setting_"): value
+        for name, value in vars(parsed).items()
+        if name.startswith("setting_")
+    }
+    return Settings(**flags)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    settings = _settings_of(parsed)
+    from service.commands import serve  # torch takes seconds to import; a wrong flag should not
+
+    return serve.run(settings, say=print)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    settings = _settings_of(parsed)
+    from service.commands import check
+
+    return check.run(settings, say=print)
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    settings = _settings_of(parsed)
+    from service.commands import predict
+
+    wanted = predict.Wanted(
+        files=tuple(parsed.files),
+        model=parsed.model,
+        version=parsed.version,
+        top_k=parsed.top_k,
+        masks=parsed.masks,
+        groups=parsed.groups,
+        mask_kind=parsed.mask_kind,
+        folder=parsed.save_masks,
+        as_json=parsed.json,
+    )
+    return predict.run(settings, wanted, say=print)
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    overrides = {} if parsed.model_store is None else {"model_store": parsed.model_store}
+    settings = Settings(**overrides)
+    from service.model_import import ImportRequest, import_model
+
+    request = ImportRequest(
+        file=parsed.file,
+        name=parsed.name,
+        architecture=parsed.arch,
+        version=parsed.version,
+        labels=parsed.labels,
+        groups=parsed.groups,
+        size_px=parsed.size,
+        licence=parsed.licence,
+        source=parsed.source or parsed.file.name,
+    )
+    folder = import_model(request, settings.model_store)
+    print(f"imported {folder}")
+    return EXIT_OK

@@ -1,0 +1,23 @@
+"""The store's contents, as a command reports them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from service.config import Settings
+from service.errors import MissingFile
+from service.store import StoreContents, load_store
+
+
+def load_contents(settings: Settings, say: Callable[[str], None]) -> StoreContents:
+    """Load what the settings name, and report each version that cannot be served.
+
+    Raises:
+        StoreError: nothing can be served.
+    """
+    contents = load_store(settings.model_store, settings.models)
+    for broken in contents.broken:
+        say(f"not served: {broken.key}: {broken.error.message}")
+    if not contents.bundles:
+        raise MissingFile(f"no model in {settings.model_store} can be served")
+    return contents

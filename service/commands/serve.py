@@ -1,0 +1,134 @@
+"""`sge-serve serve`: run the service until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from service import __version__
+from service.admission import Admission
+from service.app import Hooks, create_app
+from service.commands.contents import load_contents
+from service.config import Settings, keep_artefacts_in
+from service.errors import BadSetting, EngineFailed
+from service.logs import configure_logs
+from service.runtime import Runtime, build_runtime
+
+Say = Callable[[str], None]
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they close first
+
+
+def run(settings: Settings, say: Say) -> int:
+    """Serve until SIGTERM or Ctrl-C, then finish what was accepted.
+
+    Returns:
+        0 after an orderly stop, 1 when no engine runs.
+
+    Raises:
+        BadSetting: the address is taken, or a setting cannot be met.
+        StoreError: no model can be served.
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    keep_artefacts_in(settings.cache_dir)
+    runtime = build_runtime(settings, load_contents(settings, say))
+    listener = _listen(settings.host, settings.port)
+    failures: list[EngineFailed] = []
+
+    def on_failure(error: EngineFailed) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    hooks = Hooks(lambda: say(_ready_lines(runtime, listener)), on_failure)
+    config = uvicorn.Config(
+        create_app(runtime, hooks),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.drain_timeout_s,
+    )
+    server = DrainingServer(config, runtime.admission)
+    say(f"sge-serve {__version__} starts at {_address(listener)}")
+    server.run(sockets=[listener])
+    if failures:
+        say(f"no engine runs: {failures[0].message}")
+    _leave_builds_behind(runtime, 1 if failures else 0)
+    return 1 if failures else 0
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server, which on a signal first answers everything that it has accepted.
+
+    While requests are inside, new ones are still taken off their connections and refused with
+    503, so that nobody is left without an answer.
+    """
+
+    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
+        super().__init__(config)
+        self._admission = admission
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Drain at the first signal, leave at once at the second."""
+        if self.should_exit:
+            self.force_exit = True
+        self._admission.drain()
+        self.should_exit = True
+
+    async def main_loop(self) -> None:
+        """Run until told to stop, then until nothing is inside."""
+        await super().main_loop()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._admission.wait_until_empty()
+        except TimeoutError:
+            self.force_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise BadSetting(
+            f"cannot listen on SGE_HOST={host} SGE_PORT={port}: {error.strerror or error}"
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:  # every interface: loopback is one of them
+        host = "::1" if ":" in host else "127.0.0.1"
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def _ready_lines(runtime: Runtime, listener: socket.socket) -> str:
+    address = _address(listener)
+    model = next(iter(runtime.models))
+    engine = model.engine
+    named = "" if runtime.models.default else f"model={model.labels[0]}&"
+    return f"""\
+ready: {", ".join(model.bundle.key for model in runtime.models)} \
+on the {engine.name} engine ({engine.precision}, {engine.device})
+  page     {address}/
+  docs     {address}/docs
+  predict  curl -s {address}/static/example.png | curl -s --data-binary @- \
+-H 'Content-Type: image/png' '{address}/v1/predict?{named}top_k=3&masks=last&groups=mean'"""
+
+
+def _leave_builds_behind(runtime: Runtime, code: int) -> None:
+    """End the process when an engine is still being built: a compiler cannot be interrupted."""
+    if any(model.tier == "first" for model in runtime.models):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

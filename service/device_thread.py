@@ -1,0 +1,135 @@
+"""The one thread that owns a device."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from service.errors import EngineFailed, EngineLost
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed(Generic[T]):
+    """A call's result, and when the device began and ended it (seconds of `time.monotonic`)."""
+
+    result: T
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    future: asyncio.Future[Any]
+
+
+class DeviceThread:
+    """Runs calls on a thread of its own, one at a time, in the order they came.
+
+    Everything but the calls themselves happens on the event loop that called `start`. An
+    `Exception` of a call fails that call alone. Anything harsher ends the thread: then every
+    waiting future fails with `EngineLost`, and `on_death` is called once; `start` makes a new
+    thread.
+
+    Args:
+        on_death: called on the event loop after the thread died by itself.
+        name: of the thread, as it appears in a debugger.
+    """
+
+    def __init__(self, on_death: Callable[[], None], name: str = "engine") -> None:
+        self._on_death = on_death
+        self._name = name
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Start the thread; call it again after a death."""
+        self._calls = queue.SimpleQueue()
+        self._ended.clear()
+        self._is_stopping = False
+        work = threading.Thread(
+            target=self._work,
+            args=(self._calls, asyncio.get_running_loop()),
+            name=self._name,
+            daemon=True,
+        )
+        work.start()
+
+    def run(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[Timed[T]]:
+        """Call `function` on the thread.
+
+        Cancelling the future does not stop the call; its result is dropped.
+
+        Raises:
+            EngineFailed: from the future, when the call raised; the cause is chained.
+            EngineLost: from the future, when the thread died.
+        """
+        future: asyncio.Future[Timed[T]] = asyncio.get_running_loop().create_future()
+        if self._ended.is_set():
+            future.set_exception(EngineLost("the engine's thread is not running"))
+            return future
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        self._calls.put(_Call(function, arguments, future))
+        return future
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call runs or waits."""
+        return not self._waiting
+
+    async def stop(self) -> None:
+        """Let the calls that have come finish, then end the thread."""
+        self._is_stopping = True
+        self._calls.put(None)
+        await self._ended.wait()
+
+    def _work(
+        self, calls: queue.SimpleQueue[_Call | None], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        try:
+            while (call := calls.get()) is not None:
+                _execute(call, loop)
+        finally:
+            loop.call_soon_threadsafe(self._on_end)
+
+    def _on_end(self) -> None:
+        self._ended.set()
+        for future in list(self._waiting):
+            if not future.done():
+                future.set_exception(EngineLost("the engine's thread died"))
+        if not self._is_stopping:
+            self._on_death()
+
+
+def _execute(call: _Call, loop: asyncio.AbstractEventLoop) -> None:
+    started = time.monotonic()
+    try:
+        result = call.function(*call.arguments)
+    except Exception as error:  # noqa: BLE001 - a model may raise anything; the thread must live
+        failure = EngineFailed(f"the engine raised {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        loop.call_soon_threadsafe(_settle, call.future, None, failure)
+    else:
+        timed = Timed(result, started, time.monotonic())
+        loop.call_soon_threadsafe(_settle, call.future, timed, None)
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: EngineFailed | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,1 @@
+"""Engines: ways to run the inference graph on a device."""

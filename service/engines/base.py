@@ -1,0 +1,94 @@
+"""What the service asks of an engine, and how it chooses device and precision.
+
+B: batch, K: classes, G: groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Row = NDArray[np.uint8]
+"""Pixels of one image: (3, h, w) uint8, RGB, C-contiguous."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOutputs:
+    """What one forward pass gave.
+
+    Attributes:
+        logits: (B, K) float32.
+        similarities: per asked block (B, G, h, w) float32; it may hold further blocks.
+    """
+
+    logits: NDArray[np.float32]
+    similarities: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDescription:
+    """What a user is told of an engine: its name, its arithmetic and where it runs."""
+
+    name: str
+    precision: str
+    device: str
+
+
+class Engine(Protocol):
+    """A model ready to run on one device.
+
+    `load` and `infer` are called from one thread at a time; `stage` from any thread, also while
+    `infer` runs.
+    """
+
+    @property
+    def description(self) -> EngineDescription:
+        """Name, precision and device."""
+
+    def load(self) -> None:
+        """Build what `infer` needs; slow, may compile, calling it again starts afresh.
+
+        Raises:
+            Exception: the engine cannot run here; it may be tried again or given up.
+        """
+
+    def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
+        """The batch sizes that behave differently and so must run once before the first reply."""
+
+    def stage(self, rows: Sequence[Row]) -> Any:
+        """Stack rows into one batch in memory that the device reads fast."""
+
+    def infer(self, staged: Any, asked: frozenset[str]) -> EngineOutputs:
+        """Run a staged batch and wait for it.
+
+        Args:
+            staged: what `stage` returned.
+            asked: names of the blocks whose similarity is wanted.
+
+        Raises:
+            Exception: whatever the model or the device raises; the caller isolates the row.
+        """
+
+    def close(self) -> None:
+        """Release the memory of model and device; nothing is called afterwards."""
+
+
+def warm_up(
+    engine: Engine, pixels_shape: tuple[int, int, int], asked: frozenset[str], max_batch: int
+) -> None:
+    """Run every batch size in use once, without and with masks.
+
+    Args:
+        engine: a loaded engine.
+        pixels_shape: (3, h, w).
+        asked: every block of the network.
+        max_batch: images in the largest batch.
+    """
+    row = np.zeros(pixels_shape, np.uint8)
+    for size in engine.warm_up_sizes(max_batch):
+        for blocks in (frozenset[str](), asked):
+            engine.infer(engine.stage([row] * size), blocks)

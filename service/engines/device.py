@@ -1,0 +1,36 @@
+"""Which device and which precision an engine uses."""
+
+from __future__ import annotations
+
+import torch
+
+from service.config import DeviceName, Precision
+from service.errors import BadSetting
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(wanted: DeviceName) -> torch.device:
+    """Take CUDA where it is wanted or, with `auto`, where there is one.
+
+    Raises:
+        BadSetting: CUDA was asked for by name and is not there.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise BadSetting("SGE_DEVICE=cuda, but torch finds no usable CUDA device")
+    use_cuda = wanted != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def choose_precision(wanted: Precision, device: torch.device) -> str:
+    """Resolve `auto`: half precision where the device multiplies it natively, else fp32.
+
+    On a CPU that is bf16 with AVX-512 BF16 or AMX; elsewhere bf16 is emulated and slower than
+    fp32. On CUDA it is bf16 from Ampere on and fp16 before.
+    """
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    can = torch.cpu.get_capabilities()
+    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"

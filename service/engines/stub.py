@@ -1,0 +1,42 @@
+"""The stub engine: no model at all, to measure the service around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.engines.base import EngineDescription, EngineOutputs, Row
+from service.manifest import Manifest
+
+
+class StubEngine:
+    """Answers every image at once with the same logits and flat masks."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.spec = manifest.spec
+        self.description = EngineDescription("stub", "none", "cpu")
+
+    def load(self) -> None:
+        """Nothing is needed."""
+
+    def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
+        """Every size is alike."""
+        return [max_batch]
+
+    def stage(self, rows: Sequence[Row]) -> int:
+        """Count the rows; the pixels are of no interest."""
+        return len(rows)
+
+    def infer(self, staged: int, asked: frozenset[str]) -> EngineOutputs:
+        """Return logits that fall with the index, and zero similarity for the asked blocks."""
+        logits = -np.arange(self.spec.classes, dtype=np.float32)
+        similarities = {
+            block.name: np.zeros((staged, block.groups, block.height, block.width), np.float32)
+            for block in self.spec.blocks()
+            if block.name in asked
+        }
+        return EngineOutputs(np.tile(logits, (staged, 1)), similarities)
+
+    def close(self) -> None:
+        """Nothing is held."""

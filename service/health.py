@@ -1,0 +1,31 @@
+"""Whether the service lives, and whether it can answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.admission import Admission
+from service.served_model import ServedModel
+from service.served_models import ServedModels
+
+
+def readiness(models: ServedModels, admission: Admission) -> dict[str, Any]:
+    """What `/readyz` says: whether to send requests here, and where each model stands."""
+    return {
+        "ready": models.are_ready and not admission.is_draining,
+        "draining": admission.is_draining,
+        "models": {model.bundle.key: engine_state(model) for model in models},
+        "broken": {broken.key: broken.error.message for broken in models.broken},
+    }
+
+
+def engine_state(model: ServedModel) -> dict[str, str | None]:
+    """The engine of a model and its tier, with the reason where it is not the one asked for."""
+    engine = model.engine
+    return {
+        "name": engine.name,
+        "precision": engine.precision,
+        "device": engine.device,
+        "tier": model.tier,
+        "fallback_reason": model.fallback_reason,
+    }

@@ -1,0 +1,110 @@
+"""The service's own measurements, for Prometheus.
+
+Labels come from the service alone: served models, phases, outcomes. Nothing a client sends
+becomes a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+PHASES = ("decode", "queue", "infer", "postprocess", "total")
+SECONDS = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0),
+)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+MODEL = ("model", "version")
+NO_MODEL = ("none", "none")  # a request that reached no model
+
+
+class Metrics:
+    """Every metric of the service, in one registry.
+
+    Args:
+        registry: where the metrics are registered; one per service, never the global one.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.received = Counter(
+            "sge_requests_received", "Prediction requests that came in.", registry=registry
+        )
+        self.requests = Counter(
+            "sge_requests",
+            "Prediction requests that left, by outcome: ok or the code of the error.",
+            (*MODEL, "outcome"),
+            registry=registry,
+        )
+        self.images = Counter(
+            "sge_images", "Images answered with a prediction.", MODEL, registry=registry
+        )
+        self.phase = Histogram(
+            "sge_phase_seconds",
+            "Time of a request's phases.",
+            (*MODEL, "phase"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "sge_batch_size", "Images in a batch.", MODEL, buckets=BATCH_SIZES, registry=registry
+        )
+        self.batch_seconds = Histogram(
+            "sge_batch_seconds",
+            "Engine time of a batch.",
+            MODEL,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.expired = Counter(
+            "sge_expired_images", "Queued images whose deadline came.", MODEL, registry=registry
+        )
+        self.disconnected = Counter(
+            "sge_disconnected_images",
+            "Queued images whose caller had left.",
+            MODEL,
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "sge_rejected_requests",
+            "Requests refused at the door, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.engine_failures = Counter(
+            "sge_engine_failures",
+            "Images on which the engine failed, and deaths of its thread.",
+            MODEL,
+            registry=registry,
+        )
+        self.engine_restarts = Counter(
+            "sge_engine_restarts", "Restarts of the engine's thread.", registry=registry
+        )
+        self.engine_fallbacks = Counter(
+            "sge_engine_fallbacks",
+            "Engines that could not be built, so that a slower one serves.",
+            MODEL,
+            registry=registry,
+        )
+        self.engine_info = Gauge(
+            "sge_engine_info",
+            "1 for the engine that serves a model.",
+            (*MODEL, "engine", "precision", "device", "tier"),
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "sge_queue_depth", "Images that wait for a batch.", MODEL, registry=registry
+        )
+        self.ready = Gauge("sge_ready", "1 while every model can answer.", registry=registry)
+        self.permits_in_use = Gauge(
+            "sge_permits_in_use", "Images inside the service.", registry=registry
+        )
+        self.permits_limit = Gauge(
+            "sge_permits_limit", "Images the service holds at most.", registry=registry
+        )
+
+    def watch_queue(self, model: tuple[str, str], depth: Callable[[], float]) -> None:
+        """Read a queue's depth whenever the metrics are read."""
+        self.queue_depth.labels(*model).set_function(depth)

@@ -1,0 +1,151 @@
+"""Published checkpoints -> our network, strict and safe.
+
+Weights are dicts of tensors on the CPU, named as torchvision names them, plus `<block>.sge.weight`
+and `<block>.sge.bias`. K: classes, G: groups.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import torch
+
+from service.errors import BadCheckpoint
+from service.model.resnet import ResNetSpec, SgeBottleneck, SgeResNet
+from service.model.weights_file import COUNTER, Weights
+
+DEFAULT_GROUPS = 64  # the authors' choice
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A network made from published weights, and whether SGE had to be inserted."""
+
+    network: SgeResNet
+    sge_inserted: bool
+
+
+def adopt_weights(
+    weights: Weights, architecture: str, *, groups: int | None = None, input_px: int = 224
+) -> Adopted:
+    """Build the network that the weights describe; where they lack SGE, insert it.
+
+    Stem, classes and groups follow from the shapes.
+
+    Args:
+        weights: from `weights_file.decode_weights`.
+        architecture: a key of `ARCHITECTURES`.
+        groups: G of the inserted SGE; weights with SGE must agree where it is given.
+        input_px: side of the input the network will get.
+
+    Raises:
+        BadCheckpoint: see `build_network`; the groups differ from those asked for; the
+            architecture is unknown or cannot take the groups or the input.
+    """
+    is_plain = not any(".sge." in name for name in weights)
+    spec = ResNetSpec(
+        architecture=architecture,
+        classes=_classes_of(weights),
+        groups=_groups_of(weights, groups),
+        input_px=input_px,
+        stem="small" if _shape(weights, "conv1.weight")[-1:] == (3,) else "imagenet",
+    )
+    try:
+        spec.check()
+    except ValueError as error:
+        raise BadCheckpoint(str(error)) from error
+    fitted = insert_sge(weights, spec) if is_plain else weights
+    return Adopted(build_network(spec, fitted), sge_inserted=is_plain)
+
+
+def build_network(spec: ResNetSpec, weights: Weights) -> SgeResNet:
+    """Make the network of `spec` with exactly these weights.
+
+    Returns:
+        A network in evaluation mode, without gradients, that shares memory with `weights`.
+
+    Raises:
+        BadCheckpoint: keys are missing, unexpected or misshapen (the message lists them all), or
+            values are NaN or infinite.
+    """
+    with torch.device("meta"):  # shapes only: no memory, no random numbers
+        network = SgeResNet(spec)
+    expected = network.state_dict()
+    counters = {name: torch.tensor(0) for name in expected if name.endswith(COUNTER)}
+    complete = counters | weights
+    _refuse_misfits(expected, complete, spec)
+    refuse_non_finite(complete)
+    network.load_state_dict(complete, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def insert_sge(weights: Weights, spec: ResNetSpec) -> Weights:
+    """Add SGE to a plain network's weights so that its function stays the same.
+
+    With gamma = 0 every gate is sigmoid(beta); the last BatchNorm of each branch is divided by it.
+
+    Args:
+        weights: of a torchvision ResNet.
+        spec: a checked network whose groups and initial beta the SGE modules take.
+    """
+    gate = torch.sigmoid(torch.tensor(spec.initial_bias))
+    last_norm = "bn3" if spec.depth.block is SgeBottleneck else "bn2"
+    inserted = dict(weights)
+    for block in spec.blocks():
+        inserted[f"{block.name}.sge.weight"] = torch.zeros(1, spec.groups, 1, 1)
+        inserted[f"{block.name}.sge.bias"] = torch.full((1, spec.groups, 1, 1), spec.initial_bias)
+        for name in (f"{block.name}.{last_norm}.weight", f"{block.name}.{last_norm}.bias"):
+            if name in weights:  # an absent one is reported with everything else that is
+                inserted[name] = weights[name] / gate
+    return inserted
+
+
+def refuse_non_finite(weights: Weights) -> None:
+    """Refuse weights with NaN or infinity in them.
+
+    Raises:
+        BadCheckpoint: names every such tensor.
+    """
+    names = [name for name, value in weights.items() if not value.isfinite().all()]
+    if names:
+        raise BadCheckpoint(f"nan or infinite weights in {', '.join(names)}")
+
+
+def _refuse_misfits(expected: Weights, given: Weights, spec: ResNetSpec) -> None:
+    missing = [name for name in expected if name not in given]
+    unexpected = [name for name in given if name not in expected]
+    misshapen = [
+        f"{name} {_shape(given, name)}, needs {_shape(expected, name)}"
+        for name in expected
+        if name in given and _shape(given, name) != _shape(expected, name)
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    problems = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+    if problems:
+        raise BadCheckpoint(
+            f"the weights do not fit {spec.architecture} with {spec.classes} classes and "
+            f"{spec.groups} groups; {'; '.join(problems)}"
+        )
+
+
+def _shape(weights: Weights, name: str) -> tuple[int, ...]:
+    """The shape of a tensor, `()` where there is no such tensor."""
+    return tuple(weights[name].shape) if name in weights else ()
+
+
+def _classes_of(weights: Weights) -> int:
+    """K by the shape of `fc`; 1000 where it has none, which is reported when nothing fits."""
+    return (_shape(weights, "fc.weight") or (1000,))[0]
+
+
+def _groups_of(weights: Weights, asked: int | None) -> int:
+    """G by most of the SGE shapes (those that differ are misshapen), else as asked for."""
+    shapes = [_shape(weights, name) for name in weights if ".sge." in name]
+    sizes = [shape[1] for shape in shapes if len(shape) == 4]
+    if not sizes:
+        return DEFAULT_GROUPS if asked is None else asked
+    found = statistics.mode(sizes)
+    if asked not in (None, found):
+        raise BadCheckpoint(f"the weights have {found} groups, {asked} were asked for")
+    return found

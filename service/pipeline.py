@@ -1,0 +1,155 @@
+"""The way of a request behind HTTP: encoded images in, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from service.batcher import Reply
+from service.decode import ImageLimits, decode
+from service.engines.base import EngineDescription, Row
+from service.errors import BadInput
+from service.masks import MaskRequest, draw_mask
+from service.postprocess import Prediction, top_k
+from service.preprocess import preprocess
+from service.served_model import ServedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a request asks of each image: how many predictions, and which masks."""
+
+    top_k: int
+    masks: MaskRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one image gets.
+
+    Attributes:
+        predictions: best first.
+        masks: entries of the reply, in the network's order of blocks.
+    """
+
+    predictions: list[Prediction]
+    masks: list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request's answers and where its time went.
+
+    Attributes:
+        answers: one per image, in the request's order.
+        phases_s: seconds of decode, queue, infer and postprocess; of several images the longest.
+        batch_size: images in the batch; of several batches the largest.
+        engine: what ran the last image.
+    """
+
+    answers: list[Answer]
+    phases_s: dict[str, float]
+    batch_size: int
+    engine: EngineDescription
+
+
+class Pipeline:
+    """Takes images through every stage; lives on the event loop.
+
+    Args:
+        workers: threads for decoding and drawing.
+        limits: of an encoded image.
+    """
+
+    def __init__(self, workers: Executor, limits: ImageLimits) -> None:
+        self._workers = workers
+        self._limits = limits
+
+    async def answer(
+        self, model: ServedModel, files: Sequence[bytes], options: Options, deadline: float
+    ) -> Answered:
+        """Answer every image of a request, or none.
+
+        Cancelling it takes the images out of the queue.
+
+        Args:
+            model: answers.
+            files: encoded images.
+            options: of the request.
+            deadline: a moment of `time.monotonic`.
+
+        Raises:
+            BadInput: an image cannot be decoded; of several, its position is named.
+            DeadlineExceeded: the queue could not make the deadline.
+            EngineFailed: the model failed on one of the images.
+        """
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+        rows: list[Row] = await asyncio.gather(
+            *(
+                loop.run_in_executor(self._workers, self._prepare, model, files, position)
+                for position in range(len(files))
+            )
+        )
+        decoded = time.monotonic()
+        replies = await _submit(model, rows, frozenset(options.masks.blocks), deadline)
+        inferred = time.monotonic()
+        answers = await self._finish(model, rows, replies, options)
+        phases_s = {
+            "decode": decoded - began,
+            "queue": max(reply.queue_s for reply in replies),
+            "infer": max(reply.infer_s for reply in replies),
+            "postprocess": time.monotonic() - inferred,
+        }
+        batch_size = max(reply.batch_size for reply in replies)
+        return Answered(answers, phases_s, batch_size, replies[-1].engine)
+
+    def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
+        """Decode one image and turn it into the model's pixels; runs on a worker thread."""
+        try:
+            image = decode(files[position], self._limits)
+        except BadInput as error:
+            if len(files) == 1:
+                raise
+            raise type(error)(f"image {position} of 0 to {len(files) - 1}: {error}") from error
+        return preprocess(image, model.bundle.manifest.input)
+
+    async def _finish(
+        self, model: ServedModel, rows: Sequence[Row], replies: Sequence[Reply], options: Options
+    ) -> list[Answer]:
+        if not options.masks.blocks:
+            return [
+                finish(model, row, reply, options) for row, reply in zip(rows, replies, strict=True)
+            ]
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(
+            *(
+                loop.run_in_executor(self._workers, finish, model, row, reply, options)
+                for row, reply in zip(rows, replies, strict=True)
+            )
+        )
+
+
+async def _submit(
+    model: ServedModel, rows: Sequence[Row], asked: frozenset[str], deadline: float
+) -> list[Reply]:
+    """Queue the images and wait for all; the first failure takes the others out of the queue."""
+    waiting = [model.batcher.submit(row, asked, deadline) for row in rows]
+    try:
+        return await asyncio.gather(*waiting)
+    finally:
+        for reply in waiting:
+            reply.cancel()
+
+
+def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Answer:
+    """Turn the engine's reply into predictions and masks; a worker thread's work with masks."""
+    predictions = top_k(reply.logits, options.top_k, model.bundle.labels)
+    masks = [
+        draw_mask(block, reply.similarities[block], model.gates[block], options.masks, row)
+        for block in options.masks.blocks
+    ]
+    return Answer(predictions, masks)

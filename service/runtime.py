@@ -1,0 +1,74 @@
+"""What a running service consists of, put together once and passed to whoever needs it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from service.admission import Admission
+from service.config import Settings
+from service.decode import ImageLimits
+from service.engines.plan import EnginePlan, plan_engines
+from service.metrics import Metrics
+from service.pipeline import Pipeline
+from service.served_models import ServedModels
+from service.store import Bundle, StoreContents
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of a service; nothing runs before `models.start`.
+
+    Attributes:
+        settings: what the operator decided.
+        models: everything that answers.
+        admission: how many images are inside.
+        metrics: where the numbers go.
+        pipeline: the way of a request through the stages.
+        workers: threads that decode pictures, stack batches and draw masks.
+    """
+
+    settings: Settings
+    models: ServedModels
+    admission: Admission
+    metrics: Metrics
+    pipeline: Pipeline
+    workers: ThreadPoolExecutor
+
+
+def build_runtime(
+    settings: Settings,
+    contents: StoreContents,
+    plan: Callable[[Bundle, Settings], EnginePlan] = plan_engines,
+) -> Runtime:
+    """Put the parts together.
+
+    Args:
+        settings: what the operator decided.
+        contents: what the store holds.
+        plan: chooses a model's engines by the settings.
+
+    Raises:
+        BadSetting: a setting that this machine or the store cannot meet.
+    """
+    metrics = Metrics(CollectorRegistry())
+    workers = ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "worker")
+    admission = Admission(settings.queue_limit, time.monotonic)
+    metrics.permits_limit.set(admission.limit)
+    metrics.permits_in_use.set_function(lambda: admission.in_use)
+    models = ServedModels(
+        contents,
+        lambda bundle: plan(bundle, settings),
+        settings=settings,
+        workers=workers,
+        metrics=metrics,
+    )
+    metrics.ready.set_function(lambda: models.are_ready and not admission.is_draining)
+    limits = ImageLimits(settings.image_limit_bytes, settings.pixel_limit)
+    pipeline = Pipeline(workers, limits)
+    return Runtime(settings, models, admission, metrics, pipeline, workers)

@@ -1,0 +1,204 @@
+"""One model being served: its queue, its engine and where that engine stands."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Literal
+
+import structlog
+
+from service.batch_policy import Limits
+from service.batcher import Batcher, Timer
+from service.device_thread import DeviceThread
+from service.engines.base import Engine, EngineDescription, warm_up
+from service.engines.plan import EnginePlan
+from service.errors import EngineFailed, NotReady
+from service.masks import Gate
+from service.metrics import Metrics
+from service.model.resnet import BlockShape
+from service.store import Bundle
+
+Tier = Literal["loading", "first", "final", "fallback", "restarting"]
+"""Where a model's engine stands.
+
+`loading`: no engine answers yet. `first`: a quick engine answers while the final one is built.
+`final`: the engine that was asked for. `fallback`: it could not be built, the quick one stays.
+`restarting`: the engine's thread died and is being replaced.
+"""
+READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class LoopTimer(Timer):
+    """The event loop's alarm on the clock that the engine's thread uses too."""
+
+    def time(self) -> float:
+        """`time.monotonic`: finer than the loop's own clock."""
+        return time.monotonic()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back at a moment."""
+        return asyncio.get_running_loop().call_later(when - time.monotonic(), callback)
+
+
+class ServedModel:
+    """One model version with everything that answers for it; lives on the event loop.
+
+    Args:
+        bundle: what the store loaded.
+        plan: its engines.
+        device: the thread on which they run.
+        builder: the thread on which they are built.
+        workers: threads on which batches are stacked.
+        limits: of its batches.
+        metrics: where its numbers go.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        plan: EnginePlan,
+        *,
+        device: DeviceThread,
+        builder: DeviceThread,
+        workers: Executor,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        self.bundle = bundle
+        self.tier: Tier = "loading"
+        self.labels = (bundle.manifest.name, bundle.manifest.version)
+        self.blocks: Sequence[BlockShape] = bundle.manifest.spec.blocks()
+        self.gates = {block.name: gate_of(bundle, block.name) for block in self.blocks}
+        self.max_batch = limits.max_batch
+        self._plan = plan
+        self.fallback_reason: str | None = None
+        self._tier_before_death: Tier = "loading"
+        self._device = device
+        self._builder = builder
+        self._metrics = metrics
+        self.batcher = Batcher(
+            plan.first, device, workers, limits, timer=LoopTimer(), observer=self
+        )
+        metrics.watch_queue(self.labels, lambda: self.batcher.depth)
+
+    @property
+    def engine(self) -> EngineDescription:
+        """The engine that the next batch will meet."""
+        return self.batcher.engine.description
+
+    @property
+    def final_engine(self) -> EngineDescription:
+        """The engine that was asked for."""
+        return self._plan.final.description
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine answers."""
+        return self.tier in READY_TIERS
+
+    def require_ready(self) -> None:
+        """Refuse a request that no engine would answer.
+
+        Raises:
+            NotReady: the engine is loading or being restarted.
+        """
+        if not self.is_ready:
+            raise NotReady(f"{self.bundle.key} is {self.tier}", retry_after_s=2.0)
+
+    async def start(self) -> None:
+        """Bring up the engine that answers first.
+
+        Raises:
+            EngineFailed: it cannot run.
+        """
+        engine = self.batcher.engine
+        await self._builder.run(engine.load)
+        await self._device.run(self._warm_up, engine)
+        self._enter("final" if engine is self._plan.final else "first")
+
+    async def finish(self) -> None:
+        """Build the final engine beside the first, and switch over between two batches.
+
+        A final engine that cannot be built is given up: the first one stays.
+        """
+        if self.tier != "first":
+            return
+        final = self._plan.final
+        try:
+            await self._builder.run(final.load)
+            await self._builder.run(self._warm_up, final)
+        except EngineFailed as error:
+            log.warning("engine fell back", model=self.bundle.key, reason=error.message)
+            self._metrics.engine_fallbacks.labels(*self.labels).inc()
+            self.fallback_reason = error.message
+            self._enter("fallback")
+        else:
+            self._retire_info()
+            await self.batcher.switch_engine(final)
+            self._enter("final")
+            self._plan.first.close()
+
+    async def restart(self) -> None:
+        """Run every batch size again on a new thread, then answer again.
+
+        Raises:
+            EngineFailed: the engine does not run.
+        """
+        await self._device.run(self._warm_up, self.batcher.engine)
+        self._enter(self._tier_before_death)
+
+    def on_death(self) -> None:
+        """Stop answering: the thread of the engine died."""
+        if self.tier != "restarting":
+            self._tier_before_death = self.tier
+        self._enter("restarting")
+        self.batcher.fail_queued(
+            NotReady(f"the engine of {self.bundle.key} is being restarted", retry_after_s=2.0)
+        )
+
+    def _warm_up(self, engine: Engine) -> None:
+        side = self.bundle.manifest.input.size_px
+        every_block = frozenset(block.name for block in self.blocks)
+        warm_up(engine, (3, side, side), every_block, self.max_batch)
+
+    def _enter(self, tier: Tier) -> None:
+        self._retire_info()
+        self.tier = tier
+        self._metrics.engine_info.labels(*self._info_labels()).set(1)
+        log.info("engine", model=self.bundle.key, tier=tier, **dataclasses.asdict(self.engine))
+
+    def _retire_info(self) -> None:
+        self._metrics.engine_info.labels(*self._info_labels()).set(0)
+
+    def _info_labels(self) -> tuple[str, ...]:
+        return (*self.labels, *dataclasses.astuple(self.engine), self.tier)
+
+    def on_batch(self, size: int, infer_s: float) -> None:
+        """Count a batch."""
+        self._metrics.batch_size.labels(*self.labels).observe(size)
+        self._metrics.batch_seconds.labels(*self.labels).observe(infer_s)
+
+    def on_expired(self, images: int) -> None:
+        """Count images whose deadline came in the queue."""
+        self._metrics.expired.labels(*self.labels).inc(images)
+
+    def on_dropped(self, images: int) -> None:
+        """Count images whose caller left."""
+        self._metrics.disconnected.labels(*self.labels).inc(images)
+
+    def on_failure(self, error: EngineFailed) -> None:
+        """Count and log a failure of the engine, with its cause."""
+        self._metrics.engine_failures.labels(*self.labels).inc()
+        log.error("engine failed", model=self.bundle.key, reason=error.message, exc_info=error)
+
+
+def gate_of(bundle: Bundle, block: str) -> Gate:
+    """The two trained numbers per group that turn a block's similarity into gates."""
+    sge = bundle.network.sge_of(block)
+    return Gate(gamma=sge.weight.flatten().numpy(), beta=sge.bias.flatten().numpy())

@@ -1,0 +1,76 @@
+"""What reading and writing a model version share: files, hashes, labels, reasons."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service.errors import BadManifest, MissingFile
+
+
+def read_file(path: Path) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        MissingFile: it is not there or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MissingFile(f"{path} cannot be read: {describe_os_error(error)}") from error
+
+
+def sha256_of(content: bytes) -> str:
+    """The hash that a manifest holds, in lower-case hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def decode_labels(content: bytes) -> tuple[str, ...]:
+    """Read labels, one a line, UTF-8.
+
+    Raises:
+        BadManifest: the text is not UTF-8.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadManifest(f"the labels are not utf-8 text: {error.reason}") from error
+    lines = text.removesuffix("\n").split("\n")
+    return tuple(line.removesuffix("\r") for line in lines)
+
+
+def encode_labels(labels: tuple[str, ...]) -> bytes:
+    """The inverse of `decode_labels`."""
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
+def check_labels(labels: tuple[str, ...], classes: int) -> None:
+    """Refuse labels that cannot name the classes.
+
+    Raises:
+        BadManifest: there are too many or too few, or one is blank or more than a line.
+    """
+    if len(labels) != classes:
+        raise BadManifest(f"{len(labels)} labels for {classes} classes")
+    for number, label in enumerate(labels, 1):
+        if not label.strip() or "\n" in label or "\r" in label:
+            raise BadManifest(f"label {number} is {label!r}, it must be one line that is not blank")
+
+
+def describe_os_error(error: OSError) -> str:
+    """Say why a file or folder could not be used, without its path."""
+    return (error.strerror or type(error).__name__).lower()
+
+
+def describe_invalid_manifest(error: ValidationError) -> str:
+    """Say in one line which fields are wrong, and what they were where that is short."""
+    parts = []
+    for detail in error.errors(include_url=False):
+        field = ".".join(str(step) for step in detail["loc"])
+        is_short = isinstance(detail["input"], str | int | float)
+        seen = f" {detail['input']!r:.80}" if is_short else ""
+        reason = detail["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}{seen}: {reason[0].lower()}{reason[1:]}".removeprefix(": "))
+    return f"invalid manifest: {'; '.join(parts)}"

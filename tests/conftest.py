@@ -1,0 +1,18 @@
+"""What several test files need."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded source of random numbers, so that a failure can be repeated."""
+    return torch.Generator().manual_seed(20190523)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of asynchronous tests."""
+    return "asyncio"

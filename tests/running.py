@@ -1,0 +1,118 @@
+"""A whole service in the test's own event loop, over a tiny model or an engine that is steered."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.app import Hooks, create_app
+from service.config import Settings
+from service.engines.base import Engine
+from service.engines.plan import EnginePlan, plan_engines
+from service.manifest import Hashes, Manifest
+from service.runtime import Runtime, build_runtime
+from service.store import Bundle, StoreContents
+from tests.store_fixtures import LABELS, tiny_draft, tiny_network
+
+PNG = {"Content-Type": "image/png"}
+
+
+def tiny_bundle(name: str = "tiny", version: str = "1") -> Bundle:
+    """The tiny network as the store would give it."""
+    draft = tiny_draft()
+    manifest = Manifest(
+        name=name,
+        version=version,
+        architecture=draft.network.spec.architecture,
+        stem=draft.network.spec.stem,
+        groups=draft.network.spec.groups,
+        classes=draft.network.spec.classes,
+        input=draft.input,
+        sha256=Hashes(weights="0" * 64, labels="0" * 64),
+        licence=draft.licence,
+        source=draft.source,
+    )
+    return Bundle(manifest, LABELS, tiny_network())
+
+
+def png_of(image: NDArray[np.uint8]) -> bytes:
+    """Encode (H, W, 3) or (H, W) uint8 without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def noise(seed: int, side_px: int = 32) -> NDArray[np.uint8]:
+    """An image of noise, (S, S, 3) uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (side_px, side_px, 3), np.uint8)
+
+
+def grey(value: int) -> bytes:
+    """A PNG whose every pixel holds one value, by which a fake engine tells images apart."""
+    return png_of(np.full((32, 32, 3), value, np.uint8))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that runs, and a client that talks to it."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    runtime: Runtime
+
+    async def predict(self, image: bytes, query: str = "", **headers: str) -> httpx.Response:
+        """Post an image's bytes."""
+        sent = PNG | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.post(f"/v1/predict?{query}", content=image, headers=sent)
+
+    async def metric(self, line: str) -> float:
+        """The value of one line of `/metrics`; 0 where it is not there."""
+        text = (await self.client.get("/metrics")).text
+        found = [row.rpartition(" ") for row in text.splitlines() if row.startswith(f"{line} ")]
+        return sum(float(value) for _, _, value in found)
+
+
+@asynccontextmanager
+async def running(
+    *bundles: Bundle,
+    engine: Engine | None = None,
+    engines: EnginePlan | None = None,
+    is_awaited: bool = True,
+    **settings: object,
+) -> AsyncIterator[Running]:
+    """Run a service of the given models, by default of `tiny`, on the eager engine.
+
+    Args:
+        bundles: the models.
+        engine: serves them in place of the eager engine.
+        engines: a first and a final one in place of it.
+        is_awaited: return only when every model answers.
+        settings: whatever shall differ from the defaults.
+    """
+    started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def plan(bundle: Bundle, settings: Settings) -> EnginePlan:
+        steered = EnginePlan(engine, engine) if engine else engines
+        return steered or plan_engines(bundle, settings)
+
+    chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
+    contents = StoreContents(bundles or (tiny_bundle(),), ())
+    runtime = build_runtime(chosen, contents, plan)
+    app = create_app(runtime, Hooks(lambda: started.set_result(None), started.set_exception))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        if is_awaited:
+            await started
+        yield Running(app, client, runtime)

@@ -1,0 +1,89 @@
+"""Permits: how many images are inside, and who is refused at the door."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.admission import Admission
+from service.errors import DeadlineExceeded, Draining, Overloaded
+
+NOW = 50.0
+FAR = 1000.0
+
+
+def admission(limit: int = 4) -> Admission:
+    """An admission whose clock stands still."""
+    return Admission(limit, lambda: NOW)
+
+
+def test_a_permit_is_given_back() -> None:
+    """What a request held is free again when it ends, also by an error."""
+    door = admission()
+    inside = []
+
+    def fail() -> None:
+        with door.enter(FAR, 0.0) as permit:
+            permit.grow(2)
+            inside.append(door.in_use)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert (inside, door.in_use) == ([3], 0)
+
+
+def test_one_image_more_than_the_limit_is_refused() -> None:
+    """The refusal names both numbers and says when to come again."""
+    door = admission(limit=2)
+
+    with door.enter(FAR, 1.6), door.enter(FAR, 1.6), pytest.raises(Overloaded) as refusal:
+        door.enter(FAR, 1.6)
+
+    assert refusal.value.message == "2 images are inside and 1 more came, the limit is 2"
+    assert refusal.value.retry_after_s == 4.0
+
+
+def test_a_request_that_grows_past_the_limit_takes_nothing_more() -> None:
+    """A refused growth leaves the permits as they were."""
+    door = admission(limit=3)
+
+    with door.enter(FAR, 0.0) as permit:
+        with pytest.raises(Overloaded):
+            permit.grow(3)
+        assert door.in_use == 1
+
+
+def test_who_cannot_be_answered_in_time_is_refused_at_once() -> None:
+    """With two images of 3 s inside, a deadline in 5 s cannot be met, one in 7 s can."""
+    door = admission()
+
+    with door.enter(FAR, 3.0), door.enter(FAR, 3.0):
+        with pytest.raises(DeadlineExceeded):
+            door.enter(NOW + 5, 3.0)
+        with door.enter(NOW + 7, 3.0):
+            assert door.in_use == 3
+
+
+def test_a_deadline_in_the_past_is_refused() -> None:
+    """Nothing is begun that is of no use already."""
+    with pytest.raises(DeadlineExceeded):
+        admission().enter(NOW, 0.0)
+
+
+def test_a_draining_service_takes_nothing_new() -> None:
+    """What is inside stays, and the end is told when the last one leaves."""
+
+    async def drain() -> None:
+        door = admission()
+        with door.enter(FAR, 0.0):
+            door.drain()
+            with pytest.raises(Draining):
+                door.enter(FAR, 0.0)
+            emptied = asyncio.ensure_future(door.wait_until_empty())
+            assert await asyncio.wait({emptied}, timeout=0) == (set(), {emptied})
+        await emptied
+
+    asyncio.run(drain())

@@ -1,0 +1,199 @@
+"""What every engine promises, and what sets each apart."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from service.config import Settings
+from service.engines.base import Engine, warm_up
+from service.engines.compiled import CompiledEngine
+from service.engines.device import choose_device, choose_precision
+from service.engines.eager import EagerEngine
+from service.engines.plan import plan_engines
+from service.engines.stub import StubEngine
+from service.errors import BadSetting
+from tests.fakes import BLOCK, FakeEngine
+from tests.running import noise, tiny_bundle
+
+CPU = torch.device("cpu")
+CLASSES = 3
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU"
+)
+needs_cuda = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:
+    """The tiny network on the eager engine."""
+    return EagerEngine(tiny_bundle(), torch.device(device), precision)
+
+
+def compiled(precision: str = "fp32", device: str = "cpu") -> CompiledEngine:
+    """The tiny network on the compiled engine."""
+    return CompiledEngine(tiny_bundle(), torch.device(device), precision)
+
+
+ENGINES = [
+    pytest.param(lambda: StubEngine(tiny_bundle().manifest), id="stub"),
+    pytest.param(FakeEngine, id="fake"),
+    pytest.param(eager, id="eager"),
+    pytest.param(lambda: eager("bf16"), id="eager bf16"),
+    pytest.param(compiled, id="compiled", marks=[pytest.mark.slow, needs_compiler]),
+    pytest.param(lambda: eager("fp16", "cuda"), id="eager cuda", marks=needs_cuda),
+    pytest.param(lambda: compiled("fp16", "cuda"), id="compiled cuda", marks=needs_cuda),
+]
+
+
+def rows(*seeds: int) -> list[np.ndarray]:
+    """Pixels (3, 32, 32) uint8 of noise, one a seed."""
+    return [noise(seed).transpose(2, 0, 1).copy() for seed in seeds]
+
+
+@pytest.mark.parametrize("build", ENGINES)
+def test_every_engine_keeps_the_contract(build: Callable[[], Engine]) -> None:
+    """Any batch gives one finite row of logits an image and at least the asked blocks."""
+    engine = build()
+    engine.load()
+    warm_up(engine, (3, 32, 32), frozenset({BLOCK}), max_batch=4)
+
+    for size in (1, 2, 3, 4):
+        plain = engine.infer(engine.stage(rows(*range(size))), frozenset())
+        masked = engine.infer(engine.stage(rows(*range(size))), frozenset({BLOCK}))
+        assert plain.logits.shape == masked.logits.shape
+        assert len(plain.logits) == size
+        assert plain.logits.dtype == np.float32
+        assert np.isfinite(plain.logits).all()
+        assert masked.similarities[BLOCK].shape[0] == size
+        assert masked.similarities[BLOCK].dtype == np.float32
+    engine.close()
+
+
+@pytest.mark.parametrize("build", ENGINES[2:])
+def test_nothing_crosses_the_batch(build: Callable[[], Engine]) -> None:
+    """An image's logits and masks do not depend on its batch-mates."""
+    engine = build()
+    engine.load()
+    asked = frozenset({BLOCK})
+
+    together = engine.infer(engine.stage(rows(1, 2, 3)), asked)
+    alone = engine.infer(engine.stage(rows(2)), asked)
+
+    # Kernels are chosen by batch size and sum in another order; bf16 keeps 8 bits.
+    tolerance = 1e-4 if engine.description.precision == "fp32" else 0.1
+    np.testing.assert_allclose(together.logits[1], alone.logits[0], atol=tolerance)
+    np.testing.assert_allclose(
+        together.similarities[BLOCK][1], alone.similarities[BLOCK][0], atol=tolerance
+    )
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_compiled_engine_computes_what_the_eager_one_does() -> None:
+    """Logits and every block's similarity agree, to rounding of float32."""
+    reference, engine = eager(), compiled()
+    every = frozenset(block.name for block in tiny_bundle().manifest.spec.blocks())
+    for built in (reference, engine):
+        built.load()
+
+    expected = reference.infer(reference.stage(rows(1, 2, 3)), every)
+    given = engine.infer(engine.stage(rows(1, 2, 3)), every)
+
+    np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    assert given.similarities.keys() == expected.similarities.keys() == every
+    for name, similarity in expected.similarities.items():
+        np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
+
+
+def test_bf16_stays_close_to_fp32() -> None:
+    """Scores in bf16 agree with fp32 within a few of its 8 bits."""
+    exact, rough = eager("fp32"), eager("bf16")
+    logits = []
+    for engine in (exact, rough):
+        engine.load()
+        logits.append(engine.infer(engine.stage(rows(*range(8))), frozenset()).logits)
+
+    np.testing.assert_allclose(logits[1], logits[0], atol=0.05 * np.abs(logits[0]).max())
+
+
+def test_uniform_images_give_finite_numbers() -> None:
+    """Where every position is alike the deviation is zero, in fp32 and in bf16."""
+    flat = [np.full((3, 32, 32), value, np.uint8) for value in (0, 127, 255)]
+
+    for precision in ("fp32", "bf16", "fp16"):
+        engine = eager(precision)
+        engine.load()
+        outputs = engine.infer(engine.stage(flat), frozenset({BLOCK}))
+        assert np.isfinite(outputs.logits).all()
+        assert np.isfinite(outputs.similarities[BLOCK]).all()
+
+
+def test_a_closed_engine_lets_go_of_the_weights() -> None:
+    """After `close` the engine holds no graph, and using it is a mistake that is told."""
+    engine = eager()
+    engine.load()
+    engine.close()
+
+    with pytest.raises(RuntimeError, match="infer was called before load"):
+        engine.infer(engine.stage(rows(1)), frozenset())
+
+
+def test_the_bundle_is_not_changed_by_an_engine() -> None:
+    """A half-precision engine leaves the store's float32 weights alone."""
+    bundle = tiny_bundle()
+    before = {name: value.clone() for name, value in bundle.network.state_dict().items()}
+
+    EagerEngine(bundle, CPU, "bf16").load()
+
+    after = bundle.network.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "final"),
+    [
+        ({"engine": "stub"}, "stub", "stub"),
+        ({"engine": "eager"}, "eager", "eager"),
+        ({"engine": "auto"}, "eager", "compiled"),
+        ({"engine": "compiled", "tiered": False}, "compiled", "compiled"),
+    ],
+)
+def test_the_settings_choose_the_engines(
+    settings: dict[str, object], first: str, final: str
+) -> None:
+    """Tiered or not, by name or by `auto`."""
+    plan = plan_engines(tiny_bundle(), Settings(device="cpu", **settings))  # type: ignore[arg-type]
+
+    assert (plan.first.description.name, plan.final.description.name) == (first, final)
+    assert (plan.first is plan.final) == (first == final)
+
+
+def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:
+    """Eager bf16 is slower than fp32 there, so the quick engine does without it."""
+    plan = plan_engines(tiny_bundle(), Settings(device="cpu", precision="bf16"))
+
+    assert plan.first.description.precision == "fp32"
+    assert plan.final.description.precision == "bf16"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    """Asking for CUDA by name is an error, `auto` takes the CPU."""
+    with pytest.raises(BadSetting, match="SGE_DEVICE=cuda"):
+        choose_device("cuda")
+
+    assert choose_device("auto") == CPU
+
+
+def test_a_precision_asked_for_is_taken() -> None:
+    """Only `auto` looks at the machine."""
+    assert choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("auto", CPU) in {"fp32", "bf16"}

@@ -1,0 +1,186 @@
+"""What no single module can hold: the direction of imports, who prints, what the README names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import service
+from service import errors
+from service.api.errors import STATUS_OF
+from service.config import ENV_PREFIX, Settings
+
+PACKAGE = Path(service.__file__).parent
+README = PACKAGE.parent / "README.md"
+
+# A module imports from its own layer and those above it in this table. "" is the package itself.
+LAYERS: list[set[str]] = [
+    {"", "errors", "config", "logs", "metrics"},
+    {"model"},
+    {"manifest", "version_files"},
+    {"store", "draft", "model_import"},
+    {"engines"},
+    {"image_formats", "decode", "preprocess", "batch_policy", "device_thread", "batcher"},
+    {"postprocess", "heat_map", "masks"},
+    {"admission", "served_model", "served_models"},
+    {"pipeline"},
+    {"runtime", "health"},
+    {"api"},
+    {"app"},
+    {"commands"},
+    {"cli", "__main__"},
+]
+RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
+
+EDGE = {"api", "app"}
+PICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+# What ends the service as it starts has an exit code instead of a status.
+AT_START = (errors.StoreError, errors.BadSetting)
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of the service as a dotted name below the package, with its syntax tree."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        steps = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(step for step in steps if step != "__init__")
+        yield name, ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The dotted names that a module imports, wherever in the file it does."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                yield from (f"{module}.{alias.name}" for alias in names)
+
+
+def names_used(tree: ast.Module) -> set[str]:
+    """The names and attributes that a module's code mentions, and what it imports by name."""
+    mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return mentioned | attributes | {name.rpartition(".")[2] for name in imports(tree)}
+
+
+def part_of(name: str) -> str:
+    """The entry of `LAYERS` for a name below the package: `engines` for `engines.base`."""
+    part = name.partition(".")[0]
+    return "" if part == "__version__" else part
+
+
+def called_on(library: str) -> set[str]:
+    """The attributes of a library that the service uses, and what it imports from it by name."""
+    used = {
+        node.attr
+        for _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == library
+    }
+    return used | {
+        name.removeprefix(f"{library}.")
+        for _, tree in modules()
+        for name in imports(tree)
+        if name.startswith(f"{library}.")
+    }
+
+
+def users_of(*names: str) -> set[str]:
+    """The modules whose code mentions one of the names."""
+    return {module for module, tree in modules() if names_used(tree) & set(names)}
+
+
+def importers_of(*libraries: str) -> set[str]:
+    """The parts of the service that import one of the libraries."""
+    return {
+        part_of(module)
+        for module, tree in modules()
+        for name in imports(tree)
+        if name.partition(".")[0] in libraries
+    }
+
+
+def test_every_module_has_a_layer() -> None:
+    """The table of layers names the modules that exist, no more and no fewer."""
+    assert set(RANK) == {part_of(name) for name, _ in modules()}
+
+
+def test_imports_point_one_way() -> None:
+    """No module imports one from a later layer: api -> stages -> engines -> model."""
+    backward = [
+        f"{importer} imports {name}"
+        for importer, tree in modules()
+        for name in imports(tree)
+        if name.startswith("service.")
+        and RANK[part_of(name.removeprefix("service."))] > RANK[part_of(importer)]
+    ]
+
+    assert backward == []
+
+
+def test_no_import_is_relative() -> None:
+    """Imports give the whole path, so that the test of their direction sees all of them."""
+    levels = {
+        (name, node.level)
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+
+    assert {name for name, level in levels if level > 0} == set()
+
+
+def test_only_the_command_line_prints() -> None:
+    """The service writes to its log; what a person reads in a terminal is the command's."""
+    assert users_of("print") <= {"cli"}
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    """An operator finds every variable in one file."""
+    assert users_of("environ", "environb", "getenv", "putenv") <= {"config"}
+
+
+def test_only_the_edge_knows_of_http() -> None:
+    """Stages, engines and models can be used without a web framework."""
+    assert importers_of("fastapi", "starlette") <= EDGE
+
+
+def test_nothing_is_unpickled() -> None:
+    """No file and no message can bring code along; torch's refusals are pickle's by type."""
+    assert importers_of(*PICKLERS) == set()
+    assert called_on("pickle") <= {"UnpicklingError"}
+
+
+def test_torch_loads_weights_only() -> None:
+    """Every file in torch's own format is read by its restricted reader."""
+    calls = [
+        {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        for _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+    ]
+
+    assert [call for call in calls if call.get("weights_only") != "True"] == []
+    assert calls
+
+
+def test_every_error_has_a_status() -> None:
+    """No error of a request falls through to a nameless 500."""
+    of_requests = {
+        error
+        for error in vars(errors).values()
+        if isinstance(error, type)
+        and issubclass(error, errors.ServiceError)
+        and not issubclass(error, AT_START)
+    }
+
+    assert set(STATUS_OF) == of_requests - {errors.ServiceError}
+
+
+def test_the_readme_names_every_setting() -> None:
+    """An operator finds each variable in the README, and nothing there that does not exist."""
+    named = re.findall(rf"\b{ENV_PREFIX}[A-Z][A-Z_]*\b", README.read_text(encoding="utf-8"))
+
+    assert set(named) == {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields}
