@@ -100,7 +100,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", help="a file with a label a line, or imagenet1k")
     parser.add_argument("--groups", type=int, help="groups to insert into a net without SGE")
     parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
-    parser.add_argument("--licence", default="unknown", help="of the weights")
+    parser.add_argument("--licence", default="not stated", help="of the weights")
     parser.add_argument("--source", help="where the weights come from")
     parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
 
@@ -176,7 +176,7 @@ def _import(parsed: argparse.Namespace) -> int:
         groups=parsed.groups,
         size_px=parsed.size,
         licence=parsed.licence,
-        source=parsed.source or parsed.file.name,
+        source=parsed.source,
     )
     folder = import_model(request, settings.model_store)
     print(f"imported {folder}")

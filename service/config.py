@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     image_limit_mb: float = Field(16.0, gt=0, description="largest encoded image, in megabytes")
     pixel_limit_mp: float = Field(40.0, gt=0, description="largest image, in megapixels")
     images_per_request: int = Field(32, ge=1, description="images in one request")
+    mask_pictures: int = Field(
+        256, ge=1, description="mask pictures (png, overlay) that one request may ask for"
+    )
     decode_threads: int = Field(
         0, ge=0, description="threads that decode images and draw masks; 0: one a core"
     )

@@ -154,6 +154,27 @@ def _parse_ids(text: str, groups: int) -> tuple[int, ...]:
     return ids
 
 
+def count_pictures(request: MaskRequest, groups: int) -> int:
+    """How many PNGs a request makes of one image; none where it asks for numbers.
+
+    Args:
+        request: the client's.
+        groups: G.
+    """
+    if request.format in ("json", "npy"):
+        return 0
+    match request.groups:
+        case AllGroups():
+            per_block = groups
+        case MeanOfGroups():
+            per_block = 1
+        case WidestGroups(count):
+            per_block = min(count, groups)
+        case ListedGroups(ids):
+            per_block = len(ids)
+    return per_block * len(request.blocks)
+
+
 def draw_mask(
     block: str,
     similarity: NDArray[np.float32],

@@ -218,6 +218,19 @@ async def test_limits_are_kept() -> None:
     assert replies[2].json()["error"]["message"].startswith("image is 40 x 50 px, the limit is")
 
 
+async def test_mask_pictures_are_bounded() -> None:
+    """Pictures are counted over images, blocks and groups; numbers are not pictures."""
+    async with running(mask_pictures=8) as service:
+        most = await service.predict(grey(1), "masks=last&mask_format=png")
+        one_more = await service.predict(grey(1), "masks=stage3,last&mask_format=overlay")
+        mean = await service.predict(grey(1), "masks=all&groups=mean&mask_format=png")
+        numbers = await service.predict(grey(1), "masks=all")
+
+    replies = (most, one_more, mean, numbers)
+    assert [reply.status_code for reply in replies] == [200, 422, 200, 200]
+    assert one_more.json()["error"]["message"].startswith("16 mask pictures asked for")
+
+
 async def test_a_broken_image_among_several_is_named() -> None:
     """A request is answered whole or not at all, and the error says which image is broken."""
     async with running(engine=FakeEngine()) as service:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from service.api.access import PREDICT_PATH
@@ -23,9 +25,9 @@ from service.api.schemas import (
     ModelSummary,
     PredictQuery,
 )
-from service.errors import DeadlineExceeded
+from service.errors import BadRequest, DeadlineExceeded
 from service.health import engine_state
-from service.masks import MaskRequest, parse_blocks, parse_groups
+from service.masks import MaskRequest, count_pictures, parse_blocks, parse_groups
 from service.pipeline import Answered, Options
 from service.runtime import Runtime
 from service.served_model import ServedModel
@@ -71,11 +73,12 @@ async def predict(
                 files = await read_images(request, settings.body_limit_bytes, settings.images_limit)
                 context.images = len(files)
                 permit.grow(len(files) - 1)
+                _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
                 work = runtime.pipeline.answer(model, files, options, deadline)
                 answered = await _unless_disconnected(request, work)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {limit_ms:g} ms") from error
-        return _reply(runtime, context, model, answered)
+        return await _reply(runtime, context, model, answered)
 
 
 @router.get("/v1/models", summary="List the models")
@@ -132,6 +135,15 @@ def _options_of(query: PredictQuery, model: ServedModel) -> Options:
     return Options(query.top_k, masks)
 
 
+def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: int) -> None:
+    pictures = count_pictures(masks, model.bundle.manifest.groups) * images
+    if pictures > limit:
+        raise BadRequest(
+            f"{pictures} mask pictures asked for, the limit is {limit}: name fewer blocks or "
+            f"groups, or take mask_format json or npy"
+        )
+
+
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Do the work; stop it when the client hangs up meanwhile.
 
@@ -157,7 +169,7 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _reply(
+async def _reply(
     runtime: Runtime, context: RequestContext, model: ServedModel, answered: Answered
 ) -> Response:
     for phase, seconds in answered.phases_s.items():
@@ -179,8 +191,7 @@ def _reply(
         "engine": answered.engine.name,
     }
     headers = {"Server-Timing": ", ".join(f"{phase};dur={ms}" for phase, ms in timing_ms.items())}
-    return Response(
-        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
-        headers=headers,
-        media_type="application/json",
-    )
+    encode = functools.partial(orjson.dumps, body, option=orjson.OPT_SERIALIZE_NUMPY)
+    has_masks = any(answer.masks for answer in answered.answers)  # up to megabytes of numbers
+    content = await run_in_threadpool(encode) if has_masks else encode()
+    return Response(content, headers=headers, media_type="application/json")

@@ -24,6 +24,7 @@ from service.runtime import Runtime, build_runtime
 Say = Callable[[str], None]
 
 BACKLOG = 2048
+SILENCE_S = 0.5  # a client that is about to use its connection again has done so by then
 KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they close first
 
 
@@ -69,8 +70,8 @@ def run(settings: Settings, say: Say) -> int:
 class DrainingServer(uvicorn.Server):
     """uvicorn's server, which on a signal first answers everything that it has accepted.
 
-    While requests are inside, new ones are still taken off their connections and refused with
-    503, so that nobody is left without an answer.
+    Until connections fall silent, new requests are still taken off them and refused with 503 and
+    `Connection: close`, so that nobody is left without an answer.
     """
 
     def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
@@ -85,13 +86,21 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
     async def main_loop(self) -> None:
-        """Run until told to stop, then until nothing is inside."""
+        """Run until told to stop, then until nothing is inside and nobody asks any more."""
         await super().main_loop()
         try:
             async with asyncio.timeout(self.config.timeout_graceful_shutdown):
                 await self._admission.wait_until_empty()
+                await self._wait_for_silence()
         except TimeoutError:
             self.force_exit = True
+
+    async def _wait_for_silence(self) -> None:
+        """Closing a connection on which a request is under way would reset it."""
+        seen = -1
+        while self.server_state.connections and self.server_state.total_requests != seen:
+            seen = self.server_state.total_requests
+            await asyncio.sleep(SILENCE_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:
