@@ -43,7 +43,7 @@ $(VENV)/%.lock: %.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed and "$(PYTHON)" is not: make PYTHON=python3.12 ...'; exit 1; } >&2
 	@mkdir -p $(VENV)/lib
-	@find $(VENV)/lib -name '*.dist-info' ! -exec test -e {}/INSTALLER \; -prune -exec rm -rf {} +
+	@find $(VENV)/lib -maxdepth 3 -name '*.dist-info' ! -exec test -e {}/INSTALLER \; -exec rm -rf {} +
 	@ls $(VENV)/lib/*/site-packages/pip-*/INSTALLER >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
 		{ echo 'No virtual environment: on Debian and Ubuntu, install the package python3-venv'; exit 1; } >&2
 	@echo 'Installing $<; the first time this takes minutes and about 5 GB, most of it for torch.'

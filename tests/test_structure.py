@@ -7,10 +7,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+from starlette.routing import Route
+
 import service
 from service import errors
+from service.api import operations, v1
 from service.api.errors import STATUS_OF
 from service.config import ENV_PREFIX, Settings
+from service.metrics import Metrics
 
 PACKAGE = Path(service.__file__).parent
 README = PACKAGE.parent / "README.md"
@@ -184,3 +189,29 @@ def test_the_readme_names_every_setting() -> None:
     named = re.findall(rf"\b{ENV_PREFIX}[A-Z][A-Z_]*\b", README.read_text(encoding="utf-8"))
 
     assert set(named) == {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields}
+
+
+def test_the_readme_names_every_metric() -> None:
+    """A dashboard's author finds each metric in the README, and no metric that is gone."""
+    registry = CollectorRegistry()
+    Metrics(registry)
+    exposed = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in registry.collect()
+    }
+
+    named = set(re.findall(r"`(sge_[a-z_]+)`", README.read_text(encoding="utf-8")))
+
+    assert named == exposed
+
+
+def test_the_readme_names_every_route() -> None:
+    """A client's author finds each route in the README."""
+    routers = (v1.router, operations.router)
+    paths = {
+        route.path for router in routers for route in router.routes if isinstance(route, Route)
+    }
+    text = README.read_text(encoding="utf-8")
+
+    assert len(paths) == 7
+    assert [path for path in paths if f" {path}`" not in text] == []
