@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from types import TracebackType
@@ -28,8 +27,6 @@ class Admission:
         self.in_use = 0
         self.is_draining = False
         self._clock = clock
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     def enter(self, deadline: float, pace_s: float) -> Permit:
         """Take a permit for a request, which holds one image until more are found in it.
@@ -61,18 +58,6 @@ class Admission:
         """Take nothing new from now on; what is inside stays."""
         self.is_draining = True
 
-    async def wait_until_empty(self) -> None:
-        """Return as soon as no permit is in use."""
-        await self._empty.wait()
-
-    def count(self, images: int) -> None:
-        """Book images that came, or with a minus that left; permits call it."""
-        self.in_use += images
-        if self.in_use:
-            self._empty.clear()
-        else:
-            self._empty.set()
-
 
 class Permit:
     """The right of one request to be inside; a context manager that gives it back."""
@@ -95,7 +80,7 @@ class Permit:
                 f"the limit is {admission.limit}",
                 retry_after_s=_whole_seconds(admission.in_use * self._pace_s),
             )
-        admission.count(images)
+        admission.in_use += images
         self._images += images
 
     def __enter__(self) -> Self:
@@ -107,7 +92,7 @@ class Permit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._admission.count(-self._images)
+        self._admission.in_use -= self._images
         self._images = 0
 
 

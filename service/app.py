@@ -54,7 +54,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await runtime.models.stop()
-            runtime.workers.shutdown()
+            runtime.workers.shutdown(cancel_futures=True)
 
     app = FastAPI(
         title="SGE-Serve", version=__version__, description=DESCRIPTION, lifespan=lifespan

@@ -75,24 +75,26 @@ def decide(
         now: the present moment.
         room: what the engine can take.
         limits: what an operator decided.
-        shortest_run_s: what even a quick batch has taken lately; an image whose deadline comes
-            sooner can no longer be answered in time.
+        shortest_run_s: what even a quick batch has taken lately. While the engine is busy, an
+            image whose deadline comes sooner can no longer be answered in time; an idle engine
+            tries, so that one slow run does not refuse everybody after it.
 
     Returns:
         The decision; applied to the queue, a second look at the same moment changes nothing
         unless the engine's room does.
     """
+    margin_s = 0.0 if room is Room.IDLE else shortest_run_s
     drop = tuple(i for i, image in enumerate(queue) if image.is_abandoned)
     expire = tuple(
         i
         for i, image in enumerate(queue)
-        if not image.is_abandoned and image.deadline - shortest_run_s <= now
+        if not image.is_abandoned and image.deadline - margin_s <= now
     )
     gone = {*drop, *expire}
     alive = [i for i in range(len(queue)) if i not in gone]
     leave = _choose_batch([queue[i].arrived for i in alive], now, room, limits)
     rest = [queue[i] for i in alive[leave:]]
-    moments = [image.deadline - shortest_run_s for image in rest]
+    moments = [image.deadline - margin_s for image in rest]
     if rest and room is Room.IDLE and not leave:
         moments.append(rest[0].arrived + limits.window_s)
     return Decision(tuple(alive[:leave]), expire, drop, min(moments, default=None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -183,7 +184,10 @@ class Batcher:
         if decision.drop:
             self._observer.on_dropped(len(decision.drop))
         if leaving:
-            batch = asyncio.get_running_loop().create_task(self._run(leaving))
+            # Its own context: log lines of a batch must not carry one request's id.
+            batch = asyncio.get_running_loop().create_task(
+                self._run(leaving), context=contextvars.Context()
+            )
             self._batches.add(batch)
             batch.add_done_callback(self._on_batch_done)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from service import __version__
 from service.config import ENV_PREFIX, Settings, describe_invalid
-from service.errors import ServiceError
+from service.errors import EngineFailed, ServiceError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -40,12 +40,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         return _complain(describe_invalid(error))
     except ServiceError as error:
-        return _complain(error.message)
+        code = EXIT_FAILED if isinstance(error, EngineFailed) else EXIT_BAD_SETTING
+        return _complain(error.message, code)
 
 
-def _complain(message: str) -> int:
+def say(text: str) -> None:
+    """Print for whoever started the command, at once even into a pipe."""
+    print(text, flush=True)
+
+
+def _complain(message: str, code: int = EXIT_BAD_SETTING) -> int:
     print(f"sge-serve: {message}", file=sys.stderr)
-    return EXIT_BAD_SETTING
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +86,14 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--model", help="name of the model; the default one otherwise")
     parser.add_argument("--version", help="its version; the latest one otherwise")
-    parser.add_argument("--top-k", type=int, default=5, help="predictions per image")
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        choices=range(1, 1001),
+        metavar="K",
+        default=5,
+        help="predictions per image",
+    )
     parser.add_argument("--masks", default="", help="blocks, as in the API: last, stage3, all ...")
     parser.add_argument("--groups", default="all", help="groups, as in the API")
     parser.add_argument("--mask-kind", choices=("gate", "similarity"), default="gate")
@@ -134,14 +147,14 @@ def _serve(parsed: argparse.Namespace) -> int:
     settings = _settings_of(parsed)
     from service.commands import serve  # torch takes seconds to import; a wrong flag should not
 
-    return serve.run(settings, say=print)
+    return serve.run(settings, say=say)
 
 
 def _check(parsed: argparse.Namespace) -> int:
     settings = _settings_of(parsed)
     from service.commands import check
 
-    return check.run(settings, say=print)
+    return check.run(settings, say=say)
 
 
 def _predict(parsed: argparse.Namespace) -> int:
@@ -159,7 +172,7 @@ def _predict(parsed: argparse.Namespace) -> int:
         folder=parsed.save_masks,
         as_json=parsed.json,
     )
-    return predict.run(settings, wanted, say=print)
+    return predict.run(settings, wanted, say=say)
 
 
 def _import(parsed: argparse.Namespace) -> int:
@@ -179,5 +192,5 @@ def _import(parsed: argparse.Namespace) -> int:
         source=parsed.source,
     )
     folder = import_model(request, settings.model_store)
-    print(f"imported {folder}")
+    say(f"imported {folder}")
     return EXIT_OK

@@ -17,6 +17,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 ENV_PREFIX = "SGE_"
+LONGEST_DEADLINE_MS = 86_400_000  # a day; event loops cannot set an alarm at infinity
 
 
 class Settings(BaseSettings):
@@ -60,7 +61,10 @@ class Settings(BaseSettings):
         256, ge=1, description="images inside the service; one more is refused with 429"
     )
     default_deadline_ms: float = Field(
-        30_000, gt=0, description="deadline of requests that send none, in milliseconds"
+        30_000,
+        gt=0,
+        le=LONGEST_DEADLINE_MS,
+        description="deadline of requests that send none, in milliseconds",
     )
     drain_timeout_s: int = Field(
         30, ge=0, description="how long a stopping service works on what it has accepted"

@@ -85,6 +85,11 @@ class DeviceThread:
         return future
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is a thread to run calls."""
+        return not self._ended.is_set()
+
+    @property
     def is_idle(self) -> bool:
         """Whether no call runs or waits."""
         return not self._waiting

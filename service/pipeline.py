@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.batcher import Reply
 from service.decode import ImageLimits, decode
@@ -16,6 +17,8 @@ from service.masks import MaskRequest, draw_mask
 from service.postprocess import Prediction, top_k
 from service.preprocess import preprocess
 from service.served_model import ServedModel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,11 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         began = time.monotonic()
-        rows: list[Row] = await asyncio.gather(
-            *(
+        rows: list[Row] = await _all_or_none(
+            [
                 loop.run_in_executor(self._workers, self._prepare, model, files, position)
                 for position in range(len(files))
-            )
+            ]
         )
         decoded = time.monotonic()
         replies = await _submit(model, rows, frozenset(options.masks.blocks), deadline)
@@ -125,11 +128,11 @@ class Pipeline:
                 finish(model, row, reply, options) for row, reply in zip(rows, replies, strict=True)
             ]
         loop = asyncio.get_running_loop()
-        return await asyncio.gather(
-            *(
+        return await _all_or_none(
+            [
                 loop.run_in_executor(self._workers, finish, model, row, reply, options)
                 for row, reply in zip(rows, replies, strict=True)
-            )
+            ]
         )
 
 
@@ -137,12 +140,16 @@ async def _submit(
     model: ServedModel, rows: Sequence[Row], asked: frozenset[str], deadline: float
 ) -> list[Reply]:
     """Queue the images and wait for all; the first failure takes the others out of the queue."""
-    waiting = [model.batcher.submit(row, asked, deadline) for row in rows]
+    return await _all_or_none([model.batcher.submit(row, asked, deadline) for row in rows])
+
+
+async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:
+    """Wait for every future; the first failure, or a cancellation, cancels the others."""
     try:
         return await asyncio.gather(*waiting)
     finally:
-        for reply in waiting:
-            reply.cancel()
+        for future in waiting:
+            future.cancel()
 
 
 def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Answer:

@@ -78,7 +78,7 @@ class ServedModel:
         self.max_batch = limits.max_batch
         self._plan = plan
         self.fallback_reason: str | None = None
-        self._tier_before_death: Tier = "loading"
+        self._changing = asyncio.Lock()  # of the engine, by `finish` and by `restart`
         self._device = device
         self._builder = builder
         self._metrics = metrics
@@ -119,8 +119,8 @@ class ServedModel:
         """
         engine = self.batcher.engine
         await self._builder.run(engine.load)
-        await self._device.run(self._warm_up, engine)
-        self._enter("final" if engine is self._plan.final else "first")
+        await self._builder.run(self._warm_up, engine)
+        self._enter(self._settled_tier)
 
     async def finish(self) -> None:
         """Build the final engine beside the first, and switch over between two batches.
@@ -137,12 +137,15 @@ class ServedModel:
             log.warning("engine fell back", model=self.bundle.key, reason=error.message)
             self._metrics.engine_fallbacks.labels(*self.labels).inc()
             self.fallback_reason = error.message
-            self._enter("fallback")
+            final.close()
+            if self.tier == "first":
+                self._enter("fallback")
         else:
-            self._retire_info()
-            await self.batcher.switch_engine(final)
-            self._enter("final")
-            self._plan.first.close()
+            async with self._changing:
+                self._retire_info()
+                await self.batcher.switch_engine(final)
+                self._enter("final")
+                self._plan.first.close()
 
     async def restart(self) -> None:
         """Run every batch size again on a new thread, then answer again.
@@ -150,13 +153,12 @@ class ServedModel:
         Raises:
             EngineFailed: the engine does not run.
         """
-        await self._device.run(self._warm_up, self.batcher.engine)
-        self._enter(self._tier_before_death)
+        async with self._changing:
+            await self._device.run(self._warm_up, self.batcher.engine)
+            self._enter(self._settled_tier)
 
     def on_death(self) -> None:
         """Stop answering: the thread of the engine died."""
-        if self.tier != "restarting":
-            self._tier_before_death = self.tier
         self._enter("restarting")
         self.batcher.fail_queued(
             NotReady(f"the engine of {self.bundle.key} is being restarted", retry_after_s=2.0)
@@ -166,6 +168,12 @@ class ServedModel:
         side = self.bundle.manifest.input.size_px
         every_block = frozenset(block.name for block in self.blocks)
         warm_up(engine, (3, side, side), every_block, self.max_batch)
+
+    @property
+    def _settled_tier(self) -> Tier:
+        if self.batcher.engine is self._plan.final:
+            return "final"
+        return "first" if self.fallback_reason is None else "fallback"
 
     def _enter(self, tier: Tier) -> None:
         self._retire_info()

@@ -109,6 +109,11 @@ class ServedModels:
             f"no version {version!r} of {versions[0].labels[0]}, served are: {known}"
         )
 
+    @property
+    def is_building(self) -> bool:
+        """Whether an engine is being built, which cannot be interrupted."""
+        return self._builder.is_running and not self._builder.is_idle
+
     async def start(self) -> None:
         """Bring every model up on its first engine, then build the final ones in the background.
 
@@ -144,7 +149,8 @@ class ServedModels:
     async def _revive(self) -> None:
         for attempt in itertools.count():
             self._metrics.engine_restarts.inc()
-            self._device.start()
+            if not self._device.is_running:
+                self._device.start()
             try:
                 for model in self:
                     await model.restart()

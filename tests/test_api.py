@@ -147,6 +147,9 @@ BAD = [
         grey(1), "", PNG | {"X-Request-Deadline-Ms": "soon"}, 422, "bad_request", id="a deadline"
     ),
     pytest.param(
+        grey(1), "", PNG | {"X-Request-Deadline-Ms": "inf"}, 422, "bad_request", id="no deadline"
+    ),
+    pytest.param(
         b'{"images": []}',
         "",
         {"Content-Type": "application/json"},

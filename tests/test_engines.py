@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch._inductor.utils import run_and_get_code
 
 from service.config import Settings
 from service.engines.base import Engine, warm_up
@@ -23,8 +27,10 @@ from tests.running import noise, tiny_bundle
 CPU = torch.device("cpu")
 CLASSES = 3
 
+PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
 needs_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU"
+    shutil.which("g++") is None or not PYTHON_HEADER.exists(),
+    reason="torch.compile needs a C++ compiler and Python's headers on a CPU",
 )
 needs_cuda = [
     pytest.mark.gpu,
@@ -43,14 +49,31 @@ def compiled(precision: str = "fp32", device: str = "cpu") -> CompiledEngine:
 
 
 ENGINES = [
-    pytest.param(lambda: StubEngine(tiny_bundle().manifest), id="stub"),
-    pytest.param(FakeEngine, id="fake"),
-    pytest.param(eager, id="eager"),
-    pytest.param(lambda: eager("bf16"), id="eager bf16"),
-    pytest.param(compiled, id="compiled", marks=[pytest.mark.slow, needs_compiler]),
-    pytest.param(lambda: eager("fp16", "cuda"), id="eager cuda", marks=needs_cuda),
-    pytest.param(lambda: compiled("fp16", "cuda"), id="compiled cuda", marks=needs_cuda),
+    pytest.param("stub"),
+    pytest.param("fake"),
+    pytest.param("eager"),
+    pytest.param("eager bf16"),
+    pytest.param("compiled", marks=[pytest.mark.slow, needs_compiler]),
+    pytest.param("eager cuda", marks=needs_cuda),
+    pytest.param("compiled cuda", marks=needs_cuda),
 ]
+BUILDERS: dict[str, Callable[[], Engine]] = {
+    "stub": lambda: StubEngine(tiny_bundle().manifest),
+    "fake": FakeEngine,
+    "eager": eager,
+    "eager bf16": lambda: eager("bf16"),
+    "compiled": compiled,
+    "eager cuda": lambda: eager("fp16", "cuda"),
+    "compiled cuda": lambda: compiled("fp16", "cuda"),
+}
+
+
+@functools.cache
+def loaded(kind: str) -> Engine:
+    """An engine that is loaded once for all tests, since compiling takes a while."""
+    engine = BUILDERS[kind]()
+    engine.load()
+    return engine
 
 
 def rows(*seeds: int) -> list[np.ndarray]:
@@ -58,11 +81,10 @@ def rows(*seeds: int) -> list[np.ndarray]:
     return [noise(seed).transpose(2, 0, 1).copy() for seed in seeds]
 
 
-@pytest.mark.parametrize("build", ENGINES)
-def test_every_engine_keeps_the_contract(build: Callable[[], Engine]) -> None:
+@pytest.mark.parametrize("kind", ENGINES)
+def test_every_engine_keeps_the_contract(kind: str) -> None:
     """Any batch gives one finite row of logits an image and at least the asked blocks."""
-    engine = build()
-    engine.load()
+    engine = loaded(kind)
     warm_up(engine, (3, 32, 32), frozenset({BLOCK}), max_batch=4)
 
     for size in (1, 2, 3, 4):
@@ -74,14 +96,12 @@ def test_every_engine_keeps_the_contract(build: Callable[[], Engine]) -> None:
         assert np.isfinite(plain.logits).all()
         assert masked.similarities[BLOCK].shape[0] == size
         assert masked.similarities[BLOCK].dtype == np.float32
-    engine.close()
 
 
-@pytest.mark.parametrize("build", ENGINES[2:])
-def test_nothing_crosses_the_batch(build: Callable[[], Engine]) -> None:
+@pytest.mark.parametrize("kind", ENGINES[2:])
+def test_nothing_crosses_the_batch(kind: str) -> None:
     """An image's logits and masks do not depend on its batch-mates."""
-    engine = build()
-    engine.load()
+    engine = loaded(kind)
     asked = frozenset({BLOCK})
 
     together = engine.infer(engine.stage(rows(1, 2, 3)), asked)
@@ -99,10 +119,8 @@ def test_nothing_crosses_the_batch(build: Callable[[], Engine]) -> None:
 @pytest.mark.slow
 def test_the_compiled_engine_computes_what_the_eager_one_does() -> None:
     """Logits and every block's similarity agree, to rounding of float32."""
-    reference, engine = eager(), compiled()
+    reference, engine = loaded("eager"), loaded("compiled")
     every = frozenset(block.name for block in tiny_bundle().manifest.spec.blocks())
-    for built in (reference, engine):
-        built.load()
 
     expected = reference.infer(reference.stage(rows(1, 2, 3)), every)
     given = engine.infer(engine.stage(rows(1, 2, 3)), every)
@@ -111,6 +129,19 @@ def test_the_compiled_engine_computes_what_the_eager_one_does() -> None:
     assert given.similarities.keys() == expected.similarities.keys() == every
     for name, similarity in expected.similarities.items():
         np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_weights_are_frozen_into_the_compiled_graph() -> None:
+    """The generated code holds them as constants, and no BatchNorm is left in it."""
+    engine = compiled()
+    engine.load()
+
+    _, codes = run_and_get_code(engine.infer, engine.stage(rows(1)), frozenset())
+
+    assert "_frozen_param" in codes[0]
+    assert "rsqrt" not in codes[0]
 
 
 def test_bf16_stays_close_to_fp32() -> None:

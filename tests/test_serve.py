@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,9 +68,11 @@ def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         )
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the line is run by a shell with curl")
 def test_the_printed_curl_line_works_as_it_stands(served: Served) -> None:
     """A shell that runs the line gets predictions and a mask."""
     line = served.greeting[served.greeting.index("curl") :].strip()

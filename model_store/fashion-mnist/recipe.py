@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,6 @@ from garments import LABELS, Frames, Split, augment, read_split
 from measure import measure, measure_over_http
 from publish import publish, round_to_half
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
@@ -51,7 +50,6 @@ PEAK_LEARNING_RATE = 0.1
 WARM_UP = 0.08  # share of the run
 WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.05
-AVERAGE_DECAY = 0.998
 VALIDATE_EVERY = 450  # steps
 SAVE_EVERY_S = 120
 
@@ -177,16 +175,10 @@ class Run:
     def __init__(self, network: ResNet, checkpoint: Path) -> None:
         network.to(memory_format=torch.channels_last).train()
         self.network = network
-        self.average = AveragedModel(
-            network,
-            multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        )
         self.optimizer = optimizer_of(network)
         self.checkpoint = checkpoint
         self.parts: dict[str, Any] = {
             "network": network,
-            "average": self.average,
             "optimizer": self.optimizer,
         }
         self.saved_at = time.monotonic()
@@ -223,7 +215,6 @@ class Run:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.average.update_parameters(self.network)
         return loss.item()
 
 
@@ -231,7 +222,7 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
     """Train to the end of the schedule, from the last checkpoint where there is one.
 
     Returns:
-        The exponential average of the weights, in evaluation mode.
+        The network, in evaluation mode.
     """
     data = read_split("train")
     split = Split(data.images[:-VALIDATION_IMAGES], data.labels[:-VALIDATION_IMAGES])
@@ -246,13 +237,12 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
         loss = run.step(split, step, phases[step], seed)
         progress.set_postfix(px=phases[step].frames.side_px, loss=f"{loss:.3f}", refresh=False)
         if (step + 1) % VALIDATE_EVERY == 0 or step + 1 == len(phases):
-            record = {"step": step + 1, **validate(run.average, held_out, phases[step].frames)}
+            record = {"step": step + 1, **validate(network, held_out, phases[step].frames)}
             with (work_dir / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
         if time.monotonic() - run.saved_at > SAVE_EVERY_S or step + 1 == len(phases):
             run.save(step + 1)
-    averaged = run.average.module.eval()
-    return cast("ResNet", averaged)
+    return network.eval()
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import structlog
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Admission
 from service.api.context import REQUEST_ID_HEADER, RequestContext, choose_request_id
-from service.api.errors import ADMISSION_CODES, CLIENT_CLOSED_REQUEST, internal_error
+from service.api.errors import ADMISSION_CODES, internal_error
 from service.metrics import Metrics
 
 PREDICT_PATH = "/v1/predict"
@@ -39,21 +40,24 @@ class RequestScope:
         is_prediction = scope["path"] == PREDICT_PATH and scope["method"] == "POST"
         if is_prediction:
             self._metrics.received.inc()
-        status = await self._serve(scope, receive, send, context)
-        if is_prediction:
-            self._count(context, status)
-        _write_access_line(scope, context, status)
+        try:
+            await self._serve(scope, receive, send, context)
+        except asyncio.CancelledError:
+            context.outcome = "cancelled"  # the drain's time is over
+            raise
+        finally:
+            if is_prediction:
+                self._count(context)
+            _write_access_line(scope, context)
 
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, context: RequestContext
-    ) -> int:
-        """Run the application; return the status that was sent."""
-        status = 0
+    ) -> None:
+        """Run the application, and answer for it where it fails."""
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                context.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = context.request_id
                 if self._admission.is_draining:
@@ -64,31 +68,28 @@ class RequestScope:
             await self._app(scope, receive, send_with_id)
         except Exception:  # the last resort: whatever went wrong, the client gets an answer
             log.exception("request failed")
-            if status:
-                raise
             response = internal_error(Request(scope))
+            if context.status:
+                raise
             await response(scope, receive, send_with_id)
-        return status
 
-    def _count(self, context: RequestContext, status: int) -> None:
+    def _count(self, context: RequestContext) -> None:
         metrics, outcome = self._metrics, context.outcome
         metrics.requests.labels(*context.model, outcome).inc()
         if outcome in ADMISSION_CODES:
             metrics.rejected.labels(outcome).inc()
-        if status == CLIENT_CLOSED_REQUEST:
-            return
         elapsed_s = time.monotonic() - context.began
         if outcome == "ok":
             metrics.phase.labels(*context.model, "total").observe(elapsed_s)
             metrics.images.labels(*context.model).inc(context.images)
 
 
-def _write_access_line(scope: Scope, context: RequestContext, status: int) -> None:
+def _write_access_line(scope: Scope, context: RequestContext) -> None:
     log.info(
         "request",
         method=scope["method"],
         path=scope["path"],
-        status=status,
+        status=context.status,
         outcome=context.outcome,
         model="/".join(context.model),
         images=context.images,

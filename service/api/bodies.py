@@ -39,7 +39,7 @@ async def read_images(request: Request, limit_bytes: int, limit_images: int) -> 
     kind = media_type_of(request)
     body = await read_body(request, limit_bytes)
     if kind == "application/json":
-        images = await run_in_threadpool(_from_json, body)  # large bodies take a while
+        images = await run_in_threadpool(_from_json, body, limit_images)  # may be megabytes
     elif kind == "multipart/form-data":
         images = await _from_multipart(request, body, limit_images)
     else:
@@ -85,7 +85,10 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _from_json(body: bytes) -> list[bytes]:
+def _from_json(body: bytes, limit_images: int) -> list[bytes]:
+    keys = body.count(b'"b64"')  # before a model is built for each
+    if keys > limit_images:
+        raise BadRequest(f"the request holds {keys} images, the limit is {limit_images}")
     try:
         parsed = JsonBody.model_validate_json(body)
     except ValidationError as error:

@@ -26,6 +26,7 @@ class RequestContext:
         began: the moment it came in, of `time.monotonic`.
         model: name and version of the model that was asked.
         outcome: `ok`, or the code of the error that was answered.
+        status: of the answer; 0 until it is sent.
         images: how many it held, once known.
     """
 
@@ -33,6 +34,7 @@ class RequestContext:
     began: float = field(default_factory=time.monotonic)
     model: tuple[str, str] = NO_MODEL
     outcome: str = "ok"
+    status: int = 0
     images: int = 0
 
 

@@ -14,7 +14,7 @@ from service.health import readiness
 
 WEB = Path(__file__).parent.parent / "web"
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:",
+    "Content-Security-Policy": "default-src 'self'",
     "X-Content-Type-Options": "nosniff",
 }
 

@@ -25,6 +25,7 @@ from service.api.schemas import (
     ModelSummary,
     PredictQuery,
 )
+from service.config import LONGEST_DEADLINE_MS
 from service.errors import BadRequest, DeadlineExceeded
 from service.health import engine_state
 from service.masks import MaskRequest, count_pictures, parse_blocks, parse_groups
@@ -50,7 +51,12 @@ async def predict(
     runtime: RuntimeOf,
     x_request_deadline_ms: Annotated[
         float | None,
-        Header(gt=0, description="for how many milliseconds the answer is of use", examples=[2000]),
+        Header(
+            gt=0,
+            le=LONGEST_DEADLINE_MS,
+            description="for how many milliseconds the answer is of use",
+            examples=[2000],
+        ),
     ] = None,
 ) -> Response:
     """Return the most likely classes of each image and the masks of the asked blocks.

@@ -59,8 +59,9 @@ def run(settings: Settings, wanted: Wanted, say: Say) -> int:
     """
     configure_logs("warning", "console")
     keep_artefacts_in(settings.cache_dir)
-    if settings.engine == "auto":  # compiling takes longer than a few files do
-        settings = settings.model_copy(update={"engine": "eager"})
+    # Compiling takes longer than a few files do; who asks for it by name waits for it.
+    engine = "eager" if settings.engine == "auto" else settings.engine
+    settings = settings.model_copy(update={"engine": engine, "tiered": False})
     runtime = build_runtime(settings, load_contents(settings, lambda _: None))
     return asyncio.run(_predict(runtime, wanted, say))
 

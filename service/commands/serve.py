@@ -24,7 +24,9 @@ from service.runtime import Runtime, build_runtime
 Say = Callable[[str], None]
 
 BACKLOG = 2048
+TICK_S = 0.1  # how soon the drain notices its end or a second signal
 SILENCE_S = 0.5  # a client that is about to use its connection again has done so by then
+LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
 KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they close first
 
 
@@ -32,7 +34,7 @@ def run(settings: Settings, say: Say) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what was accepted.
 
     Returns:
-        0 after an orderly stop, 1 when no engine runs.
+        0 after an orderly stop, 1 when no engine runs or accepted requests were cut.
 
     Raises:
         BadSetting: the address is taken, or a setting cannot be met.
@@ -63,20 +65,26 @@ def run(settings: Settings, say: Say) -> int:
     server.run(sockets=[listener])
     if failures:
         say(f"no engine runs: {failures[0].message}")
-    _leave_builds_behind(runtime, 1 if failures else 0)
-    return 1 if failures else 0
+    if server.cut_images:
+        say(f"left {server.cut_images} accepted images without an answer")
+    code = 1 if failures or server.cut_images else 0
+    if runtime.models.is_building:
+        _leave_builds_behind(code)
+    return code
 
 
 class DrainingServer(uvicorn.Server):
     """uvicorn's server, which on a signal first answers everything that it has accepted.
 
-    Until connections fall silent, new requests are still taken off them and refused with 503 and
-    `Connection: close`, so that nobody is left without an answer.
+    Meanwhile nobody new may connect, and requests on connections that are open are refused with
+    503 and `Connection: close`, so that nobody is left without an answer. A second signal, or the
+    end of the drain's time, cuts what is still inside.
     """
 
     def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
         super().__init__(config)
         self._admission = admission
+        self.cut_images = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Drain at the first signal, leave at once at the second."""
@@ -86,19 +94,30 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
     async def main_loop(self) -> None:
-        """Run until told to stop, then until nothing is inside and nobody asks any more."""
+        """Run until told to stop, then until nothing is inside."""
         await super().main_loop()
-        try:
-            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
-                await self._admission.wait_until_empty()
-                await self._wait_for_silence()
-        except TimeoutError:
-            self.force_exit = True
+        for listener in self.servers:
+            listener.close()
+        await self._answer_what_is_inside()
+        await self._wait_for_silence()
+        self.cut_images = self._admission.in_use
+        self.force_exit |= self.cut_images > 0
+
+    async def _answer_what_is_inside(self) -> None:
+        ticks = int((self.config.timeout_graceful_shutdown or 0) / TICK_S)
+        for _ in range(ticks):
+            if self.force_exit or not self._admission.in_use:
+                return
+            await asyncio.sleep(TICK_S)
 
     async def _wait_for_silence(self) -> None:
         """Closing a connection on which a request is under way would reset it."""
         seen = -1
-        while self.server_state.connections and self.server_state.total_requests != seen:
+        for _ in range(LONGEST_SILENCE):
+            if self.force_exit or not self.server_state.connections:
+                return
+            if self.server_state.total_requests == seen:
+                return
             seen = self.server_state.total_requests
             await asyncio.sleep(SILENCE_S)
 
@@ -135,9 +154,8 @@ on the {engine.name} engine ({engine.precision}, {engine.device})
 -H 'Content-Type: image/png' '{address}/v1/predict?{named}top_k=3&masks=last&groups=mean'"""
 
 
-def _leave_builds_behind(runtime: Runtime, code: int) -> None:
-    """End the process when an engine is still being built: a compiler cannot be interrupted."""
-    if any(model.tier == "first" for model in runtime.models):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def _leave_builds_behind(code: int) -> None:
+    """End the process while an engine is being built: a compiler cannot be interrupted."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

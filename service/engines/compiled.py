@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 from torch._dynamo import mark_dynamic
+from torch._inductor import config as inductor_config
 
 from service.engines.eager import EagerEngine
 from service.model.resnet import Outputs
@@ -38,7 +39,12 @@ class CompiledEngine(EagerEngine):
 
     def _compile(self, asked: Collection[str]) -> CompiledGraph:
         run = functools.partial(super().run, asked=frozenset(asked))
-        return torch.compile(run, fullgraph=True, options={"freezing": True})
+        compiled: CompiledGraph = torch.compile(  # type: ignore[call-overload]  # stubs lag behind
+            run,
+            fullgraph=True,
+            isolate_recompiles=True,  # otherwise all engines share one limit of recompilations
+        )
+        return compiled
 
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
         """One image has a graph of its own; two compile that of every larger batch."""
@@ -49,4 +55,11 @@ class CompiledEngine(EagerEngine):
         if len(pixels) > 1:
             mark_dynamic(pixels, 0)
         compiled = self.with_last if asked <= self.last_block else self.with_all
-        return compiled(pixels)
+        # Dynamo asks for this while it traces, so it must hold during the call that compiles.
+        with inductor_config.patch(freezing=True):
+            return compiled(pixels)
+
+    def close(self) -> None:
+        """Let go of the weights and of the compiled graphs."""
+        super().close()
+        del self.with_last, self.with_all

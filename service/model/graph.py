@@ -21,7 +21,8 @@ class InferenceGraph(nn.Module):
         network: the reference network, float32; it is copied, never changed.
         mean: per channel, of values in [0, 1].
         std: per channel.
-        dtype: of the convolutions; normalisation of pixels and of SGE stays float32.
+        dtype: of convolutions, `fc` and activations; BatchNorm's statistics and SGE's numbers
+            stay float32, as does the normalisation of pixels and of similarities.
     """
 
     shift: Tensor
@@ -35,7 +36,10 @@ class InferenceGraph(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).to(dtype).to(memory_format=torch.channels_last)
+        self.network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        for module in self.network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(dtype)
         self.dtype = dtype
         self.register_buffer("shift", 255 * torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, 3, 1, 1)))
