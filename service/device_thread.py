@@ -52,6 +52,7 @@ class DeviceThread:
         self._ended = asyncio.Event()
         self._ended.set()
         self._is_stopping = False
+        self._unfinished = 0
 
     def start(self) -> None:
         """Start the thread; call it again after a death."""
@@ -79,6 +80,7 @@ class DeviceThread:
         if self._ended.is_set():
             future.set_exception(EngineLost("the engine's thread is not running"))
             return future
+        self._unfinished += 1
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
         self._calls.put(_Call(function, arguments, future))
@@ -91,8 +93,8 @@ class DeviceThread:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no call runs or waits."""
-        return not self._waiting
+        """Whether no call runs or waits, those included whose callers have left."""
+        return self._unfinished == 0
 
     async def stop(self) -> None:
         """Let the calls that have come finish, then end the thread."""
@@ -105,12 +107,23 @@ class DeviceThread:
     ) -> None:
         try:
             while (call := calls.get()) is not None:
-                _execute(call, loop)
+                outcome = _outcome_of(call)
+                loop.call_soon_threadsafe(self._settle, call.future, outcome)
         finally:
             loop.call_soon_threadsafe(self._on_end)
 
+    def _settle(self, future: asyncio.Future[Any], outcome: Timed[Any] | EngineFailed) -> None:
+        self._unfinished -= 1
+        if future.done():
+            return
+        if isinstance(outcome, EngineFailed):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
     def _on_end(self) -> None:
         self._ended.set()
+        self._unfinished = 0
         for future in list(self._waiting):
             if not future.done():
                 future.set_exception(EngineLost("the engine's thread died"))
@@ -118,23 +131,12 @@ class DeviceThread:
             self._on_death()
 
 
-def _execute(call: _Call, loop: asyncio.AbstractEventLoop) -> None:
+def _outcome_of(call: _Call) -> Timed[Any] | EngineFailed:
     started = time.monotonic()
     try:
         result = call.function(*call.arguments)
     except Exception as error:  # noqa: BLE001 - a model may raise anything; the thread must live
         failure = EngineFailed(f"the engine raised {type(error).__name__}: {error}")
         failure.__cause__ = error
-        loop.call_soon_threadsafe(_settle, call.future, None, failure)
-    else:
-        timed = Timed(result, started, time.monotonic())
-        loop.call_soon_threadsafe(_settle, call.future, timed, None)
-
-
-def _settle(future: asyncio.Future[Any], result: Any, error: EngineFailed | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        return failure
+    return Timed(result, started, time.monotonic())

@@ -99,15 +99,17 @@ async def test_stopping_finishes_what_has_come_and_is_no_death() -> None:
 
 
 async def test_a_cancelled_call_harms_nobody() -> None:
-    """Its result is dropped."""
+    """Its result is dropped; while it runs the thread counts as busy."""
     thread = DeviceThread(Deaths())
     thread.start()
     gate = threading.Event()
 
     cancelled = thread.run(gate.wait)
     cancelled.cancel()
+    await asyncio.wait([cancelled])
+    is_idle = thread.is_idle
     gate.set()
     after = await thread.run(lambda: 6)
     await thread.stop()
 
-    assert after.result == 6
+    assert (is_idle, after.result) == (False, 6)
