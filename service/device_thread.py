@@ -105,12 +105,14 @@ class DeviceThread:
     def _work(
         self, calls: queue.SimpleQueue[_Call | None], loop: asyncio.AbstractEventLoop
     ) -> None:
+        death: BaseException | None = None
         try:
             while (call := calls.get()) is not None:
                 outcome = _outcome_of(call)
                 loop.call_soon_threadsafe(self._settle, call.future, outcome)
-        finally:
-            loop.call_soon_threadsafe(self._on_end)
+        except BaseException as error:  # noqa: BLE001 - the thread ends with it, and says of what
+            death = error
+        loop.call_soon_threadsafe(self._on_end, death)
 
     def _settle(self, future: asyncio.Future[Any], outcome: Timed[Any] | EngineFailed) -> None:
         self._unfinished -= 1
@@ -121,12 +123,14 @@ class DeviceThread:
         else:
             future.set_result(outcome)
 
-    def _on_end(self) -> None:
+    def _on_end(self, death: BaseException | None) -> None:
         self._ended.set()
         self._unfinished = 0
         for future in list(self._waiting):
             if not future.done():
-                future.set_exception(EngineLost("the engine's thread died"))
+                lost = EngineLost(f"the engine's thread died of {death!r}")
+                lost.__cause__ = death
+                future.set_exception(lost)
         if not self._is_stopping:
             self._on_death()
 

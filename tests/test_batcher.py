@@ -18,8 +18,6 @@ from service.errors import DeadlineExceeded, EngineFailed, EngineLost, NotReady
 from tests.fakes import BLOCK, FakeEngine, FakeTimer, GatedEngine, Ran, Record, row_of
 
 pytestmark = pytest.mark.anyio
-# The thread is meant to die; pytest would report it as an accident.
-DYING = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 NOTHING = frozenset[str]()
 FAR = 10_000.0
 
@@ -211,7 +209,6 @@ async def test_the_window_holds_the_first_image_back() -> None:
     assert [ran.values for ran in engine.ran] == [(1, 2)]
 
 
-@DYING
 async def test_the_death_of_the_engine_settles_every_reply() -> None:
     """What is on board fails, what is queued can be failed, and a new thread goes on."""
     engine = GatedEngine(lethal=[1])

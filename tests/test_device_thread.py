@@ -12,8 +12,6 @@ from service.device_thread import DeviceThread
 from service.errors import EngineFailed, EngineLost
 
 pytestmark = pytest.mark.anyio
-# The thread is meant to die; pytest would report it as an accident.
-DYING = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
 class Deaths:
@@ -66,7 +64,6 @@ async def test_a_call_that_raises_fails_alone() -> None:
     assert timed.started <= timed.ended
 
 
-@DYING
 async def test_a_death_fails_everything_that_waits() -> None:
     """Each waiting call learns of the death; it is reported once; a new thread works."""
     deaths = Deaths()

@@ -19,8 +19,6 @@ from tests.fakes import FakeEngine, GatedEngine
 from tests.running import Running, grey, running, tiny_bundle
 
 pytestmark = pytest.mark.anyio
-# The thread is meant to die; pytest would report it as an accident.
-DYING = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
 async def until(claim: Callable[[], Awaitable[bool]]) -> None:
@@ -119,7 +117,6 @@ async def test_an_engine_that_cannot_be_built_is_fallen_back_from_in_the_open() 
     assert engine["fallback_reason"] == "the engine raised OSError: no C++ compiler"
 
 
-@DYING
 async def test_the_service_survives_the_death_of_its_engine() -> None:
     """The image on board fails, readiness goes and comes back, the next image is answered."""
     engine = FakeEngine(lethal=[9])
