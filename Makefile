@@ -1,6 +1,7 @@
 # `make` lists the targets. Everything is installed into .venv; nothing outside this folder changes.
 
 PYTHON ?= python3
+URL ?= http://127.0.0.1:8000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --require-virtualenv --disable-pip-version-check --no-input \
@@ -10,10 +11,10 @@ COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --strip
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install serve test check lock clean
+.PHONY: help install serve test image-test load check lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/requirements.lock  ## set up .venv with what the service needs
 
@@ -23,6 +24,12 @@ serve: $(VENV)/requirements.lock  ## start the service; flags by ARGS="--port 90
 test: $(VENV)/requirements-dev.lock  ## run the tests; flags by ARGS="-k sge"
 	@$(BIN)/python -m pytest $(ARGS)
 
+image-test: $(VENV)/requirements-dev.lock  ## build the cpu image and check it running; ARGS=cuda for the other
+	@tests/docker/image_test.sh $(ARGS)
+
+load: $(VENV)/requirements-dev.lock  ## load a running service in 3 minutes; URL=..., flags by ARGS="--html report.html"
+	@$(BIN)/python -m tests.load --url $(URL) $(ARGS)
+
 check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -30,7 +37,7 @@ check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 
 lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer releases by ARGS=--upgrade
 	$(COMPILE) $(ARGS) --output-file requirements.lock pyproject.toml
-	$(COMPILE) $(ARGS) --extra dev --constraint requirements.lock \
+	$(COMPILE) $(ARGS) --extra dev --extra load --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache

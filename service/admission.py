@@ -1,4 +1,4 @@
-"""How many images may be inside the service, and whether it takes any at all."""
+"""How many images and bytes may be inside the service, and whether it takes any at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ DRAIN_RETRY_S = 5.0  # by then another replica, or this one restarted, can answe
 
 
 class Admission:
-    """Counts permits; one permit is one image from its arrival to its answer.
+    """Counts permits, one an image from its arrival to its answer, and the bytes of bodies.
 
     Lives on the event loop.
 
     Args:
         limit: permits in all.
+        limit_bytes: of the bodies of all requests inside, as they came over the wire.
         clock: the present moment in seconds.
     """
 
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, limit: int, limit_bytes: int, clock: Callable[[], float]) -> None:
         self.limit = limit
+        self.limit_bytes = limit_bytes
         self.in_use = 0
+        self.in_use_bytes = 0
         self.is_draining = False
         self._clock = clock
 
@@ -66,6 +69,7 @@ class Permit:
         self._admission = admission
         self._pace_s = pace_s
         self._images = 0
+        self._bytes = 0
 
     def grow(self, images: int) -> None:
         """Take permits for further images.
@@ -75,13 +79,38 @@ class Permit:
         """
         admission = self._admission
         if admission.in_use + images > admission.limit:
-            raise Overloaded(
+            raise self._overloaded(
                 f"{admission.in_use} images are inside and {images} more came, "
-                f"the limit is {admission.limit}",
-                retry_after_s=_whole_seconds(admission.in_use * self._pace_s),
+                f"the limit is {admission.limit}"
             )
         admission.in_use += images
         self._images += images
+
+    def require_room(self, size_bytes: int) -> None:
+        """Refuse a body that there is no room for at present; nothing is taken.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        admission = self._admission
+        if admission.in_use_bytes + size_bytes > admission.limit_bytes:
+            raise self._overloaded(
+                f"bodies of {admission.in_use_bytes} bytes are inside and {size_bytes} more came, "
+                f"the limit is {admission.limit_bytes}"
+            )
+
+    def hold(self, size_bytes: int) -> None:
+        """Count further bytes of the request's body.
+
+        Raises:
+            Overloaded: there is no room for them; none is taken.
+        """
+        self.require_room(size_bytes)
+        self._admission.in_use_bytes += size_bytes
+        self._bytes += size_bytes
+
+    def _overloaded(self, message: str) -> Overloaded:
+        return Overloaded(message, _whole_seconds(self._admission.in_use * self._pace_s))
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +122,8 @@ class Permit:
         trace: TracebackType | None,
     ) -> None:
         self._admission.in_use -= self._images
-        self._images = 0
+        self._admission.in_use_bytes -= self._bytes
+        self._images = self._bytes = 0
 
 
 def _whole_seconds(seconds: float) -> float:

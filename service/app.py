@@ -29,12 +29,14 @@ class Hooks:
     """Whom to tell of the service's start; called on the event loop.
 
     Attributes:
-        on_ready: every model answers.
-        on_failure: a model's engine cannot run at all; the service is of no use.
+        on_ready: every model answers, but for those that became broken versions.
+        on_failure: no model's engine can run; the service is of no use.
+        on_lost: the engine died later and cannot be brought back.
     """
 
     on_ready: Callable[[], None] = lambda: None
     on_failure: Callable[[EngineFailed], None] = lambda _: None
+    on_lost: Callable[[EngineFailed], None] = lambda _: None
 
 
 def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
@@ -70,7 +72,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
 
 async def _start(runtime: Runtime, hooks: Hooks) -> None:
     try:
-        await runtime.models.start()
+        await runtime.models.start(hooks.on_lost)
     except EngineFailed as error:
         log.exception("no engine runs", reason=error.message)
         hooks.on_failure(error)

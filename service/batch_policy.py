@@ -1,4 +1,4 @@
-"""Which queued images leave now: a pure function of the queue and the time."""
+"""Which entries of the queue leave now: a pure function of the queue and the time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Limits:
     """What an operator decided.
 
     Attributes:
-        max_batch: images in the largest batch.
-        window_s: how long the first image waits for others; 0 means it never does.
+        max_batch: entries in the largest batch.
+        window_s: how long the first entry waits for others; 0 means it never does.
     """
 
     max_batch: int
@@ -30,7 +30,7 @@ class Limits:
 
 
 class Queued(Protocol):
-    """What the policy sees of one queued image; moments in seconds of one clock."""
+    """What the policy sees of one entry; moments in seconds of one clock."""
 
     @property
     def arrived(self) -> float:
@@ -51,8 +51,8 @@ class Decision:
 
     Attributes:
         leave: form the next batch.
-        expire: can no longer be answered in time.
-        drop: nobody waits for them.
+        expire: can no longer be answered in time, or their deadline has come.
+        drop: nobody waits for them, although their deadline has not come.
         look_again_at: the next moment at which time alone changes the decision, if any.
     """
 
@@ -67,16 +67,16 @@ def decide(
 ) -> Decision:
     """Choose who leaves the queue.
 
-    A partial batch leaves only for an idle engine, so that images which come while it works
+    A partial batch leaves only for an idle engine, so that entries which come while it works
     travel together; a full one leaves early and is stacked behind the running batch.
 
     Args:
-        queue: the queued images, oldest first.
+        queue: the entries, oldest first.
         now: the present moment.
         room: what the engine can take.
         limits: what an operator decided.
         shortest_run_s: what even a quick batch has taken lately. While the engine is busy, an
-            image whose deadline comes sooner can no longer be answered in time; an idle engine
+            entry whose deadline comes sooner can no longer be answered in time; an idle engine
             tries, so that one slow run does not refuse everybody after it.
 
     Returns:
@@ -84,24 +84,27 @@ def decide(
         unless the engine's room does.
     """
     margin_s = 0.0 if room is Room.IDLE else shortest_run_s
-    drop = tuple(i for i, image in enumerate(queue) if image.is_abandoned)
-    expire = tuple(
-        i
-        for i, image in enumerate(queue)
-        if not image.is_abandoned and image.deadline - margin_s <= now
+    expire = tuple(i for i, entry in enumerate(queue) if _is_late(entry, now, margin_s))
+    drop = tuple(
+        i for i, entry in enumerate(queue) if entry.is_abandoned and not _is_late(entry, now, 0.0)
     )
     gone = {*drop, *expire}
     alive = [i for i in range(len(queue)) if i not in gone]
     leave = _choose_batch([queue[i].arrived for i in alive], now, room, limits)
     rest = [queue[i] for i in alive[leave:]]
-    moments = [image.deadline - margin_s for image in rest]
+    moments = [entry.deadline - margin_s for entry in rest]
     if rest and room is Room.IDLE and not leave:
         moments.append(rest[0].arrived + limits.window_s)
     return Decision(tuple(alive[:leave]), expire, drop, min(moments, default=None))
 
 
+def _is_late(entry: Queued, now: float, margin_s: float) -> bool:
+    """Whether time takes an entry out; of one whose caller left, only its own deadline does."""
+    return entry.deadline - (0.0 if entry.is_abandoned else margin_s) <= now
+
+
 def _choose_batch(arrivals: Sequence[float], now: float, room: Room, limits: Limits) -> int:
-    """How many of the living images leave, from the head."""
+    """How many of the entries that stay may leave, from the head."""
     if not arrivals or room is Room.NONE:
         return 0
     if len(arrivals) >= limits.max_batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -23,14 +24,14 @@ RECENT_RUNS = 32  # enough to smooth, few enough to follow a change of engine or
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The engine's answer to one image.
+    """What the engine gave for one entry.
 
     Attributes:
-        logits: (K,) float32.
+        logits: (K,) float32, finite.
         similarities: per asked block (G, h, w) float32.
-        queue_s: from the image's arrival in the queue to the start of its batch.
+        queue_s: from the entry's arrival in the queue to the start of its batch.
         infer_s: how long its batch ran.
-        batch_size: images in that batch.
+        batch_size: entries in that batch.
         engine: what ran it.
     """
 
@@ -44,7 +45,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A queued image: its pixels, the asked blocks, its times and the handle of its reply."""
+    """An image in the queue: its pixels, the asked blocks, its times and its reply's handle."""
 
     pixels: Row
     asked: frozenset[str]
@@ -69,30 +70,31 @@ class Timer(Protocol):
 
 
 class BatchObserver(Protocol):
-    """Who wants to know what became of queued images; called on the event loop."""
+    """Who wants to know what became of entries; called on the event loop, once for each entry."""
 
     def on_batch(self, size: int, infer_s: float) -> None:
-        """A batch of `size` images ran."""
+        """A batch of `size` entries ran."""
 
-    def on_expired(self, images: int) -> None:
-        """Images left the queue because of their deadlines."""
+    def on_expired(self, entries: int) -> None:
+        """Entries left the queue because of their deadlines."""
 
-    def on_dropped(self, images: int) -> None:
-        """Images left the queue because nobody waits for them."""
+    def on_dropped(self, entries: int) -> None:
+        """Entries left the queue because nobody waits for them."""
 
-    def on_failure(self, error: EngineFailed) -> None:
-        """The engine failed on a single image, or died."""
+    def on_failure(self, error: EngineFailed, entries: int) -> None:
+        """The engine failed on entries, or died with them on board."""
 
 
 class Batcher:
-    """Collects images and runs them in batches; lives on the event loop.
+    """Collects entries and runs them in batches; lives on the event loop.
 
     Every reply handed out by `submit` is settled, whatever becomes of the engine.
 
     Args:
         engine: runs the batches, until `switch_engine`.
         device: the thread on which engines run.
-        workers: threads on which batches are stacked.
+        stager: a thread on which batches are stacked; nothing long runs there, so that no
+            batch waits for the decoding of other images.
         limits: of the policy.
         timer: the clock of arrivals and deadlines.
         observer: is told of batches and losses.
@@ -102,7 +104,7 @@ class Batcher:
         self,
         engine: Engine,
         device: DeviceThread,
-        workers: Executor,
+        stager: Executor,
         limits: Limits,
         *,
         timer: Timer,
@@ -110,7 +112,7 @@ class Batcher:
     ) -> None:
         self.engine = engine
         self._device = device
-        self._workers = workers
+        self._stager = stager
         self._limits = limits
         self._timer = timer
         self._observer = observer
@@ -121,17 +123,17 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        """Images that wait for a batch."""
+        """Entries that wait for a batch."""
         return len(self._queue)
 
     @property
     def pace_s(self) -> float:
-        """Engine seconds an image has taken lately; 0 before the first batch."""
-        images = sum(size for size, _ in self._runs)
-        return sum(seconds for _, seconds in self._runs) / images if images else 0.0
+        """Engine seconds an entry has taken lately; 0 before the first batch."""
+        entries = sum(size for size, _ in self._runs)
+        return sum(seconds for _, seconds in self._runs) / entries if entries else 0.0
 
     def submit(self, pixels: Row, asked: frozenset[str], deadline: float) -> asyncio.Future[Reply]:
-        """Queue an image; cancelling the future takes it out again.
+        """Queue an entry; cancelling the future takes it out again.
 
         Args:
             pixels: (3, h, w) uint8.
@@ -140,7 +142,7 @@ class Batcher:
 
         Raises:
             DeadlineExceeded: from the future, when the deadline came first.
-            EngineFailed: from the future, when the model failed on this image.
+            EngineFailed: from the future, when the model failed on this entry, or the engine died.
         """
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._queue.append(Entry(pixels, asked, self._timer.time(), deadline, reply))
@@ -148,9 +150,9 @@ class Batcher:
         return reply
 
     def fail_queued(self, error: ServiceError) -> None:
-        """Fail every image that waits for a batch."""
+        """Fail every entry that waits for a batch."""
         queued, self._queue = self._queue, []
-        _fail(queued, error)
+        _settle_with(queued, error)
         self._advance()
 
     async def switch_engine(self, engine: Engine) -> None:
@@ -179,7 +181,8 @@ class Batcher:
             return
         self._queue = [entry for i, entry in enumerate(self._queue) if i not in gone]
         if expired:
-            _fail(expired, DeadlineExceeded("the deadline came while the image was queued"))
+            late = DeadlineExceeded("the deadline came while the image was queued")
+            _settle_with(expired, late)
             self._observer.on_expired(len(expired))
         if decision.drop:
             self._observer.on_dropped(len(decision.drop))
@@ -198,11 +201,8 @@ class Batcher:
 
     def _on_batch_done(self, batch: asyncio.Task[None]) -> None:
         self._batches.discard(batch)
-        error = None if batch.cancelled() else batch.exception()
-        if error is not None:
-            failure = EngineFailed(f"a batch broke on its way to the engine: {error!r}")
-            failure.__cause__ = error
-            self._observer.on_failure(failure)
+        if not batch.cancelled():
+            batch.exception()  # `_run` has told of it; asyncio would log it once more
         self._advance()
 
     async def _run(self, entries: list[Entry]) -> None:
@@ -212,58 +212,65 @@ class Batcher:
             timed = await self._infer(engine, entries)
             self._answer(engine.description, entries, timed)
         except EngineLost as error:
-            self._observer.on_failure(error)
-            _fail(entries, error)
+            self._fail(entries, error)
         except EngineFailed as error:
             if len(entries) == 1:
-                self._observer.on_failure(error)
-                _fail(entries, error)
+                self._fail(entries, error)
             else:
                 half = len(entries) // 2
                 await self._run(entries[:half])
                 await self._run(entries[half:])
         finally:
-            _fail(entries, EngineFailed("the batch ended without an answer for this image"))
+            self._close(entries, sys.exception())
+
+    def _close(self, entries: Sequence[Entry], cause: BaseException | None) -> None:
+        """Leave no reply open, whatever went wrong on a batch's way."""
+        failure = EngineFailed(f"a batch broke on its way to the engine: {cause!r}")
+        failure.__cause__ = cause
+        self._fail(entries, failure)
+
+    def _fail(self, entries: Sequence[Entry], error: EngineFailed) -> None:
+        if failed := _settle_with(entries, error):
+            self._observer.on_failure(error, failed)
 
     async def _infer(self, engine: Engine, entries: list[Entry]) -> Timed[EngineOutputs]:
         rows = [entry.pixels for entry in entries]
         asked = frozenset[str]().union(*(entry.asked for entry in entries))
         loop = asyncio.get_running_loop()
-        staged = await loop.run_in_executor(self._workers, engine.stage, rows)
+        staged = await loop.run_in_executor(self._stager, engine.stage, rows)
         timed = await self._device.run(engine.infer, staged, asked)
         answered = len(timed.result.logits)
         if answered != len(entries):
-            raise EngineFailed(f"the engine gave {answered} answers for {len(entries)} images")
+            raise EngineFailed(f"the engine gave {answered} rows for {len(entries)} entries")
         return timed
 
     def _answer(
         self, engine: EngineDescription, entries: list[Entry], timed: Timed[EngineOutputs]
     ) -> None:
         infer_s = timed.ended - timed.started
+        # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
+        are_finite = np.isfinite(timed.result.logits)  # (B, K)
         self._runs.append((len(entries), infer_s))
         self._observer.on_batch(len(entries), infer_s)
         for row, entry in enumerate(entries):
             if entry.reply.done():
                 continue
-            logits = timed.result.logits[row]
+            if not are_finite[row].all():
+                self._fail([entry], EngineFailed("the model gave logits that are not finite"))
+                continue
             similarities = {
                 name: n[row] for name, n in timed.result.similarities.items() if name in entry.asked
             }
-            if not _are_finite(logits, *similarities.values()):
-                error = EngineFailed("the model gave numbers that are not finite")
-                self._observer.on_failure(error)
-                entry.reply.set_exception(error)
-                continue
             queue_s = max(0.0, timed.started - entry.arrived)
-            reply = Reply(logits, similarities, queue_s, infer_s, len(entries), engine)
+            reply = Reply(
+                timed.result.logits[row], similarities, queue_s, infer_s, len(entries), engine
+            )
             entry.reply.set_result(reply)
 
 
-def _are_finite(*arrays: NDArray[np.float32]) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in arrays)
-
-
-def _fail(entries: Sequence[Entry], error: ServiceError) -> None:
-    for entry in entries:
-        if not entry.reply.done():
-            entry.reply.set_exception(error)
+def _settle_with(entries: Sequence[Entry], error: ServiceError) -> int:
+    """Fail the entries whose replies are open, and say how many those were."""
+    still_open = [entry for entry in entries if not entry.reply.done()]
+    for entry in still_open:
+        entry.reply.set_exception(error)
+    return len(still_open)

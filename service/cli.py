@@ -1,18 +1,21 @@
-"""The command `sge-serve`: serve, predict, import, check. The only module that prints."""
+"""The command `sge-serve` and its subcommands. The only module that prints."""
 
 from __future__ import annotations
 
 import argparse
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service import __version__
-from service.config import ENV_PREFIX, Settings, describe_invalid
-from service.errors import EngineFailed, ServiceError
+from service.commands import bench_flags
+from service.config import Settings, describe_invalid, variable_of
+from service.errors import BadRequest, EngineFailed, ServiceError
+from service.query import PredictQuery
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -49,6 +52,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def note(text: str) -> None:
+    """Tell what is being done, apart from what was asked for."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _complain(message: str, code: int = EXIT_BAD_SETTING) -> int:
     print(f"sge-serve: {message}", file=sys.stderr)
     return code
@@ -68,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(add("predict", help="classify files without a server"))
     _add_import(add("import", help="turn a checkpoint into a model version"))
     _add_check(add("check", help="validate settings and store, serve nothing"))
+    _add_compile(add("compile", help="build ahead what the service builds when it starts"))
+    _add_bench(add("bench", help="measure engines, decoding or the service"))
     return parser
 
 
@@ -81,22 +91,15 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser)
 
 
+def _add_compile(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_compile)
+    _add_settings(parser)
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_predict)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--model", help="name of the model; the default one otherwise")
-    parser.add_argument("--version", help="its version; the latest one otherwise")
-    parser.add_argument(
-        "--top-k",
-        type=int,
-        choices=range(1, 1001),
-        metavar="K",
-        default=5,
-        help="predictions per image",
-    )
-    parser.add_argument("--masks", default="", help="blocks, as in the API: last, stage3, all ...")
-    parser.add_argument("--groups", default="all", help="groups, as in the API")
-    parser.add_argument("--mask-kind", choices=("gate", "similarity"), default="gate")
+    _add_fields(parser, PredictQuery, str.upper, taken=("mask_format",))
     parser.add_argument(
         "--save-masks", type=Path, metavar="DIR", help="write an overlay per group into DIR"
     )
@@ -118,29 +121,60 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_bench)
+    bench_flags.add_flags(parser, _add_settings)
+
+
 def _add_settings(parser: argparse.ArgumentParser, taken: Sequence[str] = ()) -> None:
-    """Give every setting a flag; texts reach pydantic as they are, as from the environment."""
+    """Give every setting a flag."""
     group = parser.add_argument_group("settings")
-    for name, field in Settings.model_fields.items():
+    _add_fields(group, Settings, variable_of, taken)
+
+
+def _add_fields(
+    flags: argparse._ActionsContainer,
+    model: type[BaseModel],
+    name_of: Callable[[str], str],
+    taken: Sequence[str] = (),
+) -> None:
+    """Give every field a flag; texts reach pydantic as they are, as from the environment."""
+    for name, field in model.model_fields.items():
         if name in taken:
             continue
-        default = "" if field.default in (None, ()) else f" (default {field.default})"
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=f"setting_{name}",
-            metavar=f"{ENV_PREFIX}{name.upper()}",
+        default = "" if field.default in (None, (), "") else f" (default {field.default})"
+        flags.add_argument(
+            _flag_of(name),
+            dest=f"{model.__name__}.{name}",
+            metavar=name_of(name),
             default=argparse.SUPPRESS,
             help=f"{field.description}{default}".replace("%", "%%"),
         )
 
 
-def _settings_of(parsed: argparse.Namespace) -> Settings:
-    flags = {
-        name.removeprefix("setting_"): value
+def _flag_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _fields_of(parsed: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:
+    """What the command line says of a model's fields."""
+    prefix = f"{model.__name__}."
+    return {
+        name.removeprefix(prefix): value
         for name, value in vars(parsed).items()
-        if name.startswith("setting_")
+        if name.startswith(prefix)
     }
-    return Settings(**flags)
+
+
+def _settings_of(parsed: argparse.Namespace) -> Settings:
+    return Settings(**_fields_of(parsed, Settings))
+
+
+def _query_of(parsed: argparse.Namespace) -> PredictQuery:
+    try:
+        return PredictQuery(**_fields_of(parsed, PredictQuery))
+    except ValidationError as error:
+        raise BadRequest(describe_invalid(error, _flag_of)) from error
 
 
 def _serve(parsed: argparse.Namespace) -> int:
@@ -157,20 +191,19 @@ def _check(parsed: argparse.Namespace) -> int:
     return check.run(settings, say=say)
 
 
-def _predict(parsed: argparse.Namespace) -> int:
+def _compile(parsed: argparse.Namespace) -> int:
     settings = _settings_of(parsed)
+    from service.commands import compile as compile_command
+
+    return compile_command.run(settings, say=say)
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    settings, query = _settings_of(parsed), _query_of(parsed)
     from service.commands import predict
 
     wanted = predict.Wanted(
-        files=tuple(parsed.files),
-        model=parsed.model,
-        version=parsed.version,
-        top_k=parsed.top_k,
-        masks=parsed.masks,
-        groups=parsed.groups,
-        mask_kind=parsed.mask_kind,
-        folder=parsed.save_masks,
-        as_json=parsed.json,
+        files=tuple(parsed.files), query=query, folder=parsed.save_masks, as_json=parsed.json
     )
     return predict.run(settings, wanted, say=say)
 
@@ -194,3 +227,10 @@ def _import(parsed: argparse.Namespace) -> int:
     folder = import_model(request, settings.model_store)
     say(f"imported {folder}")
     return EXIT_OK
+
+
+def _bench(parsed: argparse.Namespace) -> int:
+    settings = _settings_of(parsed)
+    from service.commands import bench
+
+    return bench.run(settings, bench_flags.wanted_of(parsed), say=say, note=note)

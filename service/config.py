@@ -6,18 +6,20 @@ Every setting is a variable `SGE_<NAME>` and a flag `--<name>` of `sge-serve ser
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-EngineName = Literal["auto", "eager", "compiled", "stub"]
+EngineName = Literal["auto", "eager", "compiled", "tensorrt", "stub"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 ENV_PREFIX = "SGE_"
-LONGEST_DEADLINE_MS = 86_400_000  # a day; event loops cannot set an alarm at infinity
+LONGEST_TIMEOUT_S = 86_400  # a day; event loops cannot set an alarm at infinity
+LONGEST_DEADLINE_MS = LONGEST_TIMEOUT_S * 1000
 
 
 class Settings(BaseSettings):
@@ -37,7 +39,9 @@ class Settings(BaseSettings):
     )
 
     engine: EngineName = Field(
-        "auto", description="auto, eager, compiled or stub; auto is compiled"
+        "auto",
+        description="auto, eager, compiled, tensorrt or stub; auto is tensorrt on a GPU where it "
+        "is installed, else compiled",
     )
     precision: Precision = Field(
         "auto", description="auto, fp32, bf16 or fp16; auto takes what the device computes natively"
@@ -66,11 +70,31 @@ class Settings(BaseSettings):
         le=LONGEST_DEADLINE_MS,
         description="deadline of requests that send none, in milliseconds",
     )
+    hang_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="how long the engine may run before it counts as hung and is restarted; "
+        "longer than all batch sizes take in turn",
+    )
     drain_timeout_s: int = Field(
         30, ge=0, description="how long a stopping service works on what it has accepted"
     )
 
     body_limit_mb: float = Field(32.0, gt=0, description="largest request body, in megabytes")
+    bodies_limit_mb: float = Field(
+        256.0,
+        gt=0,
+        description="bodies of all requests inside the service, in megabytes; "
+        "beyond it they are refused with 429",
+    )
+    body_timeout_s: float = Field(
+        15.0,
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="how long a request's body may take to arrive; "
+        "a slower one is refused with 408",
+    )
     image_limit_mb: float = Field(16.0, gt=0, description="largest encoded image, in megabytes")
     pixel_limit_mp: float = Field(40.0, gt=0, description="largest image, in megapixels")
     images_per_request: int = Field(32, ge=1, description="images in one request")
@@ -107,8 +131,13 @@ class Settings(BaseSettings):
 
     @property
     def body_limit_bytes(self) -> int:
-        """The largest request body in bytes."""
-        return int(self.body_limit_mb * 1_000_000)
+        """The largest request body in bytes: never more than the service holds at all."""
+        return min(int(self.body_limit_mb * 1_000_000), self.bodies_limit_bytes)
+
+    @property
+    def bodies_limit_bytes(self) -> int:
+        """The bytes of all bodies inside the service."""
+        return int(self.bodies_limit_mb * 1_000_000)
 
     @property
     def image_limit_bytes(self) -> int:
@@ -126,11 +155,21 @@ def keep_artefacts_in(cache_dir: Path) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir / "inductor"))
 
 
-def describe_invalid(error: ValidationError) -> str:
-    """Say in one line which settings are wrong, what they were and what is allowed."""
+def variable_of(name: str) -> str:
+    """The variable that sets a setting."""
+    return f"{ENV_PREFIX}{name.upper()}"
+
+
+def describe_invalid(error: ValidationError, name_of: Callable[[str], str] = variable_of) -> str:
+    """Say in one line which values are wrong, what they were and what is allowed.
+
+    Args:
+        error: of settings or of anything else that a person sets.
+        name_of: what that person calls a field.
+    """
     parts = []
     for detail in error.errors():
         reason = detail["msg"].removeprefix("Value error, ")
         name = ".".join(str(step) for step in detail["loc"])
-        parts.append(f"{ENV_PREFIX}{name.upper()}={detail['input']}: {reason}" if name else reason)
+        parts.append(f"{name_of(name)}={detail['input']}: {reason}" if name else reason)
     return "; ".join(parts)

@@ -1,36 +1,42 @@
-"""An image's bytes -> (H, W, 3) uint8 RGB, whatever the picture's kind.
+"""An image's bytes -> an upright picture, no finer than the model will look at it.
 
-| picture | becomes |
-|---|---|
-| EXIF or XMP orientation, 1 to 8 | turned upright |
-| transparent: alpha, transparent palette entry or colour | flattened on white |
-| CMYK and YCCK, Adobe's inverted ones too | RGB by ink subtraction, without a colour profile |
-| LAB | sRGB, from the D50 white point |
-| 16-bit grey | value / 257, rounded; other 16-bit pictures keep their high byte |
-| float, 32-bit and signed 16-bit grey | its finite values from smallest to largest: 0 to 255 |
-| animated or of many pages | the first frame or page |
-
-An embedded colour profile is ignored. Damaged metadata (EXIF, XMP, ICC) counts as none.
+A JPEG larger than the model needs is scaled where that costs least: while its DCT blocks are
+decoded, by a half, a quarter or an eighth. `flatten.py` says what becomes of other kinds of
+pictures than 8-bit RGB; an EXIF or XMP orientation, 1 to 8, is undone; of an animation or of many
+pages the first one is taken. Damaged metadata (EXIF, XMP, ICC) counts as none.
 """
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, _imaging
+from PIL.ImageFile import ImageFile
 
 from service.errors import ImageTooLarge, UndecodableImage
+from service.flatten import flatten
 from service.image_formats import reader_of
+from service.scaling import scaled_size
+
+if TYPE_CHECKING:  # the manifest brings torch, which decoding does not need
+    from service.manifest import InputContract
 
 # Pillow warns of damaged metadata, of which clients send plenty. One filter for good is safe
 # between threads, `warnings.catch_warnings` is not.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# libtiff writes what it thinks of a file to stderr, between the log's lines. Pillow has no call
+# that stops it; libtiff's own are found through the module that links it.
+with suppress(OSError, AttributeError):
+    _libtiff = ctypes.CDLL(_imaging.__file__)
+    _libtiff.TIFFSetErrorHandler(None)
+    _libtiff.TIFFSetWarningHandler(None)
 
 # What Pillow raises on files that are broken by chance or on purpose, as fuzzing showed it.
 _MALFORMED = (
@@ -45,6 +51,10 @@ _MALFORMED = (
     struct.error,  # metadata cut short
 )
 
+# A scaled JPEG keeps at least so many pixels for each one that the model sees, along either side:
+# the last step stays an antialiased one, and the mean error below one level (decisions/0004).
+_FINENESS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
@@ -54,22 +64,51 @@ class ImageLimits:
     pixels: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedImage:
+    """An upright picture, whole or scaled.
+
+    Attributes:
+        picture: mode L or RGB.
+        box: left, top, right and bottom of what the file stores, in pixels of `picture`. A scaled
+            picture may reach beyond it by less than a pixel, on the sides where its blocks do.
+    """
+
+    picture: Image.Image
+    box: tuple[float, float, float, float]
+
+    @classmethod
+    def whole(cls, picture: Image.Image) -> Self:
+        """A picture of mode L or RGB at its own size."""
+        return cls(picture, (0, 0, picture.width, picture.height))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How a stored picture is turned, and which of its sides become left, top, right, bottom."""
+
+    method: Image.Transpose
+    sides: tuple[int, int, int, int]
+
+
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: _Turn(Image.Transpose.FLIP_LEFT_RIGHT, (2, 1, 0, 3)),
+    3: _Turn(Image.Transpose.ROTATE_180, (2, 3, 0, 1)),
+    4: _Turn(Image.Transpose.FLIP_TOP_BOTTOM, (0, 3, 2, 1)),
+    5: _Turn(Image.Transpose.TRANSPOSE, (1, 0, 3, 2)),
+    6: _Turn(Image.Transpose.ROTATE_270, (3, 0, 1, 2)),
+    7: _Turn(Image.Transpose.TRANSVERSE, (3, 2, 1, 0)),
+    8: _Turn(Image.Transpose.ROTATE_90, (1, 2, 3, 0)),
 }
 
 
-def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
+def decode(data: bytes, limits: ImageLimits, contract: InputContract | None = None) -> DecodedImage:
     """Decode one image; its format is told by its content.
 
-    Returns:
-        (H, W, 3) uint8, RGB, C-contiguous, read-only, upright; at least 1 x 1.
+    Args:
+        data: the file.
+        limits: checked before anything is decoded.
+        contract: of the model that will look at it; without one every pixel is decoded.
 
     Raises:
         ImageTooLarge: more bytes or pixels than the limits; pixels are read off the header.
@@ -84,8 +123,10 @@ def decode(data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
     try:
         image = reader(BytesIO(data))
         _check_size(image.size, limits)
-        image.load()
-        return np.asarray(_flatten(_turn_upright(image)), dtype=np.uint8)
+        box = _load(image, contract)
+        turn = _TURNS.get(_orientation(image))
+        decoded = DecodedImage(flatten(image), box)
+        return decoded if turn is None else _turned(decoded, turn)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(
             f"image has too many pixels, the limit is {limits.pixels / 1e6:g} megapixels"
@@ -102,9 +143,14 @@ def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
         )
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    turn = _TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+def _load(image: ImageFile, contract: InputContract | None) -> tuple[float, float, float, float]:
+    """Decode the pixels, of a JPEG no more than the model needs; returns `DecodedImage.box`."""
+    scaled = None
+    if contract is not None:
+        width, height = scaled_size(*image.size, contract)
+        scaled = image.draft(None, (_FINENESS * width, _FINENESS * height))
+    image.load()
+    return (0, 0, image.width, image.height) if scaled is None else scaled[1]
 
 
 def _orientation(image: Image.Image) -> Any:
@@ -115,36 +161,10 @@ def _orientation(image: Image.Image) -> Any:
         return 1
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Bring any mode to RGB, what is transparent to white."""
-    if image.mode.startswith("I;16"):
-        return _from_16_bit(image)
-    if image.mode in ("I", "F"):
-        return _from_unbounded(image)
-    if image.mode == "La":  # premultiplied; RGB's counterpart is undone while it is read
-        image = image.convert("LA")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(rgba, mask=rgba)
-    return canvas
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if "transparency" in image.info:
-        grey[values == image.info["transparency"]] = 255
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _from_unbounded(image: Image.Image) -> Image.Image:
-    """Spread the finite values; NaN and minus infinity become black, infinity becomes white."""
-    values = np.array(image, dtype=np.float64)  # float32's range overflows float32
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
-    values -= low
-    values *= 255 / ((high - low) or 1.0)
-    return Image.fromarray(np.rint(values, out=values).astype(np.uint8)).convert("RGB")
+def _turned(image: DecodedImage, turn: _Turn) -> DecodedImage:
+    width, height = image.picture.size
+    left, top, right, bottom = image.box
+    beyond = (left, top, width - right, height - bottom)  # how far the picture exceeds the box
+    left, top, right, bottom = (beyond[side] for side in turn.sides)
+    picture = image.picture.transpose(turn.method)
+    return DecodedImage(picture, (left, top, picture.width - right, picture.height - bottom))

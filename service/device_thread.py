@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,28 +33,41 @@ class _Call:
     future: asyncio.Future[Any]
 
 
+_Calls = queue.SimpleQueue[_Call | None]
+
+
 class DeviceThread:
     """Runs calls on a thread of its own, one at a time, in the order they came.
 
     Everything but the calls themselves happens on the event loop that called `start`. An
-    `Exception` of a call fails that call alone. Anything harsher ends the thread: then every
-    waiting future fails with `EngineLost`, and `on_death` is called once; `start` makes a new
-    thread.
+    `Exception` of a call fails that call alone. Three things are a death, after which every
+    waiting future fails with `EngineLost`, `on_death` is called once and `start` makes a new
+    thread: a call raised `EngineLost`, or what is no `Exception`, or it took longer than
+    `hang_after_s`. A thread cannot be stopped from outside: one that hangs is given up, and
+    nobody hears of what it still does.
 
     Args:
         on_death: called on the event loop after the thread died by itself.
         name: of the thread, as it appears in a debugger.
+        hang_after_s: how long a call may run; None lets it run for ever.
     """
 
-    def __init__(self, on_death: Callable[[], None], name: str = "engine") -> None:
+    def __init__(
+        self,
+        on_death: Callable[[EngineLost], None],
+        name: str = "engine",
+        hang_after_s: float | None = None,
+    ) -> None:
         self._on_death = on_death
         self._name = name
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._hang_after_s = hang_after_s
+        self._calls: _Calls = queue.SimpleQueue()  # each thread has its own
         self._waiting: set[asyncio.Future[Any]] = set()
         self._ended = asyncio.Event()
         self._ended.set()
         self._is_stopping = False
         self._unfinished = 0
+        self._alarm: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start the thread; call it again after a death."""
@@ -80,10 +95,12 @@ class DeviceThread:
         if self._ended.is_set():
             future.set_exception(EngineLost("the engine's thread is not running"))
             return future
-        self._unfinished += 1
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
         self._calls.put(_Call(function, arguments, future))
+        self._unfinished += 1
+        if self._unfinished == 1:
+            self._watch()
         return future
 
     @property
@@ -102,20 +119,39 @@ class DeviceThread:
         self._calls.put(None)
         await self._ended.wait()
 
-    def _work(
-        self, calls: queue.SimpleQueue[_Call | None], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        death: BaseException | None = None
-        try:
-            while (call := calls.get()) is not None:
-                outcome = _outcome_of(call)
-                loop.call_soon_threadsafe(self._settle, call.future, outcome)
-        except BaseException as error:  # noqa: BLE001 - the thread ends with it, and says of what
-            death = error
-        loop.call_soon_threadsafe(self._on_end, death)
+    def _watch(self) -> None:
+        """Set the alarm for the call that begins now; without one there is none."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None
+        if self._hang_after_s is not None and self._unfinished:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(self._hang_after_s, self._give_up, self._calls)
 
-    def _settle(self, future: asyncio.Future[Any], outcome: Timed[Any] | EngineFailed) -> None:
+    def _give_up(self, calls: _Calls) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                calls.get_nowait()
+        calls.put(None)  # should the call return after all, its thread ends
+        self._on_end(calls, TimeoutError(f"a call that ran longer than {self._hang_after_s:g} s"))
+
+    def _work(self, calls: _Calls, loop: asyncio.AbstractEventLoop) -> None:
+        lost: EngineLost | None = None
+        try:
+            while lost is None and (call := calls.get()) is not None:
+                outcome = _outcome_of(call)
+                lost = outcome if isinstance(outcome, EngineLost) else None
+                _post(loop, self._settle, calls, call.future, outcome)
+        finally:  # what is no `Exception` ends the thread here
+            _post(loop, self._on_end, calls, lost or sys.exception())
+
+    def _settle(
+        self, calls: _Calls, future: asyncio.Future[Any], outcome: Timed[Any] | EngineFailed
+    ) -> None:
+        if calls is not self._calls or self._ended.is_set():
+            return  # of a thread that was given up
         self._unfinished -= 1
+        self._watch()
         if future.done():
             return
         if isinstance(outcome, EngineFailed):
@@ -123,24 +159,40 @@ class DeviceThread:
         else:
             future.set_result(outcome)
 
-    def _on_end(self, death: BaseException | None) -> None:
+    def _on_end(self, calls: _Calls, death: BaseException | None) -> None:
+        if calls is not self._calls or self._ended.is_set():
+            return
         self._ended.set()
         self._unfinished = 0
+        self._watch()
         for future in list(self._waiting):
             if not future.done():
-                lost = EngineLost(f"the engine's thread died of {death!r}")
-                lost.__cause__ = death
-                future.set_exception(lost)
+                future.set_exception(_lost_by(death))
         if not self._is_stopping:
-            self._on_death()
+            self._on_death(_lost_by(death))
+
+
+def _lost_by(death: BaseException | None) -> EngineLost:
+    """A new error each time: futures that share one would add to each other's traceback."""
+    is_told = isinstance(death, EngineLost)
+    lost = EngineLost(str(death) if is_told else f"the engine died of {death!r}")
+    lost.__cause__ = death
+    return lost
 
 
 def _outcome_of(call: _Call) -> Timed[Any] | EngineFailed:
     started = time.monotonic()
     try:
         result = call.function(*call.arguments)
+    except (EngineLost, SystemExit) as death:
+        return _lost_by(death)
     except Exception as error:  # noqa: BLE001 - a model may raise anything; the thread must live
         failure = EngineFailed(f"the engine raised {type(error).__name__}: {error}")
         failure.__cause__ = error
         return failure
     return Timed(result, started, time.monotonic())
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to be told
+        loop.call_soon_threadsafe(callback, *arguments)

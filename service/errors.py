@@ -6,15 +6,16 @@
     |   +-- UnsupportedFormat    a format or a content type that is not accepted
     |   +-- ImageTooLarge        more pixels or bytes in an image than the limit
     |   +-- BodyTooLarge         more bytes in a request than the limit
+    |   +-- SlowBody             a body that takes too long to arrive
     |   +-- BadRequest           a parameter, a header or a body that makes no sense
     |   +-- UnknownModel         no such model or version
     +-- Unavailable              the same request may succeed later
-    |   +-- Overloaded           every permit is taken
+    |   +-- Overloaded           every permit is taken, or the memory for bodies
     |   +-- NotReady             the model is loading, or its engine is being restarted
     |   +-- Draining             the service is stopping
     |   +-- DeadlineExceeded     the answer would come too late to be of use
     +-- EngineFailed             the model failed on this very image
-    |   +-- EngineLost           the engine's thread died with the image on board
+    |   +-- EngineLost           the engine died with the image on board
     +-- BadSetting               a setting that this machine or this store cannot meet
     +-- StoreError               a model version cannot be served
         +-- MissingFile          a file that the version needs is not there
@@ -75,6 +76,12 @@ class BodyTooLarge(BadInput):
     code = "body_too_large"
 
 
+class SlowBody(BadInput):
+    """A request's body takes too long to arrive."""
+
+    code = "slow_body"
+
+
 class BadRequest(BadInput):
     """A parameter, a header or the body makes no sense."""
 
@@ -103,7 +110,7 @@ class Unavailable(ServiceError):
 
 
 class Overloaded(Unavailable):
-    """Every permit is taken."""
+    """Every permit is taken, or the memory for bodies is."""
 
     code = "overloaded"
 
@@ -133,7 +140,11 @@ class EngineFailed(ServiceError):
 
 
 class EngineLost(EngineFailed):
-    """The engine's thread died while the image was on board; the engine is being restarted."""
+    """The engine died while the image was on board, and is being restarted.
+
+    Its thread ended, a call hung, or the device fails every call from now on; an engine that
+    finds the latter out raises this itself.
+    """
 
     code = "engine_lost"
 

@@ -26,6 +26,12 @@ class _Jpeg(JpegImageFile):
     def _read_dpi_from_exif(self) -> None:
         return
 
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Scale while decoding, but not a lossless JPEG: it has no DCT and so no quantization."""
+        return super().draft(mode, size) if self.quantization else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Format:

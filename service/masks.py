@@ -12,7 +12,6 @@ import re
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,7 @@ from numpy.typing import NDArray
 from service.errors import BadRequest
 from service.heat_map import draw_grey, draw_overlays
 from service.model.resnet import BlockShape
-
-MaskKind = Literal["gate", "similarity"]
-MaskFormat = Literal["json", "npy", "png", "overlay"]
+from service.query import MaskFormat, MaskKind
 
 _SIMILARITY_SPAN = 3.0  # standard deviations on either side of the mean that a PNG can show
 

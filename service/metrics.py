@@ -63,7 +63,8 @@ class Metrics:
         )
         self.disconnected = Counter(
             "sge_disconnected_images",
-            "Queued images whose caller had left.",
+            "Queued images whose request ended without them: the client hung up, or another of "
+            "its images failed.",
             MODEL,
             registry=registry,
         )
@@ -75,12 +76,19 @@ class Metrics:
         )
         self.engine_failures = Counter(
             "sge_engine_failures",
-            "Images on which the engine failed, and deaths of its thread.",
+            "Images on which the engine failed, or with which on board it died.",
             MODEL,
             registry=registry,
         )
+        self.engine_deaths = Counter(
+            "sge_engine_deaths",
+            "Deaths of the engine: its thread ended, a call hung, or the device was lost.",
+            registry=registry,
+        )
         self.engine_restarts = Counter(
-            "sge_engine_restarts", "Restarts of the engine's thread.", registry=registry
+            "sge_engine_restarts",
+            "Attempts to bring the engine back after its death.",
+            registry=registry,
         )
         self.engine_fallbacks = Counter(
             "sge_engine_fallbacks",
@@ -103,6 +111,19 @@ class Metrics:
         )
         self.permits_limit = Gauge(
             "sge_permits_limit", "Images the service holds at most.", registry=registry
+        )
+        self.body_bytes_in_use = Gauge(
+            "sge_body_bytes_in_use", "Bytes of bodies inside the service.", registry=registry
+        )
+        self.body_bytes_limit = Gauge(
+            "sge_body_bytes_limit",
+            "Bytes of bodies the service holds at most.",
+            registry=registry,
+        )
+        self.broken_versions = Gauge(
+            "sge_broken_versions",
+            "Versions asked for that cannot be served; /readyz names them.",
+            registry=registry,
         )
 
     def watch_queue(self, model: tuple[str, str], depth: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""The way of a request behind HTTP: encoded images in, answers out."""
+"""The way of a request behind HTTP: encoded images in, results out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from service.batcher import Reply
 from service.decode import ImageLimits, decode
 from service.engines.base import EngineDescription, Row
-from service.errors import BadInput
-from service.masks import MaskRequest, draw_mask
+from service.errors import BadInput, EngineFailed
+from service.masks import MaskRequest, draw_mask, parse_blocks, parse_groups
 from service.postprocess import Prediction, top_k
 from service.preprocess import preprocess
+from service.query import PredictQuery
 from service.served_model import ServedModel
 
 T = TypeVar("T")
@@ -30,12 +33,12 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Result:
     """What one image gets.
 
     Attributes:
         predictions: best first.
-        masks: entries of the reply, in the network's order of blocks.
+        masks: one a block, in the network's order of blocks; see `masks.draw_mask`.
     """
 
     predictions: list[Prediction]
@@ -43,20 +46,35 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A request's answers and where its time went.
+class Answer:
+    """What one request gets, and where its time went.
 
     Attributes:
-        answers: one per image, in the request's order.
+        results: one per image, in the request's order.
         phases_s: seconds of decode, queue, infer and postprocess; of several images the longest.
         batch_size: images in the batch; of several batches the largest.
         engine: what ran the last image.
     """
 
-    answers: list[Answer]
+    results: list[Result]
     phases_s: dict[str, float]
     batch_size: int
     engine: EngineDescription
+
+
+def read_options(query: PredictQuery, model: ServedModel) -> Options:
+    """Read what a query asks of a model.
+
+    Raises:
+        BadRequest: blocks or groups that the model does not have.
+    """
+    masks = MaskRequest(
+        blocks=parse_blocks(query.masks, model.blocks),
+        groups=parse_groups(query.groups, model.bundle.manifest.groups),
+        kind=query.mask_kind,
+        format=query.mask_format,
+    )
+    return Options(query.top_k, masks)
 
 
 class Pipeline:
@@ -73,7 +91,7 @@ class Pipeline:
 
     async def answer(
         self, model: ServedModel, files: Sequence[bytes], options: Options, deadline: float
-    ) -> Answered:
+    ) -> Answer:
         """Answer every image of a request, or none.
 
         Cancelling it takes the images out of the queue.
@@ -100,7 +118,7 @@ class Pipeline:
         decoded = time.monotonic()
         replies = await _submit(model, rows, frozenset(options.masks.blocks), deadline)
         inferred = time.monotonic()
-        answers = await self._finish(model, rows, replies, options)
+        results = await self._finish(model, rows, replies, options)
         phases_s = {
             "decode": decoded - began,
             "queue": max(reply.queue_s for reply in replies),
@@ -108,32 +126,37 @@ class Pipeline:
             "postprocess": time.monotonic() - inferred,
         }
         batch_size = max(reply.batch_size for reply in replies)
-        return Answered(answers, phases_s, batch_size, replies[-1].engine)
+        return Answer(results, phases_s, batch_size, replies[-1].engine)
 
     def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
         """Decode one image and turn it into the model's pixels; runs on a worker thread."""
+        contract = model.bundle.manifest.input
         try:
-            image = decode(files[position], self._limits)
+            image = decode(files[position], self._limits, contract)
         except BadInput as error:
             if len(files) == 1:
                 raise
             raise type(error)(f"image {position} of 0 to {len(files) - 1}: {error}") from error
-        return preprocess(image, model.bundle.manifest.input)
+        return preprocess(image, contract)
 
     async def _finish(
         self, model: ServedModel, rows: Sequence[Row], replies: Sequence[Reply], options: Options
-    ) -> list[Answer]:
+    ) -> list[Result]:
         if not options.masks.blocks:
             return [
                 finish(model, row, reply, options) for row, reply in zip(rows, replies, strict=True)
             ]
         loop = asyncio.get_running_loop()
-        return await _all_or_none(
-            [
-                loop.run_in_executor(self._workers, finish, model, row, reply, options)
-                for row, reply in zip(rows, replies, strict=True)
-            ]
-        )
+        try:
+            return await _all_or_none(
+                [
+                    loop.run_in_executor(self._workers, finish, model, row, reply, options)
+                    for row, reply in zip(rows, replies, strict=True)
+                ]
+            )
+        except EngineFailed as error:
+            model.on_failure(error, entries=1)
+            raise
 
 
 async def _submit(
@@ -152,11 +175,18 @@ async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:
             future.cancel()
 
 
-def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Answer:
-    """Turn the engine's reply into predictions and masks; a worker thread's work with masks."""
+def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Result:
+    """Turn the engine's reply into predictions and masks; a worker thread's work with masks.
+
+    Raises:
+        EngineFailed: a similarity is not finite.
+    """
     predictions = top_k(reply.logits, options.top_k, model.bundle.labels)
+    for block in options.masks.blocks:
+        if not np.isfinite(reply.similarities[block]).all():
+            raise EngineFailed(f"the model gave a similarity of {block} that is not finite")
     masks = [
         draw_mask(block, reply.similarities[block], model.gates[block], options.masks, row)
         for block in options.masks.blocks
     ]
-    return Answer(predictions, masks)
+    return Result(predictions, masks)

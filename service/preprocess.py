@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.manifest import InputContract
+from service.decode import DecodedImage
+from service.scaling import scaled_size
+
+if TYPE_CHECKING:  # the manifest brings torch, which decoding does not need
+    from service.manifest import InputContract
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+_LONGEST_WHOLE = 4  # times the crop's side: the longer side up to which a picture is scaled whole
 
 
-_LONGEST_ASPECT = 8  # a centre crop shows 1, the kernel that scales reaches a few pixels further
-
-
-def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
+def preprocess(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
     """Scale an image and make it square.
 
     `crop` gives what torchvision's `Resize(shorter_side_px)` and `CenterCrop(size_px)` give of a
-    PIL image. `fit` scales the longer side to `size_px` and centres the picture on the median
-    colour of its border.
+    PIL image, to the bit; of a long strip, which would grow without bound, only what the crop
+    will show is scaled, which is the same up to rounding. `fit` scales the longer side to
+    `size_px` and centres the picture on the median colour of its border.
 
     Args:
-        image: (H, W, 3) uint8, RGB.
+        image: of any size.
         contract: the model's.
 
     Returns:
@@ -35,44 +40,46 @@ def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.
     return square.transpose(2, 0, 1).copy()
 
 
-def _crop(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
-    image = _without_far_ends(image)
-    height, width, _ = image.shape
-    side, shorter = contract.size_px, contract.shorter_side_px or contract.size_px
-    size = (_scaled_side(width, height, shorter), _scaled_side(height, width, shorter))
-    scaled = np.asarray(Image.fromarray(image).resize(size, _FILTERS[contract.interpolation]))
-    left, top = (round((scaled_side - side) / 2) for scaled_side in size)  # half to even
-    return scaled[top : top + side, left : left + side]
-
-
-def _without_far_ends(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut from both ends of a strip, alike, what no centre crop shows.
-
-    Scaled whole, a picture of 1 x 10000 would need 256 x 2560000 pixels.
-    """
-    height, width, _ = image.shape
-    longest = _LONGEST_ASPECT * min(height, width)
-    top, left = max(0, (height - longest) // 2), max(0, (width - longest) // 2)
-    return image[top : height - top, left : width - left]
-
-
-def _scaled_side(side: int, other_side: int, shorter: int) -> int:
-    """Length of a side once the shorter of both is `shorter`; rounds down, as torchvision does."""
-    return shorter if side <= other_side else shorter * side // other_side
-
-
-def _fit(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
-    height, width, _ = image.shape
+def _crop(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
+    left, top, right, bottom = image.box
+    width, height = right - left, bottom - top
+    scaled_width, scaled_height = scaled_size(width, height, contract)
     side = contract.size_px
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    scaled = np.asarray(Image.fromarray(image).resize(size, _FILTERS[contract.interpolation]))
-    height, width, _ = scaled.shape
-    left, top = (side - width) // 2, (side - height) // 2
+    column = round((scaled_width - side) / 2)  # half to even, as torchvision does
+    row = round((scaled_height - side) / 2)
+    if max(scaled_width, scaled_height) <= _LONGEST_WHOLE * side:
+        scaled = _resize(image.picture, (scaled_width, scaled_height), image.box, contract)
+        return scaled[row : row + side, column : column + side]
+    shown = (
+        left + width * column / scaled_width,
+        top + height * row / scaled_height,
+        left + width * (column + side) / scaled_width,
+        top + height * (row + side) / scaled_height,
+    )
+    return _resize(image.picture, (side, side), shown, contract)
+
+
+def _fit(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
+    left, top, right, bottom = image.box
+    width, height = scaled_size(right - left, bottom - top, contract)
+    scaled = _resize(image.picture, (width, height), image.box, contract)
+    side = contract.size_px
+    column, row = (side - width) // 2, (side - height) // 2
     square = np.empty((side, side, 3), np.uint8)
     square[:] = _border_colour(scaled)
-    square[top : top + height, left : left + width] = scaled
+    square[row : row + height, column : column + width] = scaled
     return square
+
+
+def _resize(
+    picture: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+    contract: InputContract,
+) -> NDArray[np.uint8]:
+    """Scale a box of a picture to a width and a height: (height, width, 3) uint8."""
+    resized = picture.resize(size, _FILTERS[contract.interpolation], box)
+    return np.asarray(resized if resized.mode == "RGB" else resized.convert("RGB"))
 
 
 def _border_colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

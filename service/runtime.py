@@ -27,10 +27,10 @@ class Runtime:
     Attributes:
         settings: what the operator decided.
         models: everything that answers.
-        admission: how many images are inside.
+        admission: how many images and bytes are inside.
         metrics: where the numbers go.
         pipeline: the way of a request through the stages.
-        workers: threads that decode pictures, stack batches and draw masks.
+        workers: threads that decode pictures and draw masks.
     """
 
     settings: Settings
@@ -58,17 +58,21 @@ def build_runtime(
     """
     metrics = Metrics(CollectorRegistry())
     workers = ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "worker")
-    admission = Admission(settings.queue_limit, time.monotonic)
-    metrics.permits_limit.set(admission.limit)
-    metrics.permits_in_use.set_function(lambda: admission.in_use)
+    admission = Admission(settings.queue_limit, settings.bodies_limit_bytes, time.monotonic)
     models = ServedModels(
-        contents,
-        lambda bundle: plan(bundle, settings),
-        settings=settings,
-        workers=workers,
-        metrics=metrics,
+        contents, lambda bundle: plan(bundle, settings), settings=settings, metrics=metrics
     )
-    metrics.ready.set_function(lambda: models.are_ready and not admission.is_draining)
+    _watch(metrics, models, admission)
     limits = ImageLimits(settings.image_limit_bytes, settings.pixel_limit)
     pipeline = Pipeline(workers, limits)
     return Runtime(settings, models, admission, metrics, pipeline, workers)
+
+
+def _watch(metrics: Metrics, models: ServedModels, admission: Admission) -> None:
+    """Read the state of the parts whenever the metrics are read."""
+    metrics.permits_limit.set(admission.limit)
+    metrics.permits_in_use.set_function(lambda: admission.in_use)
+    metrics.body_bytes_limit.set(admission.limit_bytes)
+    metrics.body_bytes_in_use.set_function(lambda: admission.in_use_bytes)
+    metrics.ready.set_function(lambda: models.are_ready and not admission.is_draining)
+    metrics.broken_versions.set_function(lambda: len(models.broken))

@@ -27,7 +27,7 @@ Tier = Literal["loading", "first", "final", "fallback", "restarting"]
 
 `loading`: no engine answers yet. `first`: a quick engine answers while the final one is built.
 `final`: the engine that was asked for. `fallback`: it could not be built, the quick one stays.
-`restarting`: the engine's thread died and is being replaced.
+`restarting`: the engine died and is being brought back.
 """
 READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
 
@@ -54,7 +54,7 @@ class ServedModel:
         plan: its engines.
         device: the thread on which they run.
         builder: the thread on which they are built.
-        workers: threads on which batches are stacked.
+        stager: the thread on which batches are stacked.
         limits: of its batches.
         metrics: where its numbers go.
     """
@@ -66,7 +66,7 @@ class ServedModel:
         *,
         device: DeviceThread,
         builder: DeviceThread,
-        workers: Executor,
+        stager: Executor,
         limits: Limits,
         metrics: Metrics,
     ) -> None:
@@ -82,10 +82,7 @@ class ServedModel:
         self._device = device
         self._builder = builder
         self._metrics = metrics
-        self.batcher = Batcher(
-            plan.first, device, workers, limits, timer=LoopTimer(), observer=self
-        )
-        metrics.watch_queue(self.labels, lambda: self.batcher.depth)
+        self.batcher = Batcher(plan.first, device, stager, limits, timer=LoopTimer(), observer=self)
 
     @property
     def engine(self) -> EngineDescription:
@@ -100,7 +97,7 @@ class ServedModel:
     @property
     def is_ready(self) -> bool:
         """Whether an engine answers."""
-        return self.tier in READY_TIERS
+        return self.tier in READY_TIERS and self._device.is_running
 
     def require_ready(self) -> None:
         """Refuse a request that no engine would answer.
@@ -120,45 +117,65 @@ class ServedModel:
         engine = self.batcher.engine
         await self._builder.run(engine.load)
         await self._builder.run(self._warm_up, engine)
+        self._metrics.watch_queue(self.labels, lambda: self.batcher.depth)
         self._enter(self._settled_tier)
 
     async def finish(self) -> None:
         """Build the final engine beside the first, and switch over between two batches.
 
-        A final engine that cannot be built is given up: the first one stays.
+        An engine that cannot be built is given up for the next one of the plan, in the end for
+        the first, which stays.
+
+        Raises:
+            EngineFailed: none can be built, and the plan allows no falling back.
         """
-        if self.tier != "first":
+        if self._plan.final is self._plan.first:
             return
-        final = self._plan.final
-        try:
-            await self._builder.run(final.load)
-            await self._builder.run(self._warm_up, final)
-        except EngineFailed as error:
-            log.warning("engine fell back", model=self.bundle.key, reason=error.message)
-            self._metrics.engine_fallbacks.labels(*self.labels).inc()
-            self.fallback_reason = error.message
-            final.close()
-            if self.tier == "first":
-                self._enter("fallback")
-        else:
-            async with self._changing:
-                self._retire_info()
-                await self.batcher.switch_engine(final)
-                self._enter("final")
-                self._plan.first.close()
+        for engine in (self._plan.final, *self._plan.others):
+            try:
+                await self._builder.run(engine.load)
+                await self._builder.run(self._warm_up, engine)
+            except EngineFailed as error:
+                engine.close()
+                if not self._plan.may_fall_back:
+                    raise
+                self._give_up(engine, error)
+            else:
+                await self._switch(engine)
+                return
+        if self.tier == "first":
+            self._enter("fallback")
+
+    def _give_up(self, engine: Engine, error: EngineFailed) -> None:
+        name = engine.description.name
+        log.warning("engine fell back", model=self.bundle.key, engine=name, reason=error.message)
+        self._metrics.engine_fallbacks.labels(*self.labels).inc()
+        self.fallback_reason = error.message
+
+    async def _switch(self, engine: Engine) -> None:
+        async with self._changing:
+            self._retire_info()
+            await self.batcher.switch_engine(engine)
+            self._enter(self._settled_tier if self.is_ready else "restarting")
+            self._plan.first.close()
 
     async def restart(self) -> None:
         """Run every batch size again on a new thread, then answer again.
+
+        A model that no death has stopped is left alone.
 
         Raises:
             EngineFailed: the engine does not run.
         """
         async with self._changing:
-            await self._device.run(self._warm_up, self.batcher.engine)
-            self._enter(self._settled_tier)
+            if self.tier == "restarting":
+                await self._device.run(self._warm_up, self.batcher.engine)
+                self._enter(self._settled_tier)
 
     def on_death(self) -> None:
-        """Stop answering: the thread of the engine died."""
+        """Stop answering: the engine died. A model that is loading has nothing to stop."""
+        if self.tier == "loading":
+            return
         self._enter("restarting")
         self.batcher.fail_queued(
             NotReady(f"the engine of {self.bundle.key} is being restarted", retry_after_s=2.0)
@@ -192,18 +209,24 @@ class ServedModel:
         self._metrics.batch_size.labels(*self.labels).observe(size)
         self._metrics.batch_seconds.labels(*self.labels).observe(infer_s)
 
-    def on_expired(self, images: int) -> None:
+    def on_expired(self, entries: int) -> None:
         """Count images whose deadline came in the queue."""
-        self._metrics.expired.labels(*self.labels).inc(images)
+        self._metrics.expired.labels(*self.labels).inc(entries)
 
-    def on_dropped(self, images: int) -> None:
-        """Count images whose caller left."""
-        self._metrics.disconnected.labels(*self.labels).inc(images)
+    def on_dropped(self, entries: int) -> None:
+        """Count images whose request ended without them."""
+        self._metrics.disconnected.labels(*self.labels).inc(entries)
 
-    def on_failure(self, error: EngineFailed) -> None:
-        """Count and log a failure of the engine, with its cause."""
-        self._metrics.engine_failures.labels(*self.labels).inc()
-        log.error("engine failed", model=self.bundle.key, reason=error.message, exc_info=error)
+    def on_failure(self, error: EngineFailed, entries: int) -> None:
+        """Count the images of a failure of the engine, and log it with its cause."""
+        self._metrics.engine_failures.labels(*self.labels).inc(entries)
+        log.error(
+            "engine failed",
+            model=self.bundle.key,
+            reason=error.message,
+            images=entries,
+            exc_info=error,
+        )
 
 
 def gate_of(bundle: Bundle, block: str) -> Gate:

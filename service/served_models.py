@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -13,24 +12,25 @@ from service.batch_policy import Limits
 from service.config import Settings
 from service.device_thread import DeviceThread
 from service.engines.plan import EnginePlan
-from service.errors import BadSetting, EngineFailed, UnknownModel
+from service.errors import BadSetting, EngineFailed, EngineLost, UnknownModel
 from service.metrics import Metrics
 from service.served_model import ServedModel
 from service.store import BrokenVersion, Bundle, StoreContents
 
-LONGEST_BACKOFF_S = 30.0
+BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0)  # before each attempt to bring the engine back
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 class ServedModels:
-    """The models by name and version; owns the device's thread and brings it back when it dies.
+    """The models by name and version, and the threads on which they are built, stacked and run.
+
+    It brings the engine back when it dies.
 
     Args:
         contents: what the store holds.
         plan: chooses a model's engines.
         settings: of the service.
-        workers: threads on which batches are stacked.
         metrics: where the numbers go.
 
     Raises:
@@ -43,13 +43,15 @@ class ServedModels:
         plan: Callable[[Bundle], EnginePlan],
         *,
         settings: Settings,
-        workers: Executor,
         metrics: Metrics,
     ) -> None:
-        self.broken: Sequence[BrokenVersion] = contents.broken
+        self.broken: list[BrokenVersion] = list(contents.broken)
         self._metrics = metrics
-        self._device = DeviceThread(self._on_device_death, "device")
-        self._builder = DeviceThread(lambda: None, "builder")
+        self._device = DeviceThread(self._on_device_death, "device", settings.hang_timeout_s)
+        self._builder = DeviceThread(self._on_builder_death, "builder")
+        self._stager = ThreadPoolExecutor(1, "stager")
+        self._on_lost: Callable[[EngineFailed], None] = lambda _: None
+        self.backoff_s: Sequence[float] = BACKOFF_S
         self._tasks: set[asyncio.Task[None]] = set()
         self._revival: asyncio.Task[None] | None = None
         self._models = {
@@ -58,16 +60,16 @@ class ServedModels:
                 plan(bundle),
                 device=self._device,
                 builder=self._builder,
-                workers=workers,
+                stager=self._stager,
                 limits=Limits(settings.max_batch, settings.window_ms / 1000),
                 metrics=metrics,
             )
             for bundle in contents.bundles
         }
-        self.default = self._choose_default(settings.default_model)
+        self._default = self._choose_default(settings.default_model)
 
     def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._models.values())
+        return iter(tuple(self._models.values()))  # one may be given up meanwhile
 
     @property
     def names(self) -> list[str]:
@@ -75,9 +77,14 @@ class ServedModels:
         return sorted({model.bundle.manifest.name for model in self})
 
     @property
+    def default(self) -> str | None:
+        """The name of the model that is meant where none is named."""
+        return self._default if self._default in self.names else None
+
+    @property
     def are_ready(self) -> bool:
-        """Whether every model can answer."""
-        return all(model.is_ready for model in self)
+        """Whether there are models and every one of them can answer."""
+        return bool(self._models) and all(model.is_ready for model in self)
 
     def versions(self, name: str) -> list[ServedModel]:
         """The versions of a model, oldest first.
@@ -114,16 +121,27 @@ class ServedModels:
         """Whether an engine is being built, which cannot be interrupted."""
         return self._builder.is_running and not self._builder.is_idle
 
-    async def start(self) -> None:
+    async def start(self, on_lost: Callable[[EngineFailed], None] | None = None) -> None:
         """Bring every model up on its first engine, then build the final ones in the background.
 
+        A model whose first engine cannot run joins the broken versions.
+
+        Args:
+            on_lost: called when the engine died later and cannot be brought back.
+
         Raises:
-            EngineFailed: a model's first engine cannot run.
+            EngineFailed: the first engine of no model can run.
         """
+        self._on_lost = on_lost or self._on_lost
         self._device.start()
         self._builder.start()
         for model in self:
-            await model.start()
+            try:
+                await model.start()
+            except EngineFailed as error:
+                self._give_up(model, error)
+                if not self._models:
+                    raise
         self._spawn(self._finish())
 
     async def stop(self) -> None:
@@ -134,32 +152,58 @@ class ServedModels:
         await self._device.stop()
         if self._builder.is_idle:
             await self._builder.stop()
+        self._stager.shutdown()
+
+    def _give_up(self, model: ServedModel, error: EngineFailed) -> None:
+        key = model.bundle.key
+        log.error("model not served", model=key, reason=error.message, exc_info=error)
+        del self._models[key]
+        # An error anew: the one that was raised holds on to the frames, and so to the weights.
+        self.broken.append(BrokenVersion(key, EngineFailed(error.message)))
 
     async def _finish(self) -> None:
         for model in self:
-            await model.finish()
+            try:
+                await model.finish()
+            except EngineFailed as error:
+                self._give_up(model, error)
+                if not self._models:
+                    self._on_lost(error)
 
-    def _on_device_death(self) -> None:
-        log.error("the device's thread died")
+    def _on_builder_death(self, error: EngineLost) -> None:
+        log.error("builder died", reason=error.message)
+        self._builder.start()
+
+    def _on_device_death(self, error: EngineLost) -> None:
+        log.error("engine died", reason=error.message, exc_info=error)
+        self._metrics.engine_deaths.inc()
         for model in self:
             model.on_death()
         if self._revival is None or self._revival.done():
             self._revival = self._spawn(self._revive())
 
     async def _revive(self) -> None:
-        for attempt in itertools.count():
-            self._metrics.engine_restarts.inc()
-            if not self._device.is_running:
-                self._device.start()
-            try:
-                for model in self:
-                    await model.restart()
-            except EngineFailed as error:
-                delay_s = min(2.0**attempt, LONGEST_BACKOFF_S)
-                log.exception("restart failed", reason=error.message, next_attempt_in_s=delay_s)
-                await asyncio.sleep(delay_s)
-            else:
+        """Bring the engine back, or tell that it cannot be: a new process may find it well."""
+        for delay_s in self.backoff_s:
+            await asyncio.sleep(delay_s)
+            if await self._restart():
                 return
+        self._on_lost(
+            EngineLost(f"the engine died, and {len(self.backoff_s)} restarts of it have failed")
+        )
+
+    async def _restart(self) -> bool:
+        """Try to bring the engine back, and say whether every model answers again."""
+        self._metrics.engine_restarts.inc()
+        if not self._device.is_running:
+            self._device.start()
+        try:
+            for model in self:
+                await model.restart()
+        except EngineFailed as error:
+            log.exception("restart failed", reason=error.message)
+            return False
+        return self._device.is_running  # a model that came back first may have ended it again
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

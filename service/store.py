@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.errors import BadManifest, HashMismatch, MissingFile, StoreError
+from service.errors import BadManifest, EngineFailed, HashMismatch, MissingFile, StoreError
 from service.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
 from service.model.checkpoint import build_network
 from service.model.resnet import SgeResNet
@@ -50,7 +50,7 @@ class BrokenVersion:
     """A version that cannot be served, or an asked-for one that is not there, and why."""
 
     key: str
-    error: StoreError
+    error: StoreError | EngineFailed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service.engines.base import EngineDescription, EngineOutputs, Row
-from service.errors import EngineFailed
+from service.errors import EngineFailed, EngineLost
 
 BLOCK = "layer4.1"
 
@@ -36,6 +36,7 @@ class FakeEngine:
         raises: values at which a batch raises.
         not_finite: values whose logits are NaN.
         lethal: values at which the thread dies.
+        device_loss: values at which the device is lost, as the engine tells.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class FakeEngine:
         raises: Sequence[int] = (),
         not_finite: Sequence[int] = (),
         lethal: Sequence[int] = (),
+        device_loss: Sequence[int] = (),
     ) -> None:
         self.description = EngineDescription("fake", "fp32", "cpu")
         self.raises = set(raises)
         self.not_finite = set(not_finite)
         self.lethal = set(lethal)
+        self.device_loss = set(device_loss)
         self.ran: list[Ran] = []
         self.is_closed = False
 
@@ -67,6 +70,8 @@ class FakeEngine:
         self.ran.append(Ran(staged, asked))
         if self.lethal & set(staged):
             raise SystemExit
+        if self.device_loss & set(staged):
+            raise EngineLost("every call on the device fails")
         if self.raises & set(staged):
             raise ArithmeticError("a poisonous row")
         values = [np.nan if value in self.not_finite else value for value in staged]
@@ -144,20 +149,22 @@ class Record:
     batches: list[int] = field(default_factory=list)
     expired: int = 0
     dropped: int = 0
+    failed: int = 0
     failures: list[EngineFailed] = field(default_factory=list)
 
     def on_batch(self, size: int, infer_s: float) -> None:
         """Remember a batch's size."""
         self.batches.append(size)
 
-    def on_expired(self, images: int) -> None:
-        """Count expired images."""
-        self.expired += images
+    def on_expired(self, entries: int) -> None:
+        """Count expired entries."""
+        self.expired += entries
 
-    def on_dropped(self, images: int) -> None:
-        """Count abandoned images."""
-        self.dropped += images
+    def on_dropped(self, entries: int) -> None:
+        """Count abandoned entries."""
+        self.dropped += entries
 
-    def on_failure(self, error: EngineFailed) -> None:
-        """Remember a failure."""
+    def on_failure(self, error: EngineFailed, entries: int) -> None:
+        """Remember a failure, and on how many entries."""
         self.failures.append(error)
+        self.failed += entries

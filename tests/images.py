@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from service.decode import ImageLimits, decode
+
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 
@@ -43,6 +45,11 @@ def encode(image: Picture | Image.Image, name: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def decode_whole(data: bytes, limits: ImageLimits) -> Picture:
+    """Every pixel that a file stores, upright, as the service decodes it."""
+    return np.asarray(decode(data, limits).picture.convert("RGB"))
+
+
 def orientation_exif(orientation: int) -> bytes:
     """An EXIF block that says how a picture is to be turned."""
     exif = Image.Exif()
@@ -73,6 +80,22 @@ def ycck_jpeg(colour: tuple[int, int, int]) -> bytes:
     file = bytearray(encode(Image.new("CMYK", (16, 16), inks), "JPEG", quality=100))
     file[file.index(b"Adobe") + len("Adobe") + 6] = 2  # the marker's transform: YCCK
     return bytes(file)
+
+
+def lossless_jpeg(height: int, width: int) -> bytes:
+    """A JPEG without DCT, as medical devices and cameras' raw files hold: mid-grey everywhere.
+
+    Every pixel is predicted from the one before, and every difference is 0: one bit, 0.
+    """
+    frame = struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"
+    one_code = b"\0" + b"\1" + bytes(15) + b"\0"  # table 0: the code 0 says that 0 bits follow
+    scan = b"\1\1\0" + b"\1\0\0"  # one component, predictor 1
+    segments = [(0xC3, frame), (0xC4, one_code), (0xDA, scan)]
+    header = b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+        for marker, content in segments
+    )
+    return b"\xff\xd8" + header + bytes(height * width // 8 + 1) + b"\xff\xd9"
 
 
 def declare_premultiplied(tiff: bytes) -> bytes:

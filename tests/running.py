@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,11 +13,13 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.types import Message, Receive
 
 from service.app import Hooks, create_app
 from service.config import Settings
 from service.engines.base import Engine
 from service.engines.plan import EnginePlan, plan_engines
+from service.errors import EngineFailed
 from service.manifest import Hashes, Manifest
 from service.runtime import Runtime, build_runtime
 from service.store import Bundle, StoreContents
@@ -61,18 +63,55 @@ def grey(value: int) -> bytes:
     return png_of(np.full((32, 32, 3), value, np.uint8))
 
 
+def scores_of(reply: httpx.Response, image: int = 0) -> NDArray[np.float64]:
+    """The scores of one image by class."""
+    predictions = reply.json()["results"][image]["predictions"]
+    return np.array([p["score"] for p in sorted(predictions, key=lambda p: p["index"])])
+
+
+POST_PNG = {
+    "type": "http",
+    "method": "POST",
+    "path": "/v1/predict",
+    "raw_path": b"/v1/predict",
+    "query_string": b"",
+    "headers": [(b"content-type", b"image/png")],
+    "http_version": "1.1",
+    "scheme": "http",
+    "server": ("service", 80),
+    "client": ("127.0.0.1", 1),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that runs, and a client that talks to it."""
+    """A service that runs, and a client that talks to it.
+
+    Attributes:
+        lost: why the engine could not be brought back, if so.
+    """
 
     app: FastAPI
     client: httpx.AsyncClient
     runtime: Runtime
+    lost: list[EngineFailed]
 
     async def predict(self, image: bytes, query: str = "", **headers: str) -> httpx.Response:
         """Post an image's bytes."""
         sent = PNG | {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.post(f"/v1/predict?{query}", content=image, headers=sent)
+
+    async def converse(self, receive: Receive) -> httpx.Response:
+        """Post a PNG whose bytes, and whose client's leaving, come as `receive` says."""
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(dict(POST_PNG), receive, send)
+        head, *body = sent
+        content = b"".join(message["body"] for message in body)
+        return httpx.Response(head["status"], headers=head["headers"], content=content)
 
     async def metric(self, line: str) -> float:
         """The value of one line of `/metrics`; 0 where it is not there."""
@@ -81,11 +120,17 @@ class Running:
         return sum(float(value) for _, _, value in found)
 
 
+async def until(claim: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something becomes true; the test's time-out bounds it."""
+    while not await claim():
+        await asyncio.to_thread(lambda: None)  # lets the engine's threads have their turn
+
+
 @asynccontextmanager
 async def running(
     *bundles: Bundle,
     engine: Engine | None = None,
-    engines: EnginePlan | None = None,
+    engines: EnginePlan | Mapping[str, EnginePlan] | None = None,
     is_awaited: bool = True,
     **settings: object,
 ) -> AsyncIterator[Running]:
@@ -94,20 +139,24 @@ async def running(
     Args:
         bundles: the models.
         engine: serves them in place of the eager engine.
-        engines: a first and a final one in place of it.
+        engines: a first and a final one in place of it, for all models or by name.
         is_awaited: return only when every model answers.
         settings: whatever shall differ from the defaults.
     """
     started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def plan(bundle: Bundle, settings: Settings) -> EnginePlan:
-        steered = EnginePlan(engine, engine) if engine else engines
+        if engine:
+            return EnginePlan(engine, engine)
+        steered = engines.get(bundle.manifest.name) if isinstance(engines, Mapping) else engines
         return steered or plan_engines(bundle, settings)
 
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(bundles or (tiny_bundle(),), ())
     runtime = build_runtime(chosen, contents, plan)
-    app = create_app(runtime, Hooks(lambda: started.set_result(None), started.set_exception))
+    lost: list[EngineFailed] = []
+    hooks = Hooks(lambda: started.set_result(None), started.set_exception, lost.append)
+    app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -115,4 +164,4 @@ async def running(
     ):
         if is_awaited:
             await started
-        yield Running(app, client, runtime)
+        yield Running(app, client, runtime, lost)

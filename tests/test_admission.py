@@ -1,4 +1,4 @@
-"""Permits: how many images are inside, and who is refused at the door."""
+"""Permits: how many images and bytes are inside, and who is refused at the door."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NOW = 50.0
 FAR = 1000.0
 
 
-def admission(limit: int = 4) -> Admission:
+def admission(limit: int = 4, limit_bytes: int = 1000) -> Admission:
     """An admission whose clock stands still."""
-    return Admission(limit, lambda: NOW)
+    return Admission(limit, limit_bytes, lambda: NOW)
 
 
 def test_a_permit_is_given_back() -> None:
@@ -52,6 +52,34 @@ def test_a_request_that_grows_past_the_limit_takes_nothing_more() -> None:
         with pytest.raises(Overloaded):
             permit.grow(3)
         assert door.in_use == 1
+
+
+def test_bytes_are_bounded_over_all_requests() -> None:
+    """What is held counts until its request ends; a refused growth takes nothing."""
+    door = admission(limit_bytes=100)
+
+    with door.enter(FAR, 0.0) as first, door.enter(FAR, 0.0) as second:
+        first.hold(60)
+        second.hold(40)
+        with pytest.raises(Overloaded) as refusal:
+            second.hold(1)
+        held = door.in_use_bytes
+
+    assert (held, door.in_use_bytes) == (100, 0)
+    assert refusal.value.message == (
+        "bodies of 100 bytes are inside and 1 more came, the limit is 100"
+    )
+
+
+def test_an_announced_body_takes_no_room_before_it_comes() -> None:
+    """Whether there is room is asked beforehand, but an announcement reserves nothing."""
+    door = admission(limit_bytes=100)
+
+    with door.enter(FAR, 0.0) as permit:
+        permit.require_room(100)
+        with pytest.raises(Overloaded):
+            permit.require_room(101)
+        assert door.in_use_bytes == 0
 
 
 def test_who_cannot_be_answered_in_time_is_refused_at_once() -> None:

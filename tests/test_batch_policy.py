@@ -15,8 +15,8 @@ FAR = 200.0
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A queued image as the policy sees it."""
+class Entry:
+    """A queued entry as the policy sees it."""
 
     arrived: float = NOW
     deadline: float = FAR
@@ -30,73 +30,73 @@ class Image:
             [], Room.IDLE, Limits(4), Decision(), id="an empty queue needs no second look"
         ),
         pytest.param(
-            [Image()], Room.IDLE, Limits(4), Decision(leave=(0,)), id="one image does not wait"
+            [Entry()], Room.IDLE, Limits(4), Decision(leave=(0,)), id="one entry does not wait"
         ),
         pytest.param(
-            [Image()] * 5,
+            [Entry()] * 5,
             Room.IDLE,
             Limits(4),
             Decision(leave=(0, 1, 2, 3), look_again_at=FAR),
             id="a batch is no larger than allowed",
         ),
         pytest.param(
-            [Image()] * 3,
+            [Entry()] * 3,
             Room.SLOT,
             Limits(4),
             Decision(look_again_at=FAR),
             id="a partial batch waits for an idle engine",
         ),
         pytest.param(
-            [Image()] * 4,
+            [Entry()] * 4,
             Room.SLOT,
             Limits(4),
             Decision(leave=(0, 1, 2, 3)),
             id="a full batch is stacked behind the running one",
         ),
         pytest.param(
-            [Image()] * 9,
+            [Entry()] * 9,
             Room.NONE,
             Limits(4),
             Decision(look_again_at=FAR),
             id="nobody leaves while the slot is taken",
         ),
         pytest.param(
-            [Image(arrived=NOW - 1), Image()],
+            [Entry(arrived=NOW - 1), Entry()],
             Room.IDLE,
             Limits(4, window_s=3),
             Decision(look_again_at=NOW + 2),
-            id="the window starts at the first image",
+            id="the window starts at the first entry",
         ),
         pytest.param(
-            [Image(arrived=NOW - 3), Image()],
+            [Entry(arrived=NOW - 3), Entry()],
             Room.IDLE,
             Limits(4, window_s=3),
             Decision(leave=(0, 1)),
             id="everybody leaves at the window's end",
         ),
         pytest.param(
-            [Image()] * 4,
+            [Entry()] * 4,
             Room.IDLE,
             Limits(4, window_s=3),
             Decision(leave=(0, 1, 2, 3)),
             id="a full batch does not wait for the window",
         ),
         pytest.param(
-            [Image(deadline=NOW), Image(is_abandoned=True), Image()],
+            [Entry(deadline=NOW), Entry(is_abandoned=True), Entry()],
             Room.IDLE,
             Limits(4),
             Decision(leave=(2,), expire=(0,), drop=(1,)),
             id="the late and the abandoned do not travel",
         ),
         pytest.param(
-            [Image(deadline=NOW - 1, is_abandoned=True)],
+            [Entry(deadline=NOW - 1, is_abandoned=True), Entry(NOW, NOW + 1, is_abandoned=True)],
             Room.IDLE,
             Limits(4),
-            Decision(drop=(0,)),
-            id="an abandoned image is dropped, not expired",
+            Decision(expire=(0,), drop=(1,)),
+            id="who left at the deadline expired, who left before it is dropped",
         ),
         pytest.param(
-            [Image(deadline=NOW + 5), Image(deadline=NOW + 2)],
+            [Entry(deadline=NOW + 5), Entry(deadline=NOW + 2)],
             Room.NONE,
             Limits(4),
             Decision(look_again_at=NOW + 2),
@@ -105,33 +105,33 @@ class Image:
     ],
 )
 def test_the_policy_decides(
-    queue: list[Image], room: Room, limits: Limits, decision: Decision
+    queue: list[Entry], room: Room, limits: Limits, decision: Decision
 ) -> None:
     """Each case of the table decides as its name says."""
     assert decide(queue, NOW, room, limits) == decision
 
 
-def test_an_image_that_a_quick_run_cannot_save_expires() -> None:
-    """An image leaves for nowhere when even the shortest run would end past its deadline."""
-    queue = [Image(deadline=NOW + 1), Image(deadline=NOW + 3)]
+def test_an_entry_that_a_quick_run_cannot_save_expires() -> None:
+    """An entry leaves for nowhere when even the shortest run would end past its deadline."""
+    queue = [Entry(deadline=NOW + 1), Entry(deadline=NOW + 3)]
 
     decision = decide(queue, NOW, Room.NONE, Limits(4), shortest_run_s=2.0)
 
     assert decision == Decision(expire=(0,), look_again_at=NOW + 1)
 
 
-images = st.builds(
-    Image,
+entries = st.builds(
+    Entry,
     arrived=st.floats(NOW - 10, NOW),
     deadline=st.floats(NOW - 5, NOW + 5),
     is_abandoned=st.booleans(),
 )
-queues = st.lists(images, max_size=40).map(lambda queue: sorted(queue, key=lambda i: i.arrived))
+queues = st.lists(entries, max_size=40).map(lambda queue: sorted(queue, key=lambda i: i.arrived))
 limits = st.builds(Limits, max_batch=st.integers(1, 8), window_s=st.sampled_from([0.0, 0.5, 20.0]))
 
 
 @given(queue=queues, room=st.sampled_from(Room), limits=limits)
-def test_every_image_has_one_fate(queue: list[Image], room: Room, limits: Limits) -> None:
+def test_every_entry_has_one_fate(queue: list[Entry], room: Room, limits: Limits) -> None:
     """Nobody both leaves and is lost, batches keep the order and the limit."""
     decision = decide(queue, NOW, room, limits)
 
@@ -139,30 +139,30 @@ def test_every_image_has_one_fate(queue: list[Image], room: Room, limits: Limits
     assert len(fates) == len(set(fates))
     assert len(decision.leave) <= limits.max_batch
     assert list(decision.leave) == sorted(decision.leave)
-    assert set(decision.drop) == {i for i, image in enumerate(queue) if image.is_abandoned}
-    assert all(queue[i].deadline <= NOW for i in decision.expire)
-    assert all(queue[i].deadline > NOW for i in decision.leave)
+    assert set(decision.expire) == {i for i, entry in enumerate(queue) if entry.deadline <= NOW}
+    assert all(queue[i].is_abandoned for i in decision.drop)
+    assert not any(queue[i].is_abandoned for i in decision.leave)
 
 
 @given(queue=queues, limits=limits)
-def test_a_queue_in_front_of_an_idle_engine_empties(queue: list[Image], limits: Limits) -> None:
+def test_a_queue_in_front_of_an_idle_engine_empties(queue: list[Entry], limits: Limits) -> None:
     """Applied until nothing moves, with time passing at each alarm, the policy strands nobody."""
     now, left = NOW, list(queue)
     while left:
         decision = decide(left, now, Room.IDLE, limits)
         gone = {*decision.leave, *decision.expire, *decision.drop}
-        left = [image for i, image in enumerate(left) if i not in gone]
+        left = [entry for i, entry in enumerate(left) if i not in gone]
         moment = decision.look_again_at
         assert gone or (moment is not None and moment > now)
         now = now if gone or moment is None else moment
 
 
 @given(queue=queues, room=st.sampled_from(Room), limits=limits)
-def test_a_second_look_changes_nothing(queue: list[Image], room: Room, limits: Limits) -> None:
+def test_a_second_look_changes_nothing(queue: list[Entry], room: Room, limits: Limits) -> None:
     """Once the late and the abandoned are gone, the same moment loses nobody else."""
     first = decide(queue, NOW, room, limits)
     gone = {*first.leave, *first.expire, *first.drop}
-    rest = [image for i, image in enumerate(queue) if i not in gone]
+    rest = [entry for i, entry in enumerate(queue) if i not in gone]
 
     second = decide(rest, NOW, Room.NONE, limits)
 

@@ -34,7 +34,7 @@ class Bench:
             engine, self.device, workers, limits, timer=self.timer, observer=self.record
         )
 
-    def _on_death(self) -> None:
+    def _on_death(self, error: EngineLost) -> None:
         self.deaths += 1
         self.batcher.fail_queued(NotReady("restarting"))
 
@@ -224,7 +224,39 @@ async def test_the_death_of_the_engine_settles_every_reply() -> None:
 
     assert outcomes == [EngineLost.__name__, NotReady.__name__]
     assert again == [3.0]
-    assert b.deaths == 1
+    assert (b.deaths, b.record.failed) == (1, 1)
+
+
+async def test_every_image_is_counted_once_whatever_became_of_it() -> None:
+    """A death with a stacked batch behind it fails the images of both, each counted once."""
+    engine = GatedEngine(lethal=[1])
+    async with bench(engine, max_batch=2) as b:
+        first = b.submit(1)
+        await engine.entered()
+        stacked = [b.submit(2), b.submit(3)]
+        queued = b.submit(4)
+        engine.open()
+        outcomes = await settled(first, *stacked, queued)
+
+    assert outcomes == ["EngineLost", "EngineLost", "EngineLost", "NotReady"]
+    assert (b.deaths, b.record.failed, sum(b.record.batches)) == (1, 3, 0)
+
+
+async def test_a_deadline_counts_as_one_though_the_caller_left_at_it() -> None:
+    """Who gave up because time was over is counted as expired, who gave up earlier is not."""
+    engine = GatedEngine()
+    async with bench(engine) as b:
+        first = b.submit(1)
+        await engine.entered()
+        at_deadline = b.batcher.submit(row_of(2), NOTHING, b.timer.now + 5)
+        before = b.batcher.submit(row_of(3), NOTHING, b.timer.now + 6)
+        b.timer.now += 5
+        at_deadline.cancel()
+        before.cancel()
+        engine.open()
+        await first
+
+    assert (b.record.expired, b.record.dropped) == (1, 1)
 
 
 async def test_a_new_engine_takes_the_next_batch() -> None:

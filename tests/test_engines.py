@@ -5,20 +5,20 @@ from __future__ import annotations
 import functools
 import shutil
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch._inductor.utils import run_and_get_code
 
 from service.config import Settings
 from service.engines.base import Engine, warm_up
-from service.engines.compiled import CompiledEngine
+from service.engines.compiled import CompiledEngine, fastest_piece
 from service.engines.device import choose_device, choose_precision
 from service.engines.eager import EagerEngine
 from service.engines.plan import plan_engines
+from service.engines.programs import Program
 from service.engines.stub import StubEngine
 from service.errors import BadSetting
 from tests.fakes import BLOCK, FakeEngine
@@ -43,9 +43,11 @@ def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:
     return EagerEngine(tiny_bundle(), torch.device(device), precision)
 
 
-def compiled(precision: str = "fp32", device: str = "cpu") -> CompiledEngine:
+def compiled(cache_dir: Path, precision: str = "fp32", device: str = "cpu") -> CompiledEngine:
     """The tiny network on the compiled engine."""
-    return CompiledEngine(tiny_bundle(), torch.device(device), precision)
+    return CompiledEngine(
+        tiny_bundle(), torch.device(device), precision, max_batch=4, cache_dir=cache_dir
+    )
 
 
 ENGINES = [
@@ -57,23 +59,35 @@ ENGINES = [
     pytest.param("eager cuda", marks=needs_cuda),
     pytest.param("compiled cuda", marks=needs_cuda),
 ]
-BUILDERS: dict[str, Callable[[], Engine]] = {
-    "stub": lambda: StubEngine(tiny_bundle().manifest),
-    "fake": FakeEngine,
-    "eager": eager,
-    "eager bf16": lambda: eager("bf16"),
+BUILDERS: dict[str, Callable[[Path], Engine]] = {
+    "stub": lambda _: StubEngine(tiny_bundle().manifest),
+    "fake": lambda _: FakeEngine(),
+    "eager": lambda _: eager(),
+    "eager bf16": lambda _: eager("bf16"),
     "compiled": compiled,
-    "eager cuda": lambda: eager("fp16", "cuda"),
-    "compiled cuda": lambda: compiled("fp16", "cuda"),
+    "eager cuda": lambda _: eager("fp16", "cuda"),
+    "compiled cuda": lambda folder: compiled(folder, "fp16", "cuda"),
 }
+Loaded = Callable[[str], Engine]
 
 
-@functools.cache
-def loaded(kind: str) -> Engine:
-    """An engine that is loaded once for all tests, since compiling takes a while."""
-    engine = BUILDERS[kind]()
-    engine.load()
-    return engine
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the module's engines are kept."""
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module")
+def loaded(cache_dir: Path) -> Loaded:
+    """Gives an engine by its kind, loaded once for all tests, since compiling takes a while."""
+
+    @functools.cache
+    def load(kind: str) -> Engine:
+        engine = BUILDERS[kind](cache_dir)
+        engine.load()
+        return engine
+
+    return load
 
 
 def rows(*seeds: int) -> list[np.ndarray]:
@@ -82,7 +96,7 @@ def rows(*seeds: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_every_engine_keeps_the_contract(kind: str) -> None:
+def test_every_engine_keeps_the_contract(loaded: Loaded, kind: str) -> None:
     """Any batch gives one finite row of logits an image and at least the asked blocks."""
     engine = loaded(kind)
     warm_up(engine, (3, 32, 32), frozenset({BLOCK}), max_batch=4)
@@ -99,7 +113,7 @@ def test_every_engine_keeps_the_contract(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ENGINES[2:])
-def test_nothing_crosses_the_batch(kind: str) -> None:
+def test_nothing_crosses_the_batch(loaded: Loaded, kind: str) -> None:
     """An image's logits and masks do not depend on its batch-mates."""
     engine = loaded(kind)
     asked = frozenset({BLOCK})
@@ -117,7 +131,7 @@ def test_nothing_crosses_the_batch(kind: str) -> None:
 
 @needs_compiler
 @pytest.mark.slow
-def test_the_compiled_engine_computes_what_the_eager_one_does() -> None:
+def test_the_compiled_engine_computes_what_the_eager_one_does(loaded: Loaded) -> None:
     """Logits and every block's similarity agree, to rounding of float32."""
     reference, engine = loaded("eager"), loaded("compiled")
     every = frozenset(block.name for block in tiny_bundle().manifest.spec.blocks())
@@ -133,15 +147,79 @@ def test_the_compiled_engine_computes_what_the_eager_one_does() -> None:
 
 @needs_compiler
 @pytest.mark.slow
-def test_the_weights_are_frozen_into_the_compiled_graph() -> None:
-    """The generated code holds them as constants, and no BatchNorm is left in it."""
-    engine = compiled()
-    engine.load()
+def test_what_was_compiled_is_not_compiled_again(
+    loaded: Loaded, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next engine of the same model finds the package; it computes the same bits."""
+    first = loaded("compiled")
+    monkeypatch.setattr("service.engines.compiled.build_package", refuse)
 
-    _, codes = run_and_get_code(engine.infer, engine.stage(rows(1)), frozenset())
+    second = compiled(cache_dir)
 
-    assert "_frozen_param" in codes[0]
-    assert "rsqrt" not in codes[0]
+    assert second.is_built
+    second.load()
+    given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (second, first))
+    np.testing.assert_array_equal(given.logits, expected.logits)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_what_differs_or_is_damaged_is_compiled_again(
+    loaded: Loaded, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another precision or largest batch, and a file with one byte changed, are not used."""
+    loaded("compiled")
+    monkeypatch.setattr("service.engines.compiled.build_package", refuse)
+    engine = compiled(cache_dir)
+    other_batch = CompiledEngine(tiny_bundle(), CPU, "fp32", max_batch=3, cache_dir=cache_dir)
+
+    assert not compiled(cache_dir, "bf16").is_built
+    assert not other_batch.is_built
+    package = engine.files.folder / engine.key
+    content = bytearray(package.read_bytes())
+    content[len(content) // 2] ^= 1
+    try:
+        package.write_bytes(content)
+        assert not engine.is_built
+        with pytest.raises(NotImplementedError):
+            engine.load()
+    finally:
+        content[len(content) // 2] ^= 1
+        package.write_bytes(content)
+
+
+def refuse(*_: object) -> None:
+    """Stands where a compiler would begin its work."""
+    raise NotImplementedError
+
+
+def timed_program(seconds: Mapping[int, float], clock: list[float]) -> Program:
+    """A program that takes so long for a piece of each size, on a clock of its own."""
+
+    def run(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        clock[0] += seconds[len(inputs[0])]
+        return [inputs[0]]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("seconds", "piece"),
+    [
+        ({1: 1.0, 2: 2.0, 4: 4.0, 6: 6.0}, 6),  # nothing gained: the batch stays whole
+        ({1: 1.0, 2: 1.8, 4: 4.0, 6: 6.0}, 2),
+        ({1: 1.0, 2: 1.98, 4: 4.0, 6: 6.0}, 6),  # too little gained
+        ({1: 3.0, 2: 3.0, 4: 4.0, 6: 6.0}, 6),  # what is left of a batch counts: 4 and 2
+    ],
+)
+def test_a_batch_is_cut_where_that_is_clearly_faster(
+    seconds: Mapping[int, float], piece: int
+) -> None:
+    """Measured on the largest batch, all pieces and what is left included."""
+    clock = [0.0]
+    program = timed_program(seconds, clock)
+
+    assert fastest_piece(program, torch.zeros(6, 1), lambda: clock[0]) == piece
 
 
 def test_bf16_stays_close_to_fp32() -> None:
@@ -198,13 +276,62 @@ def test_the_bundle_is_not_changed_by_an_engine() -> None:
     ],
 )
 def test_the_settings_choose_the_engines(
-    settings: dict[str, object], first: str, final: str
+    settings: dict[str, object], first: str, final: str, tmp_path: Path
 ) -> None:
-    """Tiered or not, by name or by `auto`."""
-    plan = plan_engines(tiny_bundle(), Settings(device="cpu", **settings))  # type: ignore[arg-type]
+    """Tiered or not, by name or by `auto`; nothing has been compiled before."""
+    given = Settings(device="cpu", cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
+
+    plan = plan_engines(tiny_bundle(), given)
 
     assert (plan.first.description.name, plan.final.description.name) == (first, final)
     assert (plan.first is plan.final) == (first == final)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_what_is_compiled_already_answers_first(loaded: Loaded, cache_dir: Path) -> None:
+    """With its package in the cache the compiled engine needs no other one to bridge the time."""
+    loaded("compiled")
+
+    plan = plan_engines(
+        tiny_bundle(), Settings(device="cpu", precision="fp32", max_batch=4, cache_dir=cache_dir)
+    )
+
+    assert plan.first is plan.final
+    assert plan.final.description.name == "compiled"
+
+
+def test_only_auto_may_fall_back(tmp_path: Path) -> None:
+    """An engine asked for by name is not replaced by another."""
+    auto, by_name = (
+        plan_engines(tiny_bundle(), Settings(device="cpu", cache_dir=tmp_path, engine=engine))
+        for engine in ("auto", "compiled")
+    )
+
+    assert (auto.may_fall_back, by_name.may_fall_back) == (True, False)
+
+
+def test_tensorrt_is_refused_where_it_cannot_run() -> None:
+    """Asked for by name on a CPU it is a wrong setting, told before anything is loaded."""
+    with pytest.raises(BadSetting, match="SGE_ENGINE=tensorrt needs a CUDA device"):
+        plan_engines(tiny_bundle(), Settings(device="cpu", engine="tensorrt"))
+
+
+def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiled engine is the next choice; without TensorRT it is the first."""
+    monkeypatch.setattr("service.engines.plan.choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("service.engines.plan.choose_precision", lambda *_: "bf16")
+    settings = Settings(cache_dir=tmp_path, tiered=True)
+    names = []
+    for is_installed in (True, False):
+        monkeypatch.setattr("service.engines.plan.tensorrt_is_installed", lambda i=is_installed: i)
+        monkeypatch.setattr(CompiledEngine, "is_built", False)
+        plan = plan_engines(tiny_bundle(), settings)
+        names.append([e.description.name for e in (plan.first, plan.final, *plan.others)])
+
+    assert names == [["eager", "tensorrt", "compiled"], ["eager", "compiled"]]
 
 
 def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:

@@ -20,8 +20,6 @@ from service.masks import (
     Gate,
     GroupChoice,
     ListedGroups,
-    MaskFormat,
-    MaskKind,
     MaskRequest,
     MeanOfGroups,
     WidestGroups,
@@ -30,6 +28,7 @@ from service.masks import (
     parse_groups,
 )
 from service.model.resnet import ResNetSpec
+from service.query import MaskFormat, MaskKind
 from tests.images import noise
 
 RESNET18 = ResNetSpec("sge_resnet18", groups=8, input_px=64, stem="small").blocks()

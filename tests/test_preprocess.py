@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.transforms import CenterCrop, Resize
 
+from service.decode import DecodedImage
 from service.manifest import InputContract
 from service.preprocess import preprocess
 from tests.images import Picture, gradient, noise, solid
@@ -17,6 +18,11 @@ from tests.images import Picture, gradient, noise, solid
 IMAGENET = InputContract(size_px=56, fit="crop", shorter_side_px=64)
 WHOLE = InputContract(size_px=64, fit="fit")
 RED = (250, 10, 20)
+
+
+def pixels_of(image: Picture, contract: InputContract) -> Picture:
+    """What the model sees of an image, (3, size, size) uint8."""
+    return preprocess(DecodedImage.whole(Image.fromarray(image)), contract)
 
 
 def torchvision_crop(image: Picture, contract: InputContract) -> Picture:
@@ -37,48 +43,61 @@ class TestCrop:
         aspect=st.floats(1 / 8, 8),
         size_px=st.integers(1, 64),
         margin_px=st.integers(0, 20),
-        interpolation=st.sampled_from(["bilinear", "bicubic"]),
     )
     @settings(deadline=None)  # times vary with what else the machine does
-    def test_it_is_torchvisions_to_the_last_bit(
-        self, height: int, aspect: float, size_px: int, margin_px: int, interpolation: str
+    def test_it_is_torchvisions_to_one_level(
+        self, height: int, aspect: float, size_px: int, margin_px: int
     ) -> None:
         """The pixels are those of the evaluation that published accuracies come from."""
         image = noise(height, min(8 * height, max(1, -(-height // 8), round(height * aspect))))
+        contract = InputContract(size_px=size_px, fit="crop", shorter_side_px=size_px + margin_px)
+
+        pixels = pixels_of(image, contract)
+
+        expected = torchvision_crop(image, contract).astype(int)
+        np.testing.assert_allclose(pixels.astype(int), expected, atol=1)
+
+    @pytest.mark.parametrize("shape", [(375, 500), (500, 333), (256, 256), (257, 1000), (90, 70)])
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    def test_it_is_torchvisions_to_a_third_of_a_level_on_average(
+        self, shape: tuple[int, int], interpolation: str
+    ) -> None:
+        """Pillow may scale rows first where torchvision has columns first; noise shows it most."""
         contract = InputContract.model_validate(
             {
-                "size_px": size_px,
+                "size_px": 224,
                 "fit": "crop",
-                "shorter_side_px": size_px + margin_px,
+                "shorter_side_px": 256,
                 "interpolation": interpolation,
             }
         )
+        image = noise(*shape)
 
-        pixels = preprocess(image, contract)
+        pixels = pixels_of(image, contract)
 
-        np.testing.assert_array_equal(pixels, torchvision_crop(image, contract), strict=True)
+        difference = np.abs(pixels.astype(int) - torchvision_crop(image, contract))
+        assert difference.mean() < 1 / 3
 
     @pytest.mark.parametrize("shape", [(20, 400), (300, 11)])
-    def test_a_strip_is_torchvisions_but_for_less_than_a_pixel(
-        self, shape: tuple[int, int]
-    ) -> None:
-        """Beyond 8 to 1 the centre may move by a fraction of a pixel, unseen if smooth."""
-        image = gradient(*shape)
+    def test_a_strip_is_torchvisions_to_one_level(self, shape: tuple[int, int]) -> None:
+        """Its middle is shown, however long it is."""
+        image = noise(*shape)
 
-        pixels = preprocess(image, IMAGENET)
+        pixels = pixels_of(image, IMAGENET)
 
-        np.testing.assert_allclose(pixels, torchvision_crop(image, IMAGENET), atol=3)
+        expected = torchvision_crop(image, IMAGENET).astype(int)
+        np.testing.assert_allclose(pixels.astype(int), expected, atol=1)
 
     @pytest.mark.parametrize("shape", [(1, 1_000_000), (1_000_000, 1)])
     def test_an_endless_strip_needs_no_endless_memory(self, shape: tuple[int, int]) -> None:
         """Scaled whole, this picture would have four billion pixels."""
-        pixels = preprocess(solid(RED, *shape), IMAGENET)
+        pixels = pixels_of(solid(RED, *shape), IMAGENET)
 
         np.testing.assert_array_equal(pixels, solid(RED, 56, 56).transpose(2, 0, 1))
 
     def test_a_pixel_becomes_a_square_of_its_colour(self) -> None:
         """The smallest picture there is can be asked about."""
-        pixels = preprocess(solid(RED, 1, 1), IMAGENET)
+        pixels = pixels_of(solid(RED, 1, 1), IMAGENET)
 
         np.testing.assert_array_equal(pixels, solid(RED, 56, 56).transpose(2, 0, 1))
 
@@ -106,7 +125,7 @@ class TestFit:
         scaled_size = (columns.stop - columns.start, rows.stop - rows.start)
         scaled = Image.fromarray(image).resize(scaled_size, Image.Resampling.BILINEAR)
 
-        pixels = preprocess(image, WHOLE)
+        pixels = pixels_of(image, WHOLE)
 
         np.testing.assert_array_equal(pixels[:, rows, columns], np.moveaxis(np.array(scaled), 2, 0))
 
@@ -117,7 +136,7 @@ class TestFit:
         expected = solid(RED, 64, 64)
         expected[:, 16:48] = image
 
-        pixels = preprocess(image, WHOLE)
+        pixels = pixels_of(image, WHOLE)
 
         np.testing.assert_array_equal(pixels, expected.transpose(2, 0, 1))
 
@@ -126,7 +145,7 @@ class TestFit:
         image = solid(RED, 64, 32)
         image[:20, 0] = 255
 
-        pixels = preprocess(image, WHOLE)
+        pixels = pixels_of(image, WHOLE)
 
         np.testing.assert_array_equal(pixels[:, :, 0], solid(RED, 1, 64)[0].T)
 
@@ -137,7 +156,7 @@ class TestFit:
         resampling = Image.Resampling[interpolation.upper()]
         image = noise(100, 100)
 
-        pixels = preprocess(image, contract)
+        pixels = pixels_of(image, contract)
 
         scaled = np.array(Image.fromarray(image).resize((64, 64), resampling))
         np.testing.assert_array_equal(pixels, scaled.transpose(2, 0, 1))
@@ -146,7 +165,7 @@ class TestFit:
         """The pixels are the image's own."""
         image = noise(64, 64)
 
-        np.testing.assert_array_equal(preprocess(image, WHOLE), image.transpose(2, 0, 1))
+        np.testing.assert_array_equal(pixels_of(image, WHOLE), image.transpose(2, 0, 1))
 
     @given(height=st.integers(1, 300), width=st.integers(1, 300), size_px=st.integers(1, 80))
     @settings(deadline=None)
@@ -157,9 +176,9 @@ class TestFit:
         contract = InputContract(size_px=size_px, fit="fit")
         image = gradient(height, width)
 
-        turned = preprocess(np.ascontiguousarray(image.transpose(1, 0, 2)), contract)
+        turned = pixels_of(np.ascontiguousarray(image.transpose(1, 0, 2)), contract)
 
-        expected = preprocess(image, contract).transpose(0, 2, 1)
+        expected = pixels_of(image, contract).transpose(0, 2, 1)
         np.testing.assert_allclose(turned.astype(int), expected.astype(int), atol=1)
 
 
@@ -168,13 +187,21 @@ class TestFit:
 def test_the_pixels_are_an_array_of_their_own(
     contract: InputContract, shape: tuple[int, int]
 ) -> None:
-    """The queue may keep and fill them; the image behind may be read-only and go."""
-    image = gradient(*shape)
-    image.flags.writeable = False
-
-    pixels = preprocess(image, contract)
+    """The queue may keep and fill them."""
+    pixels = pixels_of(gradient(*shape), contract)
 
     assert pixels.shape == (3, contract.size_px, contract.size_px)
     assert pixels.flags.c_contiguous
+    assert pixels.flags.owndata
     assert pixels.flags.writeable
-    assert not np.shares_memory(pixels, image)
+
+
+@pytest.mark.parametrize("contract", [IMAGENET, WHOLE], ids=["crop", "fit"])
+def test_grey_pictures_become_three_equal_channels(contract: InputContract) -> None:
+    """Grey is scaled as such: a third of the work, and to the last bit the same pixels."""
+    grey = Image.fromarray(noise(90, 70)[..., 0].copy())
+
+    pixels = preprocess(DecodedImage.whole(grey), contract)
+
+    expected = preprocess(DecodedImage.whole(grey.convert("RGB")), contract)
+    np.testing.assert_array_equal(pixels, expected, strict=True)

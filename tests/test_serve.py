@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -58,8 +60,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         process.kill()
 
 
-def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
-    """Start `sge-serve serve` on a free port of loopback."""
+def start(folder: Path, *flags: str, **variables: str) -> subprocess.Popen[str]:
+    """Start `sge-serve serve` on a free port of loopback, with further environment variables."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", "--device", "cpu"]
     log = (folder / "log").open("w")
     with log:
@@ -68,7 +70,7 @@ def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | variables,
         )
 
 
@@ -173,6 +175,41 @@ def test_the_service_answers_while_it_compiles_and_stops_then(tmp_path: Path) ->
         code = process.wait(20)  # the compiler would take longer than that to end by itself
 
     assert (reply.status_code, reply.json()["engine"], code) == (200, "eager", 0)
+
+
+@pytest.mark.slow
+def test_a_second_signal_leaves_what_is_inside(served: Served) -> None:
+    """The exit code is 1, and the last line says how many images got no answer."""
+    host, port = served.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as half_sent, httpx.Client() as client:
+        head = "POST /v1/predict HTTP/1.1\r\nHost: service\r\nContent-Type: image/png\r\n"
+        half_sent.sendall(f"{head}Content-Length: 1000\r\n\r\nhalf".encode())
+        while "sge_permits_in_use 1.0" not in client.get(f"{served.address}/metrics").text:
+            pass
+        served.process.send_signal(signal.SIGTERM)
+        while client.get(f"{served.address}/readyz").status_code == 200:
+            pass
+        code = served.stop()
+
+    assert code == 1
+    assert (
+        "left 1 accepted images without an answer"
+        in (served.process.stdout or io.StringIO()).read()
+    )
+
+
+@pytest.mark.slow
+def test_a_service_without_an_engine_ends(tmp_path: Path) -> None:
+    """When no model's engine can run the reason is the last line, and the exit code 2."""
+    write_version(tmp_path / "store", tiny_draft())
+    flags = ["--engine", "compiled", "--tiered", "false", "--cache-dir", str(tmp_path / "cache")]
+
+    with start(tmp_path, *flags, CXX="no-compiler") as process:
+        said = (process.stdout or io.StringIO()).read()
+        code = process.wait(60)
+
+    assert code == 2
+    assert "no engine runs: the engine raised" in said
 
 
 def test_a_taken_port_is_one_clear_line(served: Served, tmp_path: Path) -> None:

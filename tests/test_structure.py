@@ -22,18 +22,28 @@ README = PACKAGE.parent / "README.md"
 
 # A module imports from its own layer and those above it in this table. "" is the package itself.
 LAYERS: list[set[str]] = [
-    {"", "errors", "config", "logs", "metrics"},
+    {"", "errors", "config", "logs", "metrics", "query"},
     {"model"},
     {"manifest", "version_files"},
     {"store", "draft", "model_import"},
     {"engines"},
-    {"image_formats", "decode", "preprocess", "batch_policy", "device_thread", "batcher"},
+    {
+        "image_formats",
+        "scaling",
+        "flatten",
+        "decode",
+        "preprocess",
+        "batch_policy",
+        "device_thread",
+        "batcher",
+    },
     {"postprocess", "heat_map", "masks"},
     {"admission", "served_model", "served_models"},
     {"pipeline"},
     {"runtime", "health"},
     {"api"},
     {"app"},
+    {"bench"},
     {"commands"},
     {"cli", "__main__"},
 ]

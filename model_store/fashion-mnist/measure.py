@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from garments import Picture, pictures_as_they_are, pictures_on_canvas, read_split
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
-from service.decode import ImageLimits, decode
+from service.decode import DecodedImage, ImageLimits, decode
 from service.manifest import InputContract
 from service.model.graph import InferenceGraph
 from service.model.resnet import SgeResNet
@@ -79,7 +80,7 @@ def measure_over_http(url: str) -> dict[str, float]:
 
 def _batches(pictures: Iterator[Picture], contract: InputContract) -> Iterator[Batch]:
     while group := list(itertools.islice(pictures, BATCH)):
-        pixels = [preprocess(decode(picture.png, LIMITS), contract) for picture in group]
+        pixels = [preprocess(decode(picture.png, LIMITS, contract), contract) for picture in group]
         yield Batch(
             torch.from_numpy(np.stack(pixels)),
             torch.tensor([picture.label for picture in group]),
@@ -89,7 +90,7 @@ def _batches(pictures: Iterator[Picture], contract: InputContract) -> Iterator[B
 
 def _seen_by_the_model(garment: NDArray[np.bool_], contract: InputContract) -> NDArray[np.bool_]:
     """Take a garment's outline (H, W) the way of its picture: (S, S)."""
-    white = np.repeat(garment[..., np.newaxis] * np.uint8(255), 3, axis=2)
+    white = DecodedImage.whole(Image.fromarray(garment * np.uint8(255)))
     seen: NDArray[np.bool_] = preprocess(white, contract)[0] > 127
     return seen
 

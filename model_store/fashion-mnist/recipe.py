@@ -46,8 +46,7 @@ SPEC = ResNetSpec(
 )
 VALIDATION_IMAGES = 2000  # the last of the training images, never trained on
 BATCH = 128
-PEAK_LEARNING_RATE = 0.1
-WARM_UP = 0.08  # share of the run
+WARM_UP = 0.08  # share of a cycle
 WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.05
 VALIDATE_EVERY = 450  # steps
@@ -62,11 +61,34 @@ class Phase:
     epochs: float
 
 
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A stretch over which the learning rate warms up and falls to zero once."""
+
+    peak_learning_rate: float
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step trains on, and how fast."""
+
+    frames: Frames
+    learning_rate: float
+
+
 # Low resolution first: a 28 px frame holds every detail of the data at a quarter of the cost.
-PHASES = (
-    Phase(Frames(28, smallest=0.7), 8.0),
-    Phase(Frames(40, smallest=0.5), 0.7),
-    Phase(Frames(56, smallest=0.4), 0.6),
+# Garments of twice the size then need a cycle of their own.
+CYCLES = (
+    Cycle(
+        0.1,
+        (
+            Phase(Frames(28, smallest=0.7), 8.0),
+            Phase(Frames(40, smallest=0.5), 0.7),
+            Phase(Frames(56, smallest=0.4), 0.6),
+        ),
+    ),
+    Cycle(0.05, (Phase(Frames(56, smallest=0.4), 2.2),)),
 )
 
 
@@ -122,8 +144,8 @@ def logits_of(network: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def learning_rate(progress: float) -> float:
-    """Warm up, then fall in a straight line to zero; `progress` runs from 0 to 1."""
-    return PEAK_LEARNING_RATE * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
+    """Warm up, then fall in a straight line: `progress` from 0 to 1 -> 0 to 1 to 0."""
+    return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
 def optimizer_of(network: nn.Module) -> torch.optim.SGD:
@@ -137,9 +159,20 @@ def optimizer_of(network: nn.Module) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
 
 
-def schedule(images: int) -> list[Phase]:
-    """The phase of every step of the run."""
-    return [phase for phase in PHASES for _ in range(math.ceil(phase.epochs * images / BATCH))]
+def schedule(images: int) -> list[Step]:
+    """Every step of the run."""
+    steps = []
+    for cycle in CYCLES:
+        frames = [
+            phase.frames
+            for phase in cycle.phases
+            for _ in range(math.ceil(phase.epochs * images / BATCH))
+        ]
+        steps += [
+            Step(each, cycle.peak_learning_rate * learning_rate(number / len(frames)))
+            for number, each in enumerate(frames)
+        ]
+    return steps
 
 
 def batch_indices(images: int, step: int, seed: int) -> Tensor:
@@ -201,17 +234,19 @@ class Run:
         partial.replace(self.checkpoint)
         self.saved_at = time.monotonic()
 
-    def step(self, split: Split, step: int, phase: Phase, seed: int) -> float:
+    def step(self, split: Split, number: int, step: Step, seed: int) -> float:
         """Train on one batch; every second image is posted. Returns the loss."""
-        chosen = batch_indices(len(split.labels), step, seed)
+        chosen = batch_indices(len(split.labels), number, seed)
         posted = torch.arange(BATCH) % 2 == 1
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        pixels = augment(split.images[chosen], posted, phase.frames, generator)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        pixels = augment(split.images[chosen], posted, step.frames, generator)
         loss = F.cross_entropy(
             logits_of(self.network, pixels), split.labels[chosen], label_smoothing=LABEL_SMOOTHING
         )
         if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+            raise FloatingPointError(f"the loss is {loss.item()} at step {number}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = step.learning_rate
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -228,20 +263,20 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
     split = Split(data.images[:-VALIDATION_IMAGES], data.labels[:-VALIDATION_IMAGES])
     held_out = Split(data.images[-VALIDATION_IMAGES:], data.labels[-VALIDATION_IMAGES:])
     run = Run(network, work_dir / f"{name}.pt")
-    phases = schedule(len(split.labels))
+    steps = schedule(len(split.labels))
     done = run.resume()
-    progress = tqdm(range(done, len(phases)), name, initial=done, total=len(phases), mininterval=5)
-    for step in progress:
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(step / len(phases))
-        loss = run.step(split, step, phases[step], seed)
-        progress.set_postfix(px=phases[step].frames.side_px, loss=f"{loss:.3f}", refresh=False)
-        if (step + 1) % VALIDATE_EVERY == 0 or step + 1 == len(phases):
-            record = {"step": step + 1, **validate(network, held_out, phases[step].frames)}
+    progress = tqdm(range(done, len(steps)), name, initial=done, total=len(steps), mininterval=5)
+    for number in progress:
+        frames = steps[number].frames
+        loss = run.step(split, number, steps[number], seed)
+        progress.set_postfix(px=frames.side_px, loss=f"{loss:.3f}", refresh=False)
+        is_last = number + 1 == len(steps)
+        if (number + 1) % VALIDATE_EVERY == 0 or is_last:
+            record = {"step": number + 1, **validate(network, held_out, frames)}
             with (work_dir / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
-        if time.monotonic() - run.saved_at > SAVE_EVERY_S or step + 1 == len(phases):
-            run.save(step + 1)
+        if time.monotonic() - run.saved_at > SAVE_EVERY_S or is_last:
+            run.save(number + 1)
     return network.eval()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -12,10 +14,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from service.admission import Permit
 from service.api.schemas import JsonBody
-from service.errors import BadRequest, BodyTooLarge, UnsupportedFormat
+from service.errors import BadRequest, BodyTooLarge, SlowBody, UnsupportedFormat
 
 ACCEPTED = "image/*, application/octet-stream, multipart/form-data or application/json"
+
+PIECE_BYTES = 1_000_000  # of a form at a time, some 2 ms: others have their turn in between
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What one request's body may be: its bytes, its images, and how long it may take to come."""
+
+    size_bytes: int
+    images: int
+    timeout_s: float
 
 
 class _InMemoryParser(MultiPartParser):
@@ -24,30 +38,43 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 2**40
 
 
-async def read_images(request: Request, limit_bytes: int, limit_images: int) -> list[bytes]:
+async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> list[bytes]:
     """Read a body of any accepted kind.
+
+    Args:
+        request: whose body has not been read.
+        limits: of the body.
+        permit: the request's; it grows by the body's bytes while they come.
 
     Returns:
         The encoded images, at least one.
 
     Raises:
-        BodyTooLarge: more bytes than `limit_bytes`; the rest is not read.
+        BodyTooLarge: more bytes than allowed; the rest is not read.
+        SlowBody: it took too long to arrive.
+        Overloaded: no room for it beside the bodies that are inside.
         UnsupportedFormat: a content type that is not accepted.
         BadRequest: a body that is not what its content type says, no image, or too many.
         ClientDisconnect: the client hung up.
     """
     kind = media_type_of(request)
-    body = await read_body(request, limit_bytes)
+    try:
+        async with asyncio.timeout(limits.timeout_s):
+            body = await read_body(request, limits.size_bytes, permit)
+    except TimeoutError as error:
+        raise SlowBody(
+            f"the body has not come within {limits.timeout_s:g} s, which is the limit"
+        ) from error
     if kind == "application/json":
-        images = await run_in_threadpool(_from_json, body, limit_images)  # may be megabytes
+        images = await run_in_threadpool(_from_json, body, limits.images)  # may be megabytes
     elif kind == "multipart/form-data":
-        images = await _from_multipart(request, body, limit_images)
+        images = await _from_multipart(request, body, limits.images)
     else:
         images = [body]
     if not images:
         raise BadRequest("the request holds no image")
-    if len(images) > limit_images:
-        raise BadRequest(f"the request holds {len(images)} images, the limit is {limit_images}")
+    if len(images) > limits.images:
+        raise BadRequest(f"the request holds {len(images)} images, the limit is {limits.images}")
     return images
 
 
@@ -68,20 +95,27 @@ def media_type_of(request: Request) -> str:
     )
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
+async def read_body(request: Request, limit_bytes: int, permit: Permit) -> bytes:
     """Read a body, and stop as soon as it is longer than the limit.
+
+    The announced length refuses early; only bytes that have come are counted, so that nobody
+    can reserve room by an announcement.
 
     Raises:
         BodyTooLarge: it is.
+        Overloaded: no room for it beside the bodies that are inside.
     """
     body = bytearray()
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit_bytes:
         raise BodyTooLarge(f"the body has {announced} bytes, the limit is {limit_bytes}")
+    if announced.isdecimal():
+        permit.require_room(int(announced))
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit_bytes:
+        if len(body) + len(chunk) > limit_bytes:
             raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is the limit")
+        permit.hold(len(chunk))
+        body += chunk
     return bytes(body)
 
 
@@ -107,7 +141,9 @@ def _from_base64(text: str, position: int) -> bytes:
 
 async def _from_multipart(request: Request, body: bytes, limit_images: int) -> list[bytes]:
     async def chunks() -> AsyncGenerator[bytes, None]:
-        yield body
+        for start in range(0, len(body), PIECE_BYTES):
+            yield body[start : start + PIECE_BYTES]
+            await asyncio.sleep(0)
 
     parser = _InMemoryParser(request.headers, chunks(), max_files=limit_images, max_fields=16)
     try:

@@ -45,7 +45,7 @@ PREDICT_BODY: dict[str, Any] = {
 }
 
 PREDICT_EXAMPLE: dict[str, Any] = {
-    "model": {"name": "fashion-mnist", "version": "1"},
+    "model": {"name": "fashion-mnist", "version": "2"},
     "request_id": "5c1f9a54a1e04a6fb4b3bba5e3a9f6de",
     "results": [
         {
@@ -70,10 +70,11 @@ PREDICT_EXAMPLE: dict[str, Any] = {
 _ERRORS = {
     400: "the image cannot be decoded",
     404: "no such model or version",
+    408: "the body takes too long to arrive",
     413: "the body or an image is over a limit",
     415: "an image format or content type that is not accepted",
     422: "a parameter, a header or the body makes no sense",
-    429: "every permit is taken; `Retry-After` says when to try again",
+    429: "every permit, or the memory for bodies, is taken; `Retry-After` says when to try again",
     500: "the model failed on this image",
     503: "not ready, or stopping; `Retry-After` says when to try again",
     504: "no answer within the deadline",

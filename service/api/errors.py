@@ -21,6 +21,7 @@ STATUS_OF: dict[type[errors.ServiceError], int] = {
     errors.UnsupportedFormat: 415,
     errors.ImageTooLarge: 413,
     errors.BodyTooLarge: 413,
+    errors.SlowBody: 408,
     errors.BadRequest: 422,
     errors.UnknownModel: 404,
     errors.Unavailable: 503,
@@ -55,6 +56,17 @@ def internal_error(request: Request) -> Response:
     return error_response(request, 500, "internal", message)
 
 
+def _told(error: errors.ServiceError) -> str:
+    """What a client is told; of a failure of the model no detail."""
+    match error:
+        case errors.EngineLost():
+            return "the engine died with this image on board and is being restarted"
+        case errors.EngineFailed():
+            return "the model failed on this image"
+        case _:
+            return error.message
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every kind of error in the service's own form."""
 
@@ -63,10 +75,9 @@ def add_error_handlers(app: FastAPI) -> None:
         headers = {}
         if isinstance(error, errors.Unavailable):
             headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-        message = error.message
-        if isinstance(error, errors.EngineFailed):
-            message = "the model failed on this image"
-        return error_response(request, STATUS_OF[type(error)], error.code, message, headers)
+        if isinstance(error, errors.SlowBody):
+            headers["Connection"] = "close"  # the rest of the body is not waited for
+        return error_response(request, STATUS_OF[type(error)], error.code, _told(error), headers)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:

@@ -14,26 +14,24 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from service.api.access import PREDICT_PATH
-from service.api.bodies import read_images
+from service.api.bodies import BodyLimits, read_images
 from service.api.context import RequestContext, RuntimeOf, context_of
 from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
-from service.api.schemas import (
-    BlockBody,
-    EngineBody,
-    ModelBody,
-    ModelsBody,
-    ModelSummary,
-    PredictQuery,
-)
-from service.config import LONGEST_DEADLINE_MS
+from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
+from service.config import LONGEST_DEADLINE_MS, Settings
 from service.errors import BadRequest, DeadlineExceeded
 from service.health import engine_state
-from service.masks import MaskRequest, count_pictures, parse_blocks, parse_groups
-from service.pipeline import Answered, Options
+from service.masks import MaskRequest, count_pictures
+from service.pipeline import Answer, read_options
+from service.query import PredictQuery
 from service.runtime import Runtime
 from service.served_model import ServedModel
 
 T = TypeVar("T")
+
+# Timers count in milliseconds, and the queue shall be the first to see that a deadline has come:
+# it counts the images that expire.
+TIMER_SLACK_S = 0.005
 
 router = APIRouter(tags=["native"])
 
@@ -68,23 +66,23 @@ async def predict(
     context = context_of(request.scope)
     model = runtime.models.find(query.model, query.version)
     context.model = model.labels
-    options = _options_of(query, model)
+    options = read_options(query, model)
     limit_ms = x_request_deadline_ms or runtime.settings.default_deadline_ms
     deadline = context.began + limit_ms / 1000
     model.require_ready()
     with runtime.admission.enter(deadline, model.batcher.pace_s) as permit:
         settings = runtime.settings
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                files = await read_images(request, settings.body_limit_bytes, settings.images_limit)
+            async with asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S):
+                files = await read_images(request, _body_limits(settings), permit)
                 context.images = len(files)
                 permit.grow(len(files) - 1)
                 _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
                 work = runtime.pipeline.answer(model, files, options, deadline)
-                answered = await _unless_disconnected(request, work)
+                answer = await _unless_disconnected(request, work)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {limit_ms:g} ms") from error
-        return await _reply(runtime, context, model, answered)
+        return await _respond(runtime, context, model, answer)
 
 
 @router.get("/v1/models", summary="List the models")
@@ -131,14 +129,8 @@ async def describe_model(
     )
 
 
-def _options_of(query: PredictQuery, model: ServedModel) -> Options:
-    masks = MaskRequest(
-        blocks=parse_blocks(query.masks, model.blocks),
-        groups=parse_groups(query.groups, model.bundle.manifest.groups),
-        kind=query.mask_kind,
-        format=query.mask_format,
-    )
-    return Options(query.top_k, masks)
+def _body_limits(settings: Settings) -> BodyLimits:
+    return BodyLimits(settings.body_limit_bytes, settings.images_limit, settings.body_timeout_s)
 
 
 def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: int) -> None:
@@ -175,29 +167,29 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-async def _reply(
-    runtime: Runtime, context: RequestContext, model: ServedModel, answered: Answered
+async def _respond(
+    runtime: Runtime, context: RequestContext, model: ServedModel, answer: Answer
 ) -> Response:
-    for phase, seconds in answered.phases_s.items():
+    for phase, seconds in answer.phases_s.items():
         runtime.metrics.phase.labels(*model.labels, phase).observe(seconds)
-    phases_s = {**answered.phases_s, "total": time.monotonic() - context.began}
+    phases_s = {**answer.phases_s, "total": time.monotonic() - context.began}
     timing_ms = {phase: round(seconds * 1000, 3) for phase, seconds in phases_s.items()}
     body = {
         "model": {"name": model.labels[0], "version": model.labels[1]},
         "request_id": context.request_id,
         "results": [
             {
-                "predictions": answer.predictions,
-                **({"masks": answer.masks} if answer.masks else {}),
+                "predictions": result.predictions,
+                **({"masks": result.masks} if result.masks else {}),
             }
-            for answer in answered.answers
+            for result in answer.results
         ],
         "timing_ms": timing_ms,
-        "batch_size": answered.batch_size,
-        "engine": answered.engine.name,
+        "batch_size": answer.batch_size,
+        "engine": answer.engine.name,
     }
     headers = {"Server-Timing": ", ".join(f"{phase};dur={ms}" for phase, ms in timing_ms.items())}
     encode = functools.partial(orjson.dumps, body, option=orjson.OPT_SERIALIZE_NUMPY)
-    has_masks = any(answer.masks for answer in answered.answers)  # up to megabytes of numbers
+    has_masks = any(result.masks for result in answer.results)  # up to megabytes of numbers
     content = await run_in_threadpool(encode) if has_masks else encode()
     return Response(content, headers=headers, media_type="application/json")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from service.config import Settings
 from service.errors import MissingFile
-from service.store import StoreContents, load_store
+from service.store import BrokenVersion, StoreContents, load_store
 
 
 def load_contents(settings: Settings, say: Callable[[str], None]) -> StoreContents:
@@ -16,8 +16,13 @@ def load_contents(settings: Settings, say: Callable[[str], None]) -> StoreConten
         StoreError: nothing can be served.
     """
     contents = load_store(settings.model_store, settings.models)
-    for broken in contents.broken:
-        say(f"not served: {broken.key}: {broken.error.message}")
+    report_broken(contents.broken, say)
     if not contents.bundles:
         raise MissingFile(f"no model in {settings.model_store} can be served")
     return contents
+
+
+def report_broken(versions: Iterable[BrokenVersion], say: Callable[[str], None]) -> None:
+    """Name each version that is not served, and why."""
+    for version in versions:
+        say(f"not served: {version.key}: {version.error.message}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from service.commands.contents import load_contents
 from service.config import Settings, keep_artefacts_in
 from service.errors import ServiceError, UndecodableImage
 from service.logs import configure_logs
-from service.masks import MaskKind, MaskRequest, parse_blocks, parse_groups
-from service.pipeline import Answer, Options
+from service.pipeline import Options, Result, read_options
+from service.query import PredictQuery
 from service.runtime import Runtime, build_runtime
 from service.served_model import ServedModel
+from service.store import StoreContents
 
 Say = Callable[[str], None]
 
@@ -31,17 +32,14 @@ class Wanted:
     """What a person asks of the command.
 
     Attributes:
+        files: to be classified, in this order.
+        query: what is asked of each.
         folder: where overlays go; None writes none.
         as_json: a JSON document instead of a table.
     """
 
     files: tuple[Path, ...]
-    model: str | None
-    version: str | None
-    top_k: int
-    masks: str
-    groups: str
-    mask_kind: MaskKind
+    query: PredictQuery
     folder: Path | None
     as_json: bool
 
@@ -56,6 +54,7 @@ def run(settings: Settings, wanted: Wanted, say: Say) -> int:
         BadSetting: a setting cannot be met.
         StoreError: no model can be used.
         BadInput: the model, the blocks or the groups asked for do not exist.
+        EngineFailed: the model's engine cannot run.
     """
     configure_logs("warning", "console")
     keep_artefacts_in(settings.cache_dir)
@@ -63,85 +62,94 @@ def run(settings: Settings, wanted: Wanted, say: Say) -> int:
     engine = "eager" if settings.engine == "auto" else settings.engine
     settings = settings.model_copy(update={"engine": engine, "tiered": False})
     runtime = build_runtime(settings, load_contents(settings, lambda _: None))
+    model = runtime.models.find(wanted.query.model, wanted.query.version)
+    # A runtime brings up every model it has, and one is asked for.
+    alone = StoreContents((model.bundle,), ())
+    runtime = build_runtime(settings.model_copy(update={"default_model": None}), alone)
     return asyncio.run(_predict(runtime, wanted, say))
 
 
 async def _predict(runtime: Runtime, wanted: Wanted, say: Say) -> int:
-    model = runtime.models.find(wanted.model, wanted.version)
-    options = _options_of(wanted, model)
+    (model,) = runtime.models
+    options = read_options(_query_of(wanted), model)
     await runtime.models.start()
     try:
-        results = [await _answer_file(runtime, model, file, options) for file in wanted.files]
+        classified = [await _classify(runtime, model, file, options) for file in wanted.files]
     finally:
         await runtime.models.stop()
         runtime.workers.shutdown()
-    for result in results:
-        if wanted.folder is not None and isinstance(result.outcome, Answer):
-            _save_overlays(wanted.folder, result.file, result.outcome)
+    if wanted.folder is not None:
+        _save_overlays(wanted.folder, classified)
     if wanted.as_json:
-        document = {"model": model.bundle.key, "results": [result.as_json() for result in results]}
+        document = {"model": model.bundle.key, "results": [file.as_json() for file in classified]}
         say(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
-        for result in results:
-            say(_table(result))
-    return int(any(isinstance(result.outcome, ServiceError) for result in results))
+        for file in classified:
+            say(_table(file))
+    return int(any(isinstance(file.outcome, ServiceError) for file in classified))
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
+class _Classified:
     file: Path
-    outcome: Answer | ServiceError
+    outcome: Result | ServiceError
 
     def as_json(self) -> dict[str, Any]:
         if isinstance(self.outcome, ServiceError):
             error = {"code": self.outcome.code, "message": self.outcome.message}
             return {"file": str(self.file), "error": error}
-        answer = {"predictions": self.outcome.predictions, "masks": self.outcome.masks}
-        return {"file": str(self.file), **answer}
+        result = {"predictions": self.outcome.predictions, "masks": self.outcome.masks}
+        return {"file": str(self.file), **result}
 
 
-async def _answer_file(
+async def _classify(
     runtime: Runtime, model: ServedModel, file: Path, options: Options
-) -> _Result:
+) -> _Classified:
     try:
         content = await asyncio.to_thread(file.read_bytes)
         deadline = time.monotonic() + PATIENCE_S
-        answered = await runtime.pipeline.answer(model, [content], options, deadline)
+        answer = await runtime.pipeline.answer(model, [content], options, deadline)
     except OSError as error:
-        return _Result(file, UndecodableImage(f"cannot be read: {error.strerror}"))
+        return _Classified(file, UndecodableImage(f"cannot be read: {error.strerror}"))
     except ServiceError as error:
-        return _Result(file, error)
-    return _Result(file, answered.answers[0])
+        return _Classified(file, error)
+    return _Classified(file, answer.results[0])
 
 
-def _options_of(wanted: Wanted, model: ServedModel) -> Options:
-    masks = wanted.masks or ("last" if wanted.folder else "")
-    request = MaskRequest(
-        blocks=parse_blocks(masks, model.blocks),
-        groups=parse_groups(wanted.groups, model.bundle.manifest.groups),
-        kind=wanted.mask_kind,
-        format="overlay" if wanted.folder else "json",
-    )
-    return Options(wanted.top_k, request)
+def _query_of(wanted: Wanted) -> PredictQuery:
+    if wanted.folder is None:
+        return wanted.query
+    overlays = {"masks": wanted.query.masks or "last", "mask_format": "overlay"}
+    return wanted.query.model_copy(update=overlays)
 
 
-def _save_overlays(folder: Path, file: Path, answer: Answer) -> None:
+def _save_overlays(folder: Path, classified: Sequence[_Classified]) -> None:
+    """Write every overlay; the file's position tells files of one name apart."""
     folder.mkdir(parents=True, exist_ok=True)
-    for mask in answer.masks:
+    digits = len(str(len(classified)))
+    for position, one in enumerate(classified, 1):
+        if isinstance(one.outcome, Result):
+            for name, image in _overlays_of(one.outcome):
+                target = folder / f"{position:0{digits}}_{one.file.stem}_{name}.png"
+                target.write_bytes(image)
+
+
+def _overlays_of(result: Result) -> Iterator[tuple[str, bytes]]:
+    """Each overlay, and of which block, kind and group it is."""
+    for mask in result.masks:
         images: Any = mask["images"]
         groups: Any = mask["groups"]
         names = [groups] if isinstance(groups, str) else [f"group{group}" for group in groups]
         for name, image in zip(names, images, strict=True):
-            target = folder / f"{file.stem}_{mask['block']}_{mask['kind']}_{name}.png"
-            target.write_bytes(base64.b64decode(image))
+            yield f"{mask['block']}_{mask['kind']}_{name}", base64.b64decode(image)
 
 
-def _table(result: _Result) -> str:
-    if isinstance(result.outcome, ServiceError):
-        return f"{result.file}\n  error: {result.outcome.message}"
-    lines = [str(result.file)]
-    lines += [f"  {p.score:7.2%}  {p.label}" for p in result.outcome.predictions]
-    for mask in result.outcome.masks:
+def _table(classified: _Classified) -> str:
+    if isinstance(classified.outcome, ServiceError):
+        return f"{classified.file}\n  error: {classified.outcome.message}"
+    lines = [str(classified.file)]
+    lines += [f"  {p.score:7.2%}  {p.label}" for p in classified.outcome.predictions]
+    for mask in classified.outcome.masks:
         drawn = mask.get("images", mask.get("data"))
         count = len(drawn) if isinstance(drawn, list) else len(mask["groups"])  # type: ignore[arg-type]
         lines.append(f"  masks of {mask['block']}: {count} of {mask['height']} x {mask['width']}")

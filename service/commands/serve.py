@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import socket
 import sys
 from collections.abc import Callable
-from types import FrameType
-
-import uvicorn
 
 from service import __version__
-from service.admission import Admission
 from service.app import Hooks, create_app
-from service.commands.contents import load_contents
+from service.commands.contents import load_contents, report_broken
+from service.commands.server import build_server
 from service.config import Settings, keep_artefacts_in
-from service.errors import BadSetting, EngineFailed
+from service.errors import BadSetting
 from service.logs import configure_logs
 from service.runtime import Runtime, build_runtime
 
 Say = Callable[[str], None]
 
 BACKLOG = 2048
-TICK_S = 0.1  # how soon the drain notices its end or a second signal
-SILENCE_S = 0.5  # a client that is about to use its connection again has done so by then
-LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
-KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they close first
 
 
 def run(settings: Settings, say: Say) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what was accepted.
 
     Returns:
-        0 after an orderly stop, 1 when no engine runs or accepted requests were cut.
+        0 after an orderly stop; 1 when accepted requests were cut, or the engine died and could
+        not be brought back; 2 when the engine of no model runs.
 
     Raises:
         BadSetting: the address is taken, or a setting cannot be met.
@@ -42,84 +35,35 @@ def run(settings: Settings, say: Say) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     keep_artefacts_in(settings.cache_dir)
-    runtime = build_runtime(settings, load_contents(settings, say))
+    contents = load_contents(settings, say)
+    runtime = build_runtime(settings, contents)
     listener = _listen(settings.host, settings.port)
-    failures: list[EngineFailed] = []
+    codes = [0]
 
-    def on_failure(error: EngineFailed) -> None:
-        failures.append(error)
-        server.should_exit = True
+    def end(code: int, reason: str) -> None:
+        codes.append(code)
+        say(reason)
+        server.end()
 
-    hooks = Hooks(lambda: say(_ready_lines(runtime, listener)), on_failure)
-    config = uvicorn.Config(
-        create_app(runtime, hooks),
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=settings.drain_timeout_s,
+    def on_ready() -> None:
+        report_broken(runtime.models.broken[len(contents.broken) :], say)
+        say(_ready_lines(runtime, listener))
+
+    hooks = Hooks(
+        on_ready=on_ready,
+        on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
+        on_lost=lambda error: end(1, error.message),
     )
-    server = DrainingServer(config, runtime.admission)
+    server = build_server(create_app(runtime, hooks), runtime)
     say(f"sge-serve {__version__} starts at {_address(listener)}")
     server.run(sockets=[listener])
-    if failures:
-        say(f"no engine runs: {failures[0].message}")
     if server.cut_images:
+        codes.append(1)
         say(f"left {server.cut_images} accepted images without an answer")
-    code = 1 if failures or server.cut_images else 0
+    code = max(codes)
     if runtime.models.is_building:
         _leave_builds_behind(code)
     return code
-
-
-class DrainingServer(uvicorn.Server):
-    """uvicorn's server, which on a signal first answers everything that it has accepted.
-
-    Meanwhile nobody new may connect, and requests on connections that are open are refused with
-    503 and `Connection: close`, so that nobody is left without an answer. A second signal, or the
-    end of the drain's time, cuts what is still inside.
-    """
-
-    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
-        super().__init__(config)
-        self._admission = admission
-        self.cut_images = 0
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Drain at the first signal, leave at once at the second."""
-        if self.should_exit:
-            self.force_exit = True
-        self._admission.drain()
-        self.should_exit = True
-
-    async def main_loop(self) -> None:
-        """Run until told to stop, then until nothing is inside."""
-        await super().main_loop()
-        for listener in self.servers:
-            listener.close()
-        await self._answer_what_is_inside()
-        await self._wait_for_silence()
-        self.cut_images = self._admission.in_use
-        self.force_exit |= self.cut_images > 0
-
-    async def _answer_what_is_inside(self) -> None:
-        ticks = int((self.config.timeout_graceful_shutdown or 0) / TICK_S)
-        for _ in range(ticks):
-            if self.force_exit or not self._admission.in_use:
-                return
-            await asyncio.sleep(TICK_S)
-
-    async def _wait_for_silence(self) -> None:
-        """Closing a connection on which a request is under way would reset it."""
-        seen = -1
-        for _ in range(LONGEST_SILENCE):
-            if self.force_exit or not self.server_state.connections:
-                return
-            if self.server_state.total_requests == seen:
-                return
-            seen = self.server_state.total_requests
-            await asyncio.sleep(SILENCE_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:

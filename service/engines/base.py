@@ -70,7 +70,8 @@ class Engine(Protocol):
             asked: names of the blocks whose similarity is wanted.
 
         Raises:
-            Exception: whatever the model or the device raises; the caller isolates the row.
+            EngineLost: every later call on the device would fail too; the engine is restarted.
+            Exception: whatever else the model or the device raises; the caller isolates the row.
         """
 
     def close(self) -> None:

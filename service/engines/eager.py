@@ -1,4 +1,4 @@
-"""The eager engine: the graph as PyTorch runs it, the numerical reference of the others."""
+"""The eager engine: the graph as PyTorch runs it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from service.engines.base import EngineDescription, EngineOutputs, Row
 from service.engines.device import DTYPES
+from service.engines.device_loss import telling_device_loss
+from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
 from service.store import Bundle
@@ -45,7 +47,7 @@ class EagerEngine:
         """Copy the weights to the device, in the engine's precision."""
         contract = self.bundle.manifest.input
         graph = InferenceGraph(
-            self.bundle.network, contract.mean, contract.std, DTYPES[self.precision]
+            fuse(self.bundle.network), contract.mean, contract.std, DTYPES[self.precision]
         )
         self.graph = graph.to(self.device)
 
@@ -60,14 +62,18 @@ class EagerEngine:
 
     def infer(self, staged: Tensor, asked: frozenset[str]) -> EngineOutputs:
         """Run a staged batch and wait for it; this thread alone waits for the device."""
-        if self.threads and torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)  # a property of the calling thread
-        with torch.inference_mode():
+        self.use_threads()
+        with telling_device_loss(self.device), torch.inference_mode():
             pixels = staged.to(self.device, non_blocking=True)
             logits, similarities = self.run(pixels, asked)
-        return EngineOutputs(
-            logits.cpu().numpy(), {name: n.cpu().numpy() for name, n in similarities.items()}
-        )
+            return EngineOutputs(
+                logits.cpu().numpy(), {name: n.cpu().numpy() for name, n in similarities.items()}
+            )
+
+    def use_threads(self) -> None:
+        """Let the calling thread compute with as many threads as the engine may use."""
+        if self.threads and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)  # a property of the calling thread
 
     def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""

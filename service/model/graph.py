@@ -1,24 +1,25 @@
-"""The graph every engine runs: uint8 pixels in; logits and similarity out.
+"""The graph that every engine runs: pixels in; logits and similarity out.
 
 B: batch, K: classes, G: groups.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from service.model.fuse import FusedResNet
 from service.model.resnet import Outputs, SgeResNet
 
 
 class InferenceGraph(nn.Module):
-    """Normalises pixels and runs the network, in inference only.
+    """Normalises pixels and runs a network, in inference only.
 
     Args:
-        network: the reference network, float32; it is copied, never changed.
+        network: float32: what `fuse` made of a reference network, or such a network itself. It is
+            taken over: cast, laid out for speed and frozen.
         mean: per channel, of values in [0, 1].
         std: per channel.
         dtype: of convolutions, `fc` and activations; BatchNorm's statistics and SGE's numbers
@@ -30,13 +31,13 @@ class InferenceGraph(nn.Module):
 
     def __init__(
         self,
-        network: SgeResNet,
+        network: FusedResNet | SgeResNet,
         mean: Sequence[float],
         std: Sequence[float],
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(dtype)
@@ -49,13 +50,16 @@ class InferenceGraph(nn.Module):
         """Classify a batch.
 
         Args:
-            pixels: (B, 3, h, w) uint8, RGB.
+            pixels: (B, 3, h, w), RGB, 0 to 255 in any dtype.
             asked: names of the blocks whose similarity is returned.
 
         Returns:
             Logits (B, K) float32 and, per asked block, similarity (B, G, h, w) float32.
         """
-        x = ((pixels.float() - self.shift) * self.scale).to(self.dtype)
-        x = x.contiguous(memory_format=torch.channels_last)
-        logits, similarities = self.network(x, asked)
+        logits, similarities = self.network(self.normalised(pixels), asked)
         return Outputs(logits.float(), similarities)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, h, w), 0 to 255 -> what the network takes, channels last."""
+        x = ((pixels.float() - self.shift) * self.scale).to(self.dtype)
+        return x.contiguous(memory_format=torch.channels_last)

@@ -187,11 +187,11 @@ class SgeResNet(ResNet):
         logits = self.fc(torch.flatten(self.avgpool(x), 1))  # (B, K)
         return Outputs(logits, similarities)
 
-    def named_blocks(self) -> Iterator[tuple[str, nn.Module]]:
+    def named_blocks(self) -> Iterator[tuple[str, SgeBasicBlock | SgeBottleneck]]:
         """The residual blocks with their names, in the order of the forward pass."""
         for stage in STAGES:
             for index, block in enumerate(self.get_submodule(stage).children()):
-                yield f"{stage}.{index}", block
+                yield f"{stage}.{index}", block  # type: ignore[misc]  # of a Sequential
 
     def sge_of(self, name: str) -> SpatialGroupEnhance:
         """The SGE module of a block; it turns that block's similarity into gates."""

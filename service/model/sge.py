@@ -29,6 +29,7 @@ class SpatialGroupEnhance(nn.Module):
         super().__init__()
         if groups < 1 or channels % groups:
             raise ValueError(f"{groups} groups do not divide {channels} channels")
+        self.channels = channels
         self.groups = groups
         self.weight = nn.Parameter(torch.zeros(1, groups, 1, 1))
         self.bias = nn.Parameter(torch.full((1, groups, 1, 1), initial_bias))

@@ -50,11 +50,17 @@ async function listModels() {
   find("model").replaceChildren(
     ...models.map(({ name, default: chosen }) => new Option(name, name, chosen, chosen)),
   );
-  await describeModel();
+  await describeModel("");
 }
 
-async function describeModel() {
-  model = await ask(`/v1/models/${encodeURIComponent(find("model").value)}`);
+// Without a version: the latest one.
+async function describeModel(version) {
+  const query = version ? `?version=${encodeURIComponent(version)}` : "";
+  model = await ask(`/v1/models/${encodeURIComponent(find("model").value)}${query}`);
+  find("version").replaceChildren(
+    ...model.versions.map((each) => new Option(each, each, false, each === model.version)).reverse(),
+  );
+  find("versions").hidden = model.versions.length === 1;
   const blocks = find("blocks");
   const chosen = find("masks").value;
   blocks.replaceChildren(
@@ -81,6 +87,7 @@ function showEngine() {
 
 function predictPath() {
   const query = new URLSearchParams({ model: find("model").value, top_k: find("top-k").value });
+  if (!find("versions").hidden) query.set("version", find("version").value);
   if (find("masks").value) {
     const groups = find("groups").value;
     query.set("masks", find("masks").value);
@@ -118,7 +125,7 @@ async function classify() {
       signal: ours.signal,
     });
     await showAnswer(answer, path);
-    describeModel().catch(() => {}); // the engine may have changed; if not told, the answer stands
+    describeModel(find("version").value).catch(() => {}); // the engine may have changed; if not told, the answer stands
   } catch (error) {
     if (error.name !== "AbortError") showError(error);
   }
@@ -134,6 +141,7 @@ async function showAnswer(answer, path) {
   find("predictions").replaceChildren(...predictions.map(predictionRow));
   find("timing").replaceChildren(...timingRows(answer));
   find("curl").textContent = curlLine(path);
+  find("copied").textContent = "";
   find("masks-drawn").replaceChildren(...(await Promise.all(masks.map(maskGrid))));
   const [{ label, score }] = predictions;
   find("status").textContent = `${label}, ${percent(score)}`;
@@ -238,16 +246,17 @@ form.addEventListener("submit", (event) => {
 form.addEventListener("change", async (event) => {
   find("top-groups").disabled = find("groups").value !== "top";
   if (event.target.id === "file") return;
-  if (event.target.id === "model") await describeModel().catch(showError);
+  if (event.target.id === "model") await describeModel("").catch(showError);
+  if (event.target.id === "version") await describeModel(event.target.value).catch(showError);
   if (picture) classify();
 });
 find("copy").addEventListener("click", () => {
-  const say = (text) => (find("status").textContent = text);
+  const say = (text) => (find("copied").textContent = text);
   getSelection().selectAllChildren(find("curl"));
-  say("The command is selected.");
+  say("Selected: copy it with Ctrl+C.");
   // Browsers have no clipboard on pages that come neither from localhost nor by https.
   navigator.clipboard?.writeText(find("curl").textContent).then(
-    () => say("The command is copied."),
+    () => say("Copied."),
     () => {},
   );
 });

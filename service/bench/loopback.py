@@ -1,0 +1,279 @@
+"""`bench service`: the real application behind a real socket, under clients that never rest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import queue
+import socket
+import statistics
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+from service.app import Hooks, create_app
+from service.bench.extra import import_extra
+from service.bench.pictures import bmp, jpeg
+from service.bench.ratios import cost, over
+from service.bench.report import Label, Machine, Report, Row
+from service.bench.rounds import Clock
+from service.config import Settings
+from service.decode import ImageLimits, decode
+from service.engines.base import Engine
+from service.errors import EngineFailed
+from service.manifest import InputContract
+from service.preprocess import preprocess
+from service.runtime import build_runtime
+from service.store import Bundle, StoreContents
+
+START_PATIENCE_S = 1800.0  # compiling every batch size of a large network
+REPLY_PATIENCE_S = 120.0
+
+ALONE = "engine alone"
+TENSOR, JPEG = "http tensor", "http jpeg 500x375"
+MASKS_LAST, MASKS_ALL = f"{TENSOR}, half ask for last masks", f"{TENSOR}, half ask for all masks"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBench:
+    """What to measure.
+
+    Attributes:
+        bundle: the model that is served.
+        settings: of the service; `max_batch` is the batch of the engine alone, too.
+        clients: requests under way at any time.
+        rounds: in each of them the engine alone and every load have a window.
+        window_s: how long each of these lasts.
+    """
+
+    bundle: Bundle
+    settings: Settings
+    clients: int
+    rounds: int
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request: what follows `/v1/predict?`, the type of its body and the body."""
+
+    query: str
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the clients post, by turns."""
+
+    name: str
+    posts: tuple[Post, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What one window gave: images a second, and the median time of an image in seconds."""
+
+    images_per_s: float
+    median_s: float
+
+
+def loads_for(contract: InputContract) -> tuple[Load, ...]:
+    """What the service is measured under.
+
+    The API takes no tensors, so an uncompressed picture of the size to which others would be
+    scaled stands in for one: nothing is left to decode or to scale. An endpoint for tensors only
+    changes the posts of `TENSOR`.
+    """
+    tensor = Post("", "image/bmp", bmp(contract.shorter_side_px or contract.size_px))
+    last = Post("masks=last&mask_format=npy", tensor.content_type, tensor.body)
+    every = Post("masks=all&groups=mean&mask_format=npy", tensor.content_type, tensor.body)
+    return (
+        Load(TENSOR, (tensor,)),
+        Load(JPEG, (Post("", "image/jpeg", jpeg(500, 375)),)),
+        Load(MASKS_LAST, (tensor, last)),
+        Load(MASKS_ALL, (tensor, every)),
+    )
+
+
+def bench_service(
+    wanted: ServiceBench, machine: Machine, note: Callable[[str], None], clock: Clock
+) -> Report:
+    """Measure the engine alone and the service around it, by turns.
+
+    Raises:
+        EngineFailed: the engine cannot run, or the service does not answer.
+        BadSetting: the client's library is not installed.
+    """
+    import_extra("httpcore")  # before minutes are spent on compiling
+    contract = wanted.bundle.manifest.input
+    loads = loads_for(contract)
+    windows: dict[str, list[Window]] = {name: [] for name in (ALONE, *(x.name for x in loads))}
+    with serving(wanted.bundle, wanted.settings) as served:
+        alone = _engine_run(served.engine, wanted.settings.max_batch, contract)
+        for number in range(wanted.rounds):
+            note(f"round {number + 1} of {wanted.rounds}")
+            windows[ALONE].append(run_alone(alone, wanted, clock))
+            for load in loads:
+                drive = drive_load(served.address, load, wanted, clock)
+                windows[load.name].append(asyncio.run(drive))
+        description = served.engine.description
+    labels = {
+        name: Label(description.name, name, description.precision, wanted.settings.max_batch)
+        for name in windows
+    }
+    rows = tuple(_row(labels[name], found) for name, found in windows.items())
+    return Report(machine, rows, _ratios(rows, labels), notes=_notes(wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service that answers: where, and with what."""
+
+    address: str
+    engine: Engine
+
+
+@contextlib.contextmanager
+def serving(bundle: Bundle, settings: Settings) -> Iterator[Served]:
+    """Run the application on a thread of its own, until the end of the block.
+
+    Raises:
+        EngineFailed: the model's engine cannot run, or is not ready in half an hour.
+    """
+    outcome: queue.SimpleQueue[EngineFailed | None] = queue.SimpleQueue()
+    runtime = build_runtime(settings, StoreContents((bundle,), ()))
+    app = create_app(runtime, Hooks(lambda: outcome.put(None), outcome.put))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", server_header=False)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+        thread.start()
+        try:
+            _wait_until_ready(outcome)
+            model = next(iter(runtime.models))
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", model.batcher.engine)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _wait_until_ready(outcome: queue.SimpleQueue[EngineFailed | None]) -> None:
+    try:
+        failure = outcome.get(timeout=START_PATIENCE_S)
+    except queue.Empty as error:
+        raise EngineFailed(f"the engine is not ready after {START_PATIENCE_S:g} s") from error
+    if failure is not None:
+        raise failure
+
+
+def _engine_run(engine: Engine, batch: int, contract: InputContract) -> Callable[[], object]:
+    """A full batch through the engine, while the service rests."""
+    limits = ImageLimits(encoded_bytes=2**30, pixels=2**30)
+    row = preprocess(decode(jpeg(500, 375), limits, contract), contract)
+    return lambda: engine.infer(engine.stage([row] * batch), frozenset())
+
+
+def run_alone(run: Callable[[], object], wanted: ServiceBench, clock: Clock) -> Window:
+    """Run one batch after the other for a window."""
+    run()  # what the load before it left in the caches is not its business
+    moments = [clock()]
+    while moments[-1] - moments[0] < wanted.window_s:
+        run()
+        moments.append(clock())
+    times = [end - start for start, end in itertools.pairwise(moments)]
+    images = wanted.settings.max_batch * len(times)
+    return Window(images / (moments[-1] - moments[0]), statistics.median(times))
+
+
+async def drive_load(address: str, load: Load, wanted: ServiceBench, clock: Clock) -> Window:
+    """Let every client post again as soon as it is answered, for a window.
+
+    Raises:
+        EngineFailed: a request was not answered with 200, or too few were for a rate.
+    """
+    posts = itertools.cycle(load.posts)
+    ends = clock() + wanted.window_s
+    answered: list[tuple[float, float]] = []  # when, and after how long
+
+    async def client(pool: Any) -> None:
+        while (began := clock()) < ends:
+            await _post(pool, address, next(posts))
+            answered.append((clock(), clock() - began))
+
+    pool = import_extra("httpcore").AsyncConnectionPool(max_connections=wanted.clients)
+    try:
+        async with pool, asyncio.TaskGroup() as group:
+            for _ in range(wanted.clients):
+                group.create_task(client(pool))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    inside = [(moment, took) for moment, took in answered if moment <= ends]
+    return window_of(inside, warm_up=wanted.clients)
+
+
+def window_of(answered: Sequence[tuple[float, float]], warm_up: int) -> Window:
+    """The rate of answers after the first `warm_up` of them, which found the service empty.
+
+    Args:
+        answered: of each answer the moment and how long it took, in seconds.
+        warm_up: at least 1.
+
+    Raises:
+        EngineFailed: nothing is left after them.
+    """
+    ordered = sorted(answered)
+    steady = ordered[warm_up:]
+    if not steady:
+        raise EngineFailed(
+            f"{len(ordered)} answers in a window, more than {warm_up} are needed; make it longer"
+        )
+    seconds = steady[-1][0] - ordered[warm_up - 1][0]
+    return Window(len(steady) / seconds, statistics.median(took for _, took in steady))
+
+
+async def _post(pool: Any, address: str, post: Post) -> None:
+    answer = await pool.request(
+        "POST",
+        f"{address}/v1/predict?{post.query}",
+        headers={"Content-Type": post.content_type},
+        content=post.body,
+        extensions={"timeout": {"read": REPLY_PATIENCE_S}},
+    )
+    if answer.status != 200:
+        raise EngineFailed(f"the service answered {answer.status}: {answer.content[:200]!r}")
+
+
+def _row(label: Label, windows: Sequence[Window]) -> Row:
+    return Row(
+        label,
+        images_per_s=statistics.median(window.images_per_s for window in windows),
+        ms_p50=1000 * statistics.median(window.median_s for window in windows),
+    )
+
+
+def _ratios(rows: Sequence[Row], labels: dict[str, Label]) -> dict[str, float | None]:
+    ratio = functools.partial(over, rows)
+    lost = functools.partial(cost, rows)
+    return {
+        "service_over_engine_tensor": ratio(labels[TENSOR], labels[ALONE]),
+        "service_over_engine_jpeg": ratio(labels[JPEG], labels[ALONE]),
+        "masks_last_cost": lost(labels[MASKS_LAST], labels[TENSOR]),
+        "masks_all_cost": lost(labels[MASKS_ALL], labels[TENSOR]),
+    }
+
+
+def _notes(wanted: ServiceBench) -> tuple[str, ...]:
+    return (
+        f"{wanted.clients} clients over loopback, in the service's own process",
+        f"median of {wanted.rounds} interleaved windows of {wanted.window_s:g} s",
+        "times are a batch's for the engine alone, and a request's over HTTP",
+        f"'{TENSOR}' is an uncompressed picture that needs no scaling, in place of a tensor",
+        "last masks: every group of the last block; all masks: the mean of each block; as .npy",
+    )

@@ -1,0 +1,140 @@
+"""`sge-serve bench`: measure, and show what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import torch
+
+from service.bench.decode import DecodeBench, bench_decode
+from service.bench.engines import EngineBench, bench_engines
+from service.bench.loopback import ServiceBench, bench_service
+from service.bench.machine import describe, has_native_bf16
+from service.bench.networks import random_bundle
+from service.bench.ours import FORMS
+from service.bench.plot import save_plot
+from service.bench.ratios import AS_WRITTEN
+from service.bench.report import Report
+from service.bench.rounds import Pace
+from service.bench.text import render
+from service.commands.bench_flags import Wanted
+from service.commands.contents import load_contents
+from service.config import Settings, keep_artefacts_in
+from service.engines.device import choose_device
+from service.errors import BadSetting
+from service.logs import configure_logs
+from service.model.resnet import ResNetSpec
+from service.store import Bundle
+
+Say = Callable[[str], None]
+
+CLOCK = time.perf_counter
+BUDGET_S, QUICK_BUDGET_S = 560.0, 110.0  # within 10 and 2 minutes, the tidying up included
+BATCHES, QUICK_BATCHES = (1, 8, 32), (8,)
+DECODE_BUDGET_S, QUICK_DECODE_BUDGET_S = 30.0, 5.0
+SERVICE_ROUNDS, QUICK_SERVICE_ROUNDS = 5, 3
+WINDOW_S, QUICK_WINDOW_S = 8.0, 4.0
+CLIENTS = 16
+
+
+def run(settings: Settings, wanted: Wanted, *, say: Say, note: Say) -> int:
+    """Measure one subject.
+
+    Args:
+        settings: of what is measured.
+        wanted: what a person asked for.
+        say: takes the result.
+        note: takes what is being done meanwhile.
+
+    Returns:
+        0, or 1 when nothing could be measured.
+
+    Raises:
+        BadSetting: the network, device or folder does not exist, or a file cannot be written.
+        StoreError: the model that was named cannot be loaded.
+        EngineFailed: the service's engine cannot run.
+    """
+    configure_logs("error", "console")
+    keep_artefacts_in(settings.cache_dir)
+    report = {"engines": _engines, "decode": _decode, "service": _service}[wanted.subject](
+        settings, wanted, note
+    )
+    document = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
+    say(document.decode() if wanted.json == "-" else render(report))
+    if wanted.json not in (None, "-"):
+        _write(Path(str(wanted.json)), document)
+    if wanted.plot is not None:
+        save_plot(report, wanted.plot)
+    return 0 if report.rows else 1
+
+
+def _engines(settings: Settings, wanted: Wanted, note: Say) -> Report:
+    native = ("fp32", "bf16") if has_native_bf16() else ("fp32",)
+    bench = EngineBench(
+        spec=_spec_of(wanted),
+        engines=wanted.engines,
+        precisions=wanted.precisions or (native if wanted.quick else (*native, "int8")),
+        batches=wanted.batch or (QUICK_BATCHES if wanted.quick else BATCHES),
+        threads=_threads(settings),
+        peer_forms=(AS_WRITTEN,) if wanted.quick else FORMS,
+        device=choose_device(settings.device),
+        rounds=wanted.rounds,
+        budget_s=QUICK_BUDGET_S if wanted.quick else BUDGET_S,
+        with_start_up=not wanted.quick,
+        cache_dir=settings.cache_dir,
+    )
+    return bench_engines(bench, note, CLOCK)
+
+
+def _decode(settings: Settings, wanted: Wanted, note: Say) -> Report:
+    if wanted.pictures is not None and not wanted.pictures.is_dir():
+        raise BadSetting(f"--pictures {wanted.pictures} is not a folder")
+    note("decoding pictures")
+    bundle = None if wanted.model is None else _find(settings, wanted.model)
+    machine = describe(1, ("pillow",))
+    pace = Pace(
+        wanted.rounds, CLOCK() + (QUICK_DECODE_BUDGET_S if wanted.quick else DECODE_BUDGET_S)
+    )
+    return bench_decode(DecodeBench(pace, bundle, wanted.pictures), machine, CLOCK)
+
+
+def _service(settings: Settings, wanted: Wanted, note: Say) -> Report:
+    spec = _spec_of(wanted)
+    bench = ServiceBench(
+        bundle=random_bundle(spec),
+        settings=settings.model_copy(update={"tiered": False}),
+        clients=CLIENTS,
+        rounds=wanted.rounds or (QUICK_SERVICE_ROUNDS if wanted.quick else SERVICE_ROUNDS),
+        window_s=QUICK_WINDOW_S if wanted.quick else WINDOW_S,
+    )
+    machine = describe(_threads(settings), ("uvicorn", "fastapi"))
+    note("starting the service")
+    return bench_service(bench, machine, note, CLOCK)
+
+
+def _spec_of(wanted: Wanted) -> ResNetSpec:
+    spec = ResNetSpec(wanted.arch, groups=wanted.groups, input_px=wanted.size)
+    try:
+        spec.check()
+    except ValueError as error:
+        raise BadSetting(str(error)) from error
+    return spec
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads or torch.get_num_threads()
+
+
+def _find(settings: Settings, model: str) -> Bundle:
+    only = settings.model_copy(update={"models": (model,)})
+    return load_contents(only, lambda _: None).bundles[-1]
+
+
+def _write(path: Path, document: bytes) -> None:
+    try:
+        path.write_bytes(document)
+    except OSError as error:
+        raise BadSetting(f"--json {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,45 @@
+"""`sge-serve compile`: build ahead what the service would otherwise build when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from service.commands.contents import load_contents
+from service.config import Settings, keep_artefacts_in
+from service.device_thread import DeviceThread
+from service.engines.base import Engine
+from service.engines.plan import plan_engines
+from service.store import Bundle
+
+Say = Callable[[str], None]
+
+
+def run(settings: Settings, say: Say) -> int:
+    """Fill the cache folder with the engines of every model that would be served.
+
+    Returns:
+        0 when all are built, 1 when the store has a version that cannot be served.
+
+    Raises:
+        BadSetting: a setting cannot be met.
+        EngineFailed: an engine cannot be built or loaded.
+        StoreError: nothing would be served.
+    """
+    keep_artefacts_in(settings.cache_dir)
+    contents = load_contents(settings, say)
+    engines = [(bundle, plan_engines(bundle, settings).final) for bundle in contents.bundles]
+    asyncio.run(_load_all(engines, say))
+    say(f"compiled engines are in {settings.cache_dir}")
+    return 1 if contents.broken else 0
+
+
+async def _load_all(engines: list[tuple[Bundle, Engine]], say: Say) -> None:
+    builder = DeviceThread(lambda _: None, "builder")
+    builder.start()
+    for bundle, engine in engines:
+        loaded = await builder.run(engine.load)
+        engine.close()
+        seconds = loaded.ended - loaded.started
+        say(f"{bundle.key}: {engine.description.name} engine ready after {seconds:.1f} s")
+    await builder.stop()

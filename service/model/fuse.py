@@ -1,0 +1,259 @@
+"""The inference form of an SGE-ResNet: the same function, rewritten so that SGE costs little.
+
+Three rewrites of the weights, once, when a model is loaded:
+
+- every BatchNorm is folded into the convolution before it;
+- the channels of each stage are interleaved by group: the old channel g * (C/G) + j becomes
+  j * G + g. In channels-last memory the G values of one position then lie side by side, and every
+  step of SGE is a contiguous vector operation over them;
+- a group's descriptor is the mean of the branch's last convolution, so where that is 1x1 it follows
+  from the mean of the convolution's input, which has a quarter of the channels:
+  mean(W h + b) = W mean(h) + b.
+
+B: batch, C: channels of a stage, G: groups, J: channels of a group (C/G), N: positions (H * W).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from service.model.resnet import Outputs, ResNetSpec, SgeBasicBlock, SgeBottleneck, SgeResNet
+from service.model.sge import EPSILON, SpatialGroupEnhance
+
+
+class Likeness(NamedTuple):
+    """How alike each position of a block is to its groups' descriptors, not normalised yet.
+
+    The gates need these numbers anyway, so that a network which returns them for every block does
+    no more work than one which returns none.
+
+    Attributes:
+        values: (B, H, W, G) float32.
+        scale: (B, 1, 1, G) float32.
+        shift: (B, 1, 1, G) float32.
+    """
+
+    values: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def similarity(self) -> Tensor:
+        """Normalise: (B, G, H, W) float32, the n of the paper."""
+        return (self.values * self.scale + self.shift).permute(0, 3, 1, 2)
+
+
+class InterleavedEnhance(nn.Module):
+    """SGE on channels interleaved by group, the descriptor given.
+
+    Args:
+        sge: the module it takes gamma and beta from.
+    """
+
+    gamma: Tensor
+    beta: Tensor
+
+    def __init__(self, sge: SpatialGroupEnhance) -> None:
+        super().__init__()
+        self.groups = sge.groups
+        self.register_buffer("gamma", sge.weight.detach().float().flatten())  # (G,)
+        self.register_buffer("beta", sge.bias.detach().float().flatten())  # (G,)
+
+    def forward(self, x: Tensor, descriptor: Tensor) -> tuple[Tensor, Likeness]:
+        """Enhance a feature map.
+
+        The mean of the likenesses is the descriptor's squared length, so they are taken as
+        differences from it: their variance then needs one pass and cancels no digits.
+
+        Args:
+            x: (B, C, H, W), channels last and interleaved.
+            descriptor: (B, C), the mean of `x` over its positions, interleaved.
+
+        Returns:
+            The enhanced map, shaped and typed as `x`, and the likeness of its positions.
+        """
+        batch, channels, height, width = x.shape
+        grouped = x.permute(0, 2, 3, 1).reshape(
+            batch, height, width, -1, self.groups
+        )  # (B, H, W, J, G)
+        descriptor = descriptor.view(batch, 1, 1, -1, self.groups)  # (B, 1, 1, J, G)
+        length = descriptor.float().square().sum(dim=3)  # (B, 1, 1, G)
+        values = (grouped * descriptor).float().sum(dim=3) - length  # (B, H, W, G)
+        mean = values.mean(dim=(1, 2), keepdim=True)
+        variance = (values.square().mean(dim=(1, 2), keepdim=True) - mean.square()).clamp(min=0)
+        positions = height * width
+        deviation = (variance * (positions / (positions - 1))).sqrt()
+        scale = 1 / (deviation + EPSILON)
+        likeness = Likeness(values, scale, -mean * scale)
+        similarity = values * scale + likeness.shift
+        gates = torch.sigmoid(similarity * self.gamma + self.beta).to(x.dtype)  # (B, H, W, G)
+        enhanced = (grouped * gates.unsqueeze(3)).view(batch, height, width, channels)
+        return enhanced.permute(0, 3, 1, 2), likeness
+
+
+class FusedBlock(nn.Module):
+    """A residual block without BatchNorm: two or three convolutions, SGE, the shortcut.
+
+    Args:
+        inner: the convolutions but for the last, each followed by a ReLU.
+        last: the one whose output SGE enhances.
+        shortcut: the projection beside them; None where the input is added as it is.
+        sge: gamma and beta.
+    """
+
+    def __init__(
+        self,
+        inner: list[nn.Conv2d],
+        last: nn.Conv2d,
+        shortcut: nn.Conv2d | None,
+        sge: SpatialGroupEnhance,
+    ) -> None:
+        super().__init__()
+        self.inner = nn.ModuleList(inner)
+        self.last = last
+        self.shortcut = shortcut
+        self.enhance = InterleavedEnhance(sge)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Likeness]:
+        """Return the block's output (B, C, H, W) and its likeness."""
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        for convolution in self.inner:
+            x = F.relu(convolution(x))
+        branch = self.last(x)
+        enhanced, likeness = self.enhance(branch, self._descriptor(x, branch))
+        return F.relu(enhanced + shortcut), likeness
+
+    def _descriptor(self, hidden: Tensor, branch: Tensor) -> Tensor:
+        """The mean (B, C) of the branch over its positions, by the cheaper way."""
+        if self.last.kernel_size != (1, 1):
+            return branch.float().mean(dim=(2, 3)).to(branch.dtype)
+        mean = hidden.float().mean(dim=(2, 3)).to(hidden.dtype)
+        return F.linear(mean, self.last.weight.flatten(1), self.last.bias)
+
+
+class FusedResNet(nn.Module):
+    """What `fuse` makes: takes and returns what the reference network does.
+
+    `front` and `rear` are its two parts, for those who run them apart: the maps of stage 1 are
+    the largest, and a few images at a time keep them within the caches of a CPU.
+    """
+
+    def __init__(
+        self,
+        spec: ResNetSpec,
+        stem: nn.Sequential,
+        blocks: dict[str, FusedBlock],
+        fc: nn.Linear,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.stem = stem
+        stage1 = spec.depth.repeats[0]
+        self.front_names, self.rear_names = list(blocks)[:stage1], list(blocks)[stage1:]
+        self.front_blocks = nn.ModuleList(blocks[name] for name in self.front_names)
+        self.rear_blocks = nn.ModuleList(blocks[name] for name in self.rear_names)
+        self.fc = fc
+
+    def forward(self, x: Tensor, asked: Collection[str] = ()) -> Outputs:
+        """Classify a batch and keep the similarity of the asked blocks.
+
+        Args:
+            x: (B, 3, H, W), normalised, channels last, the dtype of the convolutions.
+            asked: names of blocks, such as `layer4.1`.
+
+        Returns:
+            Logits (B, K) and, per asked block, similarity (B, G, h, w) float32.
+        """
+        x, early = self.front(x)
+        logits, late = self.rear(x)
+        named = zip([*self.front_names, *self.rear_names], [*early, *late], strict=True)
+        return Outputs(
+            logits, {name: likeness.similarity() for name, likeness in named if name in asked}
+        )
+
+    def front(self, x: Tensor) -> tuple[Tensor, list[Likeness]]:
+        """The stem and stage 1: normalised images -> the maps of stage 1, likeness per block."""
+        return _through(self.front_blocks, self.stem(x))
+
+    def rear(self, x: Tensor) -> tuple[Tensor, list[Likeness]]:
+        """Stages 2 to 4 and the classifier: the maps of stage 1 -> logits, likeness per block."""
+        x, likenesses = _through(self.rear_blocks, x)
+        return self.fc(x.mean(dim=(2, 3))), likenesses
+
+
+def _through(blocks: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[Likeness]]:
+    likenesses = []
+    for block in blocks:
+        x, likeness = block(x)
+        likenesses.append(likeness)
+    return x, likenesses
+
+
+def fuse(network: SgeResNet) -> FusedResNet:
+    """Rewrite a network for inference; the function stays the same up to rounding.
+
+    Args:
+        network: the reference; it is not changed.
+
+    Returns:
+        A network of its own in float32, evaluation mode and channels-last memory.
+    """
+    exact = copy.deepcopy(network).double().eval()
+    groups = network.spec.groups
+    order = _interleaved(exact.conv1.out_channels, groups)
+    if exact.get_submodule("layer1.0").downsample is not None:
+        order = order.sort().values  # nothing adds the stem's output to channels of stage 1
+    stem = nn.Sequential(_fused(exact.conv1, exact.bn1, outputs=order), nn.ReLU(), exact.maxpool)
+    blocks = {}
+    for name, block in exact.named_blocks():
+        stage_order = _interleaved(block.sge.channels, groups)
+        blocks[name] = _fused_block(block, order, stage_order)
+        order = stage_order
+    exact.fc.weight.data = exact.fc.weight.data[:, order]
+    fused = FusedResNet(network.spec, stem, blocks, exact.fc)
+    fused = fused.float().to(memory_format=torch.channels_last)
+    return fused.eval().requires_grad_(requires_grad=False)
+
+
+def _fused_block(
+    block: SgeBasicBlock | SgeBottleneck, inputs: Tensor, outputs: Tensor
+) -> FusedBlock:
+    """Fold and reorder one block; `inputs` and `outputs` are the orders of its channels."""
+    layers = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+    if isinstance(block, SgeBottleneck):
+        layers.append((block.conv3, block.bn3))
+    first, *middle, last = layers
+    inner = [_fused(*first, inputs=inputs), *(_fused(*layer) for layer in middle)]
+    shortcut = None
+    if block.downsample is not None:
+        convolution, norm = block.downsample.children()
+        shortcut = _fused(convolution, norm, inputs=inputs, outputs=outputs)  # type: ignore[arg-type]
+    return FusedBlock(inner, _fused(*last, outputs=outputs), shortcut, block.sge)
+
+
+def _fused(
+    convolution: nn.Conv2d,
+    norm: nn.Module,
+    *,
+    inputs: Tensor | None = None,
+    outputs: Tensor | None = None,
+) -> nn.Conv2d:
+    """Fold a BatchNorm into its convolution, and put the channels in the given orders."""
+    fused: nn.Conv2d = fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type]
+    if inputs is not None:
+        fused.weight.data = fused.weight.data[:, inputs]
+    if outputs is not None and fused.bias is not None:
+        fused.weight.data = fused.weight.data[outputs]
+        fused.bias.data = fused.bias.data[outputs]
+    return fused
+
+
+def _interleaved(channels: int, groups: int) -> Tensor:
+    """Where each channel of the interleaved order stands in the network's own: (C,) int64."""
+    return torch.arange(channels).view(groups, -1).t().flatten()

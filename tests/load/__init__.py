@@ -1,0 +1,1 @@
+"""Load tests: what a running service carries, measured so that a stalled one is not excused."""

@@ -1,0 +1,165 @@
+"""The client against real sockets: what statuses mean, and Locust's users."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from tests.load.client import connect
+from tests.load.machine import ProcessMeter, describe_machine, find_server
+from tests.load.mix import PREDICT, Kind, make_kinds
+from tests.load.sender import Answer
+from tests.load.users import run_users
+
+PATIENCE_S = 30.0
+
+
+class Echo:
+    """A service that answers each post with the status its body names; `hang` waits."""
+
+    def __init__(self) -> None:
+        self.deadlines_ms: list[str | None] = []
+        self.is_closing = asyncio.Event()
+
+    async def predict(self, request: web.Request) -> web.Response:
+        """Answer, hang, or break the connection."""
+        body = await request.read()
+        self.deadlines_ms.append(request.headers.get("X-Request-Deadline-Ms"))
+        match body:
+            case b"hang":
+                await self.is_closing.wait()
+            case b"break":
+                assert request.transport is not None
+                request.transport.abort()
+        return web.Response(status=int(body) if body.isdigit() else 200)
+
+    async def models(self, request: web.Request) -> web.Response:
+        """Two models, the second the default."""
+        return web.json_response(
+            {"models": [{"name": "a", "default": False}, {"name": "b", "default": True}]}
+        )
+
+    async def model(self, request: web.Request) -> web.Response:
+        """Its name."""
+        return web.json_response({"name": request.match_info["name"]})
+
+
+@asynccontextmanager
+async def listening(service: Echo) -> AsyncIterator[str]:
+    """Serve on a free port of loopback; gives the address."""
+    app = web.Application()
+    app.router.add_post(PREDICT, service.predict)
+    app.router.add_get("/v1/models", service.models)
+    app.router.add_get("/v1/models/{name}", service.model)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        service.is_closing.set()
+        await runner.cleanup()
+
+
+def kind_of(body: bytes, status: int = 200) -> Kind:
+    """A request that is answered as its body says."""
+    return Kind("one", 1, PREDICT, "image/png", body, status)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        (kind_of(b"200"), Answer.OK),
+        (kind_of(b"400", status=400), Answer.OK),
+        (kind_of(b"200", status=400), Answer.FAILED),
+        (kind_of(b"429"), Answer.REFUSED),
+        (kind_of(b"503"), Answer.REFUSED),
+        (kind_of(b"504"), Answer.EXPIRED),
+        (kind_of(b"500"), Answer.FAILED),
+        (kind_of(b"break"), Answer.FAILED),
+    ],
+    ids=lambda value: value.body.decode() if isinstance(value, Kind) else str(value),
+)
+async def test_a_status_says_what_became_of_a_request(kind: Kind, answer: Answer) -> None:
+    """The status a kind asks for is ok, even if it is a refusal of a broken file."""
+    async with listening(Echo()) as url, connect(url, PATIENCE_S) as target:
+        assert await target.send(kind) is answer
+
+
+@pytest.mark.anyio
+async def test_a_request_without_an_answer_is_given_up() -> None:
+    """After the client's own time it counts as timed out."""
+    async with listening(Echo()) as url, connect(url, 0.05) as target:
+        assert await target.send(kind_of(b"hang")) is Answer.TIMED_OUT
+
+
+@pytest.mark.anyio
+async def test_a_deadline_is_told_where_there_is_one() -> None:
+    """In the service's own header, in milliseconds."""
+    service = Echo()
+    async with listening(service) as url, connect(url, PATIENCE_S) as target:
+        await target.send(kind_of(b"200"), deadline_s=0.25)
+        await target.send(kind_of(b"200"))
+
+    assert service.deadlines_ms == ["250", None]
+
+
+@pytest.mark.anyio
+async def test_the_default_model_is_described() -> None:
+    """It is the one that answers requests which name none."""
+    async with listening(Echo()) as url, connect(url, PATIENCE_S) as target:
+        assert await target.describe() == {"name": "b"}
+
+
+@pytest.mark.anyio
+async def test_the_server_is_found_by_its_port() -> None:
+    """It is this process here, so that both sides use the same processor time."""
+    async with listening(Echo()) as url:
+        server = find_server(url)
+
+    times = ProcessMeter(server).read()
+    assert server == os.getpid()
+    assert times.server_s is not None
+    assert times.server_s >= times.client_s > 0
+
+
+def test_a_server_elsewhere_is_not_looked_for() -> None:
+    """A process of this machine on the same port is not mistaken for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        assert find_server(f"http://192.0.2.1:{port}") is None
+
+    assert find_server(f"http://127.0.0.1:{port}") is None
+    assert ProcessMeter(None).read().server_s is None
+
+
+def test_the_machine_is_described() -> None:
+    """Processor and cores are what figures depend on most."""
+    machine = describe_machine()
+
+    assert machine["processor"]
+    assert machine["cores"] == os.cpu_count()
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_users_send_the_mix_and_count_wrong_answers() -> None:
+    """Locust's users post pictures and broken files; a 200 for a broken file is a failure."""
+    right = {kind.name for kind in make_kinds() if kind.status == 200}
+
+    async with listening(Echo()) as url:
+        crowd = await asyncio.to_thread(run_users, url, 2, 3)
+
+    assert sum(seen.requests for seen in crowd.seen) > 0
+    assert {seen.kind: seen.failures for seen in crowd.seen} == {
+        seen.kind: 0 if seen.kind in right else seen.requests for seen in crowd.seen
+    }

@@ -1,0 +1,154 @@
+"""The fused network computes what the reference does, for every kind of block, stem and group."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.model.fuse import FusedBlock, FusedResNet, fuse
+from service.model.graph import InferenceGraph
+from service.model.resnet import Outputs, ResNetSpec, SgeResNet
+
+SPECS = [
+    pytest.param(ResNetSpec("sge_resnet18", 10, groups=8, input_px=40, stem="small"), id="small"),
+    pytest.param(ResNetSpec("sge_resnet18", 10, groups=64, input_px=65), id="one channel a group"),
+    pytest.param(ResNetSpec("sge_resnet18", 10, groups=1, input_px=64), id="one group"),
+    pytest.param(ResNetSpec("sge_resnet50", 10, groups=32, input_px=64), id="bottlenecks"),
+    pytest.param(ResNetSpec("sge_resnet50", 7, groups=64, input_px=33, stem="small"), id="both"),
+]
+
+
+def trained(spec: ResNetSpec) -> SgeResNet:
+    """A network in which every number that is folded or reordered differs from its neighbours."""
+    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(1)
+    network = SgeResNet(spec).eval().requires_grad_(requires_grad=False)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 1.5, generator=generator)  # type: ignore[union-attr]
+            module.weight.uniform_(0.5, 1, generator=generator)
+            module.bias.normal_(0, 0.1, generator=generator)
+    for name, _ in network.named_blocks():
+        network.sge_of(name).weight.normal_(generator=generator)
+        network.sge_of(name).bias.normal_(generator=generator)
+    return network
+
+
+def images(spec: ResNetSpec, batch: int = 2) -> Tensor:
+    """Normalised images of noise: (B, 3, S, S), channels last."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(batch, 3, spec.input_px, spec.input_px, generator=generator)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def names(spec: ResNetSpec) -> list[str]:
+    """Every block."""
+    return [block.name for block in spec.blocks()]
+
+
+def error(given: Tensor, exact: Tensor) -> float:
+    """The largest difference, relative to the largest number."""
+    return float((given - exact).abs().max() / exact.abs().max())
+
+
+def worst(given: Outputs, exact: Outputs) -> float:
+    """The largest error of any block's similarity."""
+    return max(
+        error(given.similarities[name], exact.similarities[name]) for name in names_of(exact)
+    )
+
+
+def names_of(outputs: Outputs) -> list[str]:
+    """The blocks that were asked for."""
+    return list(outputs.similarities)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_logits_and_every_similarity_are_exact(spec: ResNetSpec) -> None:
+    """Against the reference in float64: logits to 1e-5, similarities like the reference itself."""
+    network = trained(spec)
+    x, every = images(spec), names(spec)
+
+    given = fuse(network)(x, every)
+    rounded = network(x, every)
+    exact = network.double()(x.double(), every)
+
+    assert names_of(given) == every
+    assert error(given.logits, exact.logits) < 1e-5
+    for name in every:
+        assert given.similarities[name].shape == exact.similarities[name].shape
+        assert given.similarities[name].dtype == torch.float32
+    assert worst(given, exact) < max(1e-5, 4 * worst(rounded, exact))
+
+
+def test_no_batchnorm_is_left_and_the_reference_is_not_changed() -> None:
+    """Folding makes a network of its own."""
+    network = trained(ResNetSpec("sge_resnet18", 10, groups=8, input_px=33))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    fused = fuse(network)
+
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    assert not any(parameter.requires_grad for parameter in fused.parameters())
+    after = network.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert after.keys() == before.keys()
+
+
+def test_only_the_asked_blocks_are_returned_in_the_networks_order() -> None:
+    """Whatever the order of asking."""
+    spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=33)
+
+    similarities = fuse(trained(spec))(images(spec), ["layer4.1", "layer1.0"]).similarities
+
+    assert list(similarities) == ["layer1.0", "layer4.1"]
+
+
+def test_front_and_rear_make_up_the_whole() -> None:
+    """Run apart, with the batch cut in two for the front, they give the same bits."""
+    spec = ResNetSpec("sge_resnet50", 10, groups=64, input_px=33)
+    fused, x = fuse(trained(spec)), images(spec)
+
+    maps = torch.cat([fused.front(image)[0] for image in torch.split(x, 1)])
+    logits, late = fused.rear(maps)
+
+    torch.testing.assert_close(logits, fused(x).logits, rtol=1e-5, atol=1e-5)
+    assert len(late) == len(fused.rear_blocks) == 13
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_uniform_map_gives_finite_gates_that_are_all_alike(dtype: torch.dtype) -> None:
+    """Its deviation is zero: rounding alone must not make a pattern of it."""
+    spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=33)
+    block = fused_of(spec).front_blocks[0]
+    assert isinstance(block, FusedBlock)
+    x = torch.full((1, 64, 9, 9), 3.3, dtype=dtype).to(memory_format=torch.channels_last)
+
+    enhanced, likeness = block.enhance(x, x[:, :, 0, 0])
+
+    similarity = likeness.similarity()
+    assert enhanced.isfinite().all()
+    assert similarity.abs().max() < 0.05
+    assert enhanced.dtype == dtype
+
+
+def fused_of(spec: ResNetSpec) -> FusedResNet:
+    """The fused form of a network of that shape."""
+    return fuse(trained(spec))
+
+
+def test_bf16_keeps_the_classes_order() -> None:
+    """With 8 bits a logit is off by at most 5 % of the largest; SGE's own numbers stay float32."""
+    spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=48)
+    pixels = torch.randint(0, 256, (4, 3, 48, 48), generator=torch.Generator().manual_seed(3))
+    network = trained(spec)
+
+    exact = InferenceGraph(fuse(network), (0.5,) * 3, (0.25,) * 3)(pixels.byte())
+    rough = InferenceGraph(fuse(network), (0.5,) * 3, (0.25,) * 3, torch.bfloat16)(
+        pixels.byte(), ["layer1.0"]
+    )
+
+    assert error(rough.logits, exact.logits) < 0.05
+    assert rough.similarities["layer1.0"].dtype == torch.float32

@@ -1,0 +1,321 @@
+"""The life of engines: loading, taking over, falling back, dying and coming back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from service.engines.base import EngineOutputs
+from service.engines.plan import EnginePlan
+from service.errors import EngineFailed
+from tests.fakes import FakeEngine, GatedEngine
+from tests.running import Running, grey, running, tiny_bundle, until
+
+pytestmark = pytest.mark.anyio
+
+
+class Unbuildable(FakeEngine):
+    """An engine that cannot run on any machine."""
+
+    def load(self) -> None:
+        """Fail."""
+        raise OSError("no C++ compiler")
+
+
+class Slow(FakeEngine):
+    """An engine whose building takes until the test lets it end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_loading = threading.Event()
+        self.may_load = threading.Event()
+
+    def load(self) -> None:
+        """Wait."""
+        self.is_loading.set()
+        self.may_load.wait()
+
+
+class Weak(FakeEngine):
+    """An engine that runs until it has died once."""
+
+    def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
+        """Refuse everything after a death."""
+        if any(self.lethal & set(ran.values) for ran in self.ran):
+            raise OSError("it stays broken")
+        return super().infer(staged, asked)
+
+
+async def is_ready(service: Running) -> bool:
+    """Whether requests may be sent."""
+    return (await service.client.get("/readyz")).status_code == 200
+
+
+async def tier_of(service: Running) -> str:
+    """Where the engine of the model stands."""
+    tier: str = (await service.client.get("/v1/models/tiny")).json()["engine"]["tier"]
+    return tier
+
+
+async def has_tier(service: Running, tier: str) -> bool:
+    """Whether the engine of the model stands there."""
+    return await tier_of(service) == tier
+
+
+async def test_a_loading_model_is_alive_but_not_ready() -> None:
+    """Until the first engine has run, requests get 503 and readiness says why."""
+
+    class Slow(GatedEngine):
+        def warm_up_sizes(self, max_batch: int) -> list[int]:
+            return [1]
+
+    engine = Slow()
+    async with running(engine=engine, is_awaited=False) as service:
+        await engine.entered()
+        alive = await service.client.get("/healthz")
+        ready = await service.client.get("/readyz")
+        refused = await service.predict(grey(1))
+        engine.open(2)
+        await until(lambda: is_ready(service))
+
+    assert (alive.status_code, ready.status_code, refused.status_code) == (200, 503, 503)
+    assert ready.json()["models"]["tiny/1"]["tier"] == "loading"
+    assert refused.json()["error"]["message"] == "tiny/1 is loading"
+
+
+async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
+    """While it is built the first one answers; afterwards it does."""
+    first, final = FakeEngine(), GatedEngine()
+    final.warm_up_sizes = lambda max_batch: [1]  # type: ignore[method-assign]
+    async with running(engines=EnginePlan(first, final)) as service:
+        await final.entered()
+        before = await service.predict(grey(1))
+        tier = await tier_of(service)
+        final.open(10)
+        await until(lambda: has_tier(service, "final"))
+        after = await service.predict(grey(2))
+
+    assert (before.status_code, tier, after.status_code) == (200, "first", 200)
+    assert (len(first.ran), first.is_closed) == (2 + 1, True)  # two of the warm-up
+    assert final.ran[-1].values == (2,)
+
+
+async def test_an_engine_that_cannot_be_built_is_fallen_back_from_in_the_open() -> None:
+    """The first engine stays, and readiness, model and metrics say so, with the reason."""
+    async with running(engines=EnginePlan(FakeEngine(), Unbuildable())) as service:
+        await until(lambda: has_tier(service, "fallback"))
+        reply = await service.predict(grey(1))
+        engine = (await service.client.get("/v1/models/tiny")).json()["engine"]
+        counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
+
+    assert (reply.status_code, counted) == (200, 1)
+    assert engine["fallback_reason"] == "the engine raised OSError: no C++ compiler"
+
+
+async def test_the_next_engine_of_a_plan_is_tried() -> None:
+    """Where the final engine cannot be built another one takes over, and that is told."""
+    second = FakeEngine()
+    plan = EnginePlan(FakeEngine(), Unbuildable(), (second,))
+    async with running(engines=plan) as service:
+        await until(lambda: has_tier(service, "fallback"))
+        reply = await service.predict(grey(1))
+        counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
+
+    assert (reply.status_code, counted) == (200, 1)
+    assert second.ran[-1].values == (1,)
+
+
+async def test_an_engine_asked_for_by_name_is_not_replaced() -> None:
+    """Where it cannot be built its model is given up, and the service with the last model."""
+    plan = EnginePlan(FakeEngine(), Unbuildable(), may_fall_back=False)
+    async with running(engines=plan) as service:
+        await until(lambda: has_lost(service))
+        reply = await service.predict(grey(1))
+
+    assert [error.message for error in service.lost] == [
+        "the engine raised OSError: no C++ compiler"
+    ]
+    assert reply.status_code == 404
+
+
+async def has_lost(service: Running) -> bool:
+    """Whether the service was told that it is of no use any more."""
+    return bool(service.lost)
+
+
+async def test_the_service_survives_the_death_of_its_engine() -> None:
+    """The image on board fails, readiness goes and comes back, the next image is answered."""
+    engine = FakeEngine(lethal=[9])
+    async with running(engine=engine) as service:
+        lost = await service.predict(grey(9))
+        await until(lambda: is_ready(service))
+        answered = await service.predict(grey(1))
+        restarts = await service.metric("sge_engine_restarts_total")
+
+    assert (lost.status_code, lost.json()["error"]["code"]) == (500, "engine_lost")
+    assert (answered.status_code, restarts) == (200, 1)
+
+
+@pytest.mark.parametrize("how", ["lethal", "device_loss"])
+async def test_a_death_is_seen_and_counted(how: str) -> None:
+    """Whether the thread ends or the device is lost: not ready, one death, one restart."""
+    engine = FakeEngine(**{how: [9]})
+    async with running(engine=engine) as service:
+        await service.predict(grey(9))
+        await until(lambda: is_ready(service))
+        answered = await service.predict(grey(1))
+        deaths = await service.metric("sge_engine_deaths_total")
+        restarts = await service.metric("sge_engine_restarts_total")
+
+    assert (answered.status_code, deaths, restarts) == (200, 1, 1)
+
+
+async def test_a_hung_forward_pass_is_a_death() -> None:
+    """Its image fails at the time-out, and the next one is answered on a new thread."""
+    engine = GatedEngine()
+    async with running(engine=engine, hang_timeout_s=0.3) as service:
+        lost = await service.predict(grey(1))
+        await until(lambda: is_ready(service))
+        engine.open(2)
+        answered = await service.predict(grey(2))
+        deaths = await service.metric("sge_engine_deaths_total")
+
+    assert (lost.status_code, lost.json()["error"]["code"]) == (500, "engine_lost")
+    assert (answered.status_code, deaths) == (200, 1)
+
+
+async def test_an_engine_that_stays_broken_is_told() -> None:
+    """After the last attempt the service says so, for a new process to take its place."""
+    async with running(engine=Weak(lethal=[9])) as service:
+        service.runtime.models.backoff_s = (0.0, 0.0)
+        await service.predict(grey(9))
+        await until(lambda: is_lost(service))
+        refused = await service.predict(grey(1))
+        restarts = await service.metric("sge_engine_restarts_total")
+
+    assert [error.message for error in service.lost] == [
+        "the engine died, and 2 restarts of it have failed"
+    ]
+    assert (refused.status_code, restarts) == (503, 2)
+
+
+async def is_lost(service: Running) -> bool:
+    """Whether the engine was given up."""
+    return bool(service.lost)
+
+
+async def test_a_death_while_the_final_engine_is_built_harms_neither() -> None:
+    """The first engine comes back and answers, and the final one takes over when it is built."""
+    first, final = FakeEngine(lethal=[9]), Slow()
+    async with running(engines=EnginePlan(first, final)) as service:
+        await asyncio.to_thread(final.is_loading.wait)
+        lost = await service.predict(grey(9))
+        await until(lambda: has_tier(service, "first"))
+        between = await service.predict(grey(1))
+        final.may_load.set()
+        await until(lambda: has_tier(service, "final"))
+        after = await service.predict(grey(2))
+
+    assert [reply.status_code for reply in (lost, between, after)] == [500, 200, 200]
+    assert (first.ran[-1].values, final.ran[-1].values) == ((1,), (2,))
+
+
+async def test_a_final_engine_built_while_the_first_is_down_waits_for_the_restart() -> None:
+    """Nobody is told that the model answers before its thread does."""
+    first, final = Weak(lethal=[9]), Slow()
+    async with running(engines=EnginePlan(first, final)) as service:
+        service.runtime.models.backoff_s = (0.0, 0.2)
+        await asyncio.to_thread(final.is_loading.wait)
+        await service.predict(grey(9))
+        await until(lambda: has_restarted(service))
+        final.may_load.set()
+        await until(lambda: has_tier(service, "final"))
+        answered = await service.predict(grey(2))
+
+    assert (answered.status_code, service.lost) == (200, [])
+
+
+async def has_restarted(service: Running) -> bool:
+    """Whether an attempt to bring the engine back was made."""
+    return await service.metric("sge_engine_restarts_total") > 0
+
+
+async def test_a_model_whose_engine_cannot_run_does_not_stop_the_others() -> None:
+    """It is reported by name as a broken version is, and the healthy model answers."""
+    broken = Unbuildable()
+    engines = {"b": EnginePlan(broken, broken)}
+    async with running(tiny_bundle("a"), tiny_bundle("b"), engines=engines) as service:
+        healthy = await service.predict(grey(1), "model=a")
+        refused = await service.predict(grey(1), "model=b")
+        ready = await service.client.get("/readyz")
+        counted = await service.metric("sge_broken_versions")
+
+    assert (healthy.status_code, refused.status_code, ready.status_code) == (200, 404, 200)
+    assert ready.json()["broken"] == {"b/1": "the engine raised OSError: no C++ compiler"}
+    assert (list(ready.json()["models"]), counted) == (["a/1"], 1)
+
+
+async def test_a_service_without_any_engine_says_so() -> None:
+    """When the last model is given up the start fails with its reason."""
+    with pytest.raises(EngineFailed, match="no C\\+\\+ compiler"):
+        async with running(engine=Unbuildable()):
+            pass
+
+
+async def test_a_build_that_ends_its_thread_is_a_fallback_of_one_model() -> None:
+    """The next model's final engine is built on a new thread."""
+
+    class Deadly(FakeEngine):
+        def load(self) -> None:
+            raise SystemExit
+
+    engines = {
+        "a": EnginePlan(FakeEngine(), Deadly()),
+        "b": EnginePlan(FakeEngine(), FakeEngine()),
+    }
+    async with running(tiny_bundle("a"), tiny_bundle("b"), engines=engines) as service:
+        await until(lambda: tiers_are(service, ["fallback", "final"]))
+        replies = [await service.predict(grey(1), f"model={name}") for name in "ab"]
+
+    assert [reply.status_code for reply in replies] == [200, 200]
+
+
+async def tiers_are(service: Running, tiers: Sequence[str]) -> bool:
+    """Whether the engines of the models stand there."""
+    return [model.tier for model in service.runtime.models] == tiers
+
+
+async def test_a_ready_batch_does_not_wait_for_decodes() -> None:
+    """With every worker decoding, what is queued is still stacked and run."""
+    engine, gate = GatedEngine(), threading.Event()
+    async with running(engine=engine, decode_threads=1) as service:
+        first = asyncio.ensure_future(service.predict(grey(1)))
+        await engine.entered()
+        second = asyncio.ensure_future(service.predict(grey(2)))
+        await until(lambda: is_queued(service))
+        service.runtime.workers.submit(gate.wait)
+        engine.open(2)
+        ran = await engine.entered()
+        gate.set()
+        replies = await asyncio.gather(first, second)
+
+    assert ran == (2,)
+    assert [reply.status_code for reply in replies] == [200, 200]
+
+
+async def is_queued(service: Running) -> bool:
+    """Whether an image waits for a batch."""
+    return next(iter(service.runtime.models)).batcher.depth == 1
+
+
+async def test_the_threads_of_a_forward_pass_are_as_set() -> None:
+    """`SGE_THREADS` bounds torch on the device's thread."""
+    async with running(threads=1) as service:
+        await service.predict(grey(1))
+        on_device = await service.runtime.models._device.run(torch.get_num_threads)
+
+    assert on_device.result == 1
