@@ -190,7 +190,7 @@ def test_a_stop_under_load_answers_every_request() -> None:
         reply = client.post("/v1/predict?masks=last", content=picture, headers=PNG)
         with lock:
             outcomes[reply.status_code] += 1
-        return reply.headers.get("connection") == "close"
+        return bool(reply.headers.get("connection") == "close")
 
     def post_until_told_to_leave() -> None:
         with httpx.Client(base_url=container.address, timeout=60) as client:
