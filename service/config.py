@@ -151,7 +151,7 @@ class Settings(BaseSettings):
 
 
 def keep_artefacts_in(cache_dir: Path) -> None:
-    """Let torch keep what it compiles in a folder of ours; call it before anything is compiled."""
+    """Let torch.compile keep its artefacts in a folder of ours; call it before it compiles."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir / "inductor"))
 
 

@@ -7,6 +7,7 @@ becomes a label.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -129,3 +130,8 @@ class Metrics:
     def watch_queue(self, model: tuple[str, str], depth: Callable[[], float]) -> None:
         """Read a queue's depth whenever the metrics are read."""
         self.queue_depth.labels(*model).set_function(depth)
+
+    def forget_queue(self, model: tuple[str, str]) -> None:
+        """Stop reading the queue of a model that is not served any more, if it has one."""
+        with suppress(KeyError):
+            self.queue_depth.remove(*model)

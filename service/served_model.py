@@ -109,14 +109,21 @@ class ServedModel:
             raise NotReady(f"{self.bundle.key} is {self.tier}", retry_after_s=2.0)
 
     async def start(self) -> None:
-        """Bring up the engine that answers first.
+        """Bring up the engine that answers first; where that is the final one, else the next.
 
         Raises:
-            EngineFailed: it cannot run.
+            EngineFailed: none can run.
         """
-        engine = self.batcher.engine
-        await self._builder.run(engine.load)
-        await self._builder.run(self._warm_up, engine)
+        spares = self._plan.others if self._plan.first is self._plan.final else ()
+        for spare in (*spares, None):
+            try:
+                await self._bring_up(self.batcher.engine)
+                break
+            except EngineFailed as error:
+                if spare is None:
+                    raise
+                self._give_up(self.batcher.engine, error)
+                await self.batcher.switch_engine(spare)
         self._metrics.watch_queue(self.labels, lambda: self.batcher.depth)
         self._enter(self._settled_tier)
 
@@ -133,10 +140,8 @@ class ServedModel:
             return
         for engine in (self._plan.final, *self._plan.others):
             try:
-                await self._builder.run(engine.load)
-                await self._builder.run(self._warm_up, engine)
+                await self._bring_up(engine)
             except EngineFailed as error:
-                engine.close()
                 if not self._plan.may_fall_back:
                     raise
                 self._give_up(engine, error)
@@ -146,7 +151,12 @@ class ServedModel:
         if self.tier == "first":
             self._enter("fallback")
 
+    async def _bring_up(self, engine: Engine) -> None:
+        await self._builder.run(engine.load)
+        await self._builder.run(self._warm_up, engine)
+
     def _give_up(self, engine: Engine, error: EngineFailed) -> None:
+        engine.close()
         name = engine.description.name
         log.warning("engine fell back", model=self.bundle.key, engine=name, reason=error.message)
         self._metrics.engine_fallbacks.labels(*self.labels).inc()
@@ -171,6 +181,11 @@ class ServedModel:
             if self.tier == "restarting":
                 await self._device.run(self._warm_up, self.batcher.engine)
                 self._enter(self._settled_tier)
+
+    def retire(self) -> None:
+        """Take a model that is given up out of the metrics, which would also keep its weights."""
+        self._retire_info()
+        self._metrics.forget_queue(self.labels)
 
     def on_death(self) -> None:
         """Stop answering: the engine died. A model that is loading has nothing to stop."""

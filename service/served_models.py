@@ -157,6 +157,7 @@ class ServedModels:
     def _give_up(self, model: ServedModel, error: EngineFailed) -> None:
         key = model.bundle.key
         log.error("model not served", model=key, reason=error.message, exc_info=error)
+        model.retire()
         del self._models[key]
         # An error anew: the one that was raised holds on to the frames, and so to the weights.
         self.broken.append(BrokenVersion(key, EngineFailed(error.message)))

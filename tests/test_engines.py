@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 import sysconfig
@@ -21,6 +22,7 @@ from service.engines.plan import plan_engines
 from service.engines.programs import Program
 from service.engines.stub import StubEngine
 from service.errors import BadSetting
+from service.manifest import Hashes
 from tests.fakes import BLOCK, FakeEngine
 from tests.running import noise, tiny_bundle
 
@@ -167,14 +169,15 @@ def test_what_was_compiled_is_not_compiled_again(
 def test_what_differs_or_is_damaged_is_compiled_again(
     loaded: Loaded, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another precision or largest batch, and a file with one byte changed, are not used."""
+    """Another precision or model, and a file with one byte changed, are not used."""
     loaded("compiled")
     monkeypatch.setattr("service.engines.compiled.build_package", refuse)
     engine = compiled(cache_dir)
-    other_batch = CompiledEngine(tiny_bundle(), CPU, "fp32", max_batch=3, cache_dir=cache_dir)
-
+    other_hashes = Hashes(weights="1" * 64, labels="0" * 64)
+    other_manifest = tiny_bundle().manifest.model_copy(update={"sha256": other_hashes})
+    other_model = dataclasses.replace(tiny_bundle(), manifest=other_manifest)
     assert not compiled(cache_dir, "bf16").is_built
-    assert not other_batch.is_built
+    assert not CompiledEngine(other_model, CPU, "fp32", max_batch=4, cache_dir=cache_dir).is_built
     package = engine.files.folder / engine.key
     content = bytearray(package.read_bytes())
     content[len(content) // 2] ^= 1

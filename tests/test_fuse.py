@@ -16,6 +16,7 @@ SPECS = [
     pytest.param(ResNetSpec("sge_resnet18", 10, groups=1, input_px=64), id="one group"),
     pytest.param(ResNetSpec("sge_resnet50", 10, groups=32, input_px=64), id="bottlenecks"),
     pytest.param(ResNetSpec("sge_resnet50", 7, groups=64, input_px=33, stem="small"), id="both"),
+    pytest.param(ResNetSpec("sge_resnet50", 7, groups=256, input_px=64), id="more than the stem"),
 ]
 
 
@@ -107,7 +108,7 @@ def test_only_the_asked_blocks_are_returned_in_the_networks_order() -> None:
 
 
 def test_front_and_rear_make_up_the_whole() -> None:
-    """Run apart, with the batch cut in two for the front, they give the same bits."""
+    """Run apart, with the batch cut in two for the front, they agree to rounding."""
     spec = ResNetSpec("sge_resnet50", 10, groups=64, input_px=33)
     fused, x = fuse(trained(spec)), images(spec)
 
@@ -118,13 +119,14 @@ def test_front_and_rear_make_up_the_whole() -> None:
     assert len(late) == len(fused.rear_blocks) == 13
 
 
+@pytest.mark.parametrize("value", [3.3, 300.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_uniform_map_gives_finite_gates_that_are_all_alike(dtype: torch.dtype) -> None:
+def test_a_uniform_map_has_no_pattern(dtype: torch.dtype, value: float) -> None:
     """Its deviation is zero: rounding alone must not make a pattern of it."""
     spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=33)
     block = fused_of(spec).front_blocks[0]
     assert isinstance(block, FusedBlock)
-    x = torch.full((1, 64, 9, 9), 3.3, dtype=dtype).to(memory_format=torch.channels_last)
+    x = torch.full((1, 64, 9, 9), value, dtype=dtype).to(memory_format=torch.channels_last)
 
     enhanced, likeness = block.enhance(x, x[:, :, 0, 0])
 

@@ -135,11 +135,24 @@ async def test_an_engine_asked_for_by_name_is_not_replaced() -> None:
     async with running(engines=plan) as service:
         await until(lambda: has_lost(service))
         reply = await service.predict(grey(1))
+        metrics = (await service.client.get("/metrics")).text
 
     assert [error.message for error in service.lost] == [
         "the engine raised OSError: no C++ compiler"
     ]
     assert reply.status_code == 404
+    assert 'sge_queue_depth{model="tiny"' not in metrics
+
+
+async def test_a_final_engine_that_does_not_start_has_a_spare() -> None:
+    """Where the final engine is the first too, the plan's next one answers instead of it."""
+    broken, spare = Unbuildable(), FakeEngine()
+    async with running(engines=EnginePlan(broken, broken, (spare,))) as service:
+        tier = await tier_of(service)
+        reply = await service.predict(grey(1))
+
+    assert (tier, reply.status_code) == ("fallback", 200)
+    assert spare.ran[-1].values == (1,)
 
 
 async def has_lost(service: Running) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from service.commands.contents import load_contents
-from service.config import Settings, keep_artefacts_in
+from service.config import Settings
 from service.device_thread import DeviceThread
 from service.engines.base import Engine
 from service.engines.plan import plan_engines
@@ -26,7 +26,6 @@ def run(settings: Settings, say: Say) -> int:
         EngineFailed: an engine cannot be built or loaded.
         StoreError: nothing would be served.
     """
-    keep_artefacts_in(settings.cache_dir)
     contents = load_contents(settings, say)
     engines = [(bundle, plan_engines(bundle, settings).final) for bundle in contents.bundles]
     asyncio.run(_load_all(engines, say))

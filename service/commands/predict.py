@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from service.commands.contents import load_contents
-from service.config import Settings, keep_artefacts_in
+from service.config import Settings
 from service.errors import ServiceError, UndecodableImage
 from service.logs import configure_logs
 from service.pipeline import Options, Result, read_options
@@ -57,7 +57,6 @@ def run(settings: Settings, wanted: Wanted, say: Say) -> int:
         EngineFailed: the model's engine cannot run.
     """
     configure_logs("warning", "console")
-    keep_artefacts_in(settings.cache_dir)
     # Compiling takes longer than a few files do; who asks for it by name waits for it.
     engine = "eager" if settings.engine == "auto" else settings.engine
     settings = settings.model_copy(update={"engine": engine, "tiered": False})

@@ -12,7 +12,7 @@ from service import __version__
 from service.app import Hooks, create_app
 from service.commands.contents import load_contents, report_broken
 from service.commands.server import build_server
-from service.config import Settings, keep_artefacts_in
+from service.config import Settings
 from service.errors import BadSetting
 from service.logs import configure_logs
 from service.runtime import Runtime, build_runtime
@@ -34,7 +34,6 @@ def run(settings: Settings, say: Say) -> int:
         StoreError: no model can be served.
     """
     configure_logs(settings.log_level, settings.log_format)
-    keep_artefacts_in(settings.cache_dir)
     contents = load_contents(settings, say)
     runtime = build_runtime(settings, contents)
     listener = _listen(settings.host, settings.port)

@@ -40,6 +40,7 @@ log = structlog.stdlib.get_logger(__name__)
 # A change of one of these modules outdates every package.
 SOURCES = (
     "service.model.sge",
+    "service.model.resnet",
     "service.model.fuse",
     "service.model.graph",
     "service.engines.programs",
@@ -99,7 +100,7 @@ class CompiledEngine(EagerEngine):
             _platform(self.device),
             [inspect.getsource(sys.modules[name]) for name in SOURCES],
             (manifest.sha256.weights, manifest.spec, manifest.input),
-            (self.precision, self.max_batch, self.threads),
+            self.precision,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -114,43 +115,49 @@ class CompiledEngine(EagerEngine):
         Raises:
             Exception: the compiler is missing or fails.
         """
-        content = self.files.read(self.key)
+        self.use_threads()
         with tempfile.TemporaryDirectory() as folder:
             package = Path(folder) / "programs.pt2"
-            if content is None:
-                self._build(package)
-                self.files.keep(self.key, package.read_bytes())
-            else:
-                package.write_bytes(content)
-            self.programs = load_package(package)
+            self.programs = self._kept(package) or self._built(package)
         if self.device.type == "cuda":
             self.programs = self._recorded(self.programs)
         else:
             self.pieces = self._pieces(self.programs)
 
-    def _build(self, package: Path) -> None:
+    def _kept(self, package: Path) -> Programs | None:
+        """Load what an earlier start has kept; None where there is nothing, or nothing of use."""
+        content = self.files.read(self.key)
+        if content is None:
+            return None
+        package.write_bytes(content)
+        try:
+            return load_package(package)
+        except RuntimeError as error:
+            log.warning("what was compiled cannot be loaded", reason=str(error))
+            return None
+
+    def _built(self, package: Path) -> Programs:
         log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
         started = time.monotonic()
+        package.unlink(missing_ok=True)
         build_package(self._exported(), package)
-        log.info(
-            "engine is compiled",
-            model=self.bundle.key,
-            seconds=round(time.monotonic() - started, 1),
-        )
+        self.files.keep(self.key, package.read_bytes())
+        seconds = round(time.monotonic() - started, 1)
+        log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
+        return load_package(package)
 
     def _exported(self) -> dict[str, ExportedProgram]:
         contract = self.bundle.manifest.input
         graph = InferenceGraph(
             fuse(self.bundle.network), contract.mean, contract.std, DTYPES[self.precision]
         )
-        return export_programs(graph.to(self.device), contract.size_px, self.max_batch)
+        return export_programs(graph.to(self.device), contract.size_px)
 
     def _pieces(self, programs: Programs) -> Pieces:
         """Read how large the pieces are, or measure it."""
-        name = f"{self.key}-pieces"
+        name = f"{self.key}-pieces-{self.max_batch}-{torch.get_num_threads()}"
         known = self.files.read(name)
         if known is None:
-            self.use_threads()
             known = json.dumps(self._measured(programs)).encode()
             self.files.keep(name, known)
         return Pieces(**json.loads(known))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,8 +41,10 @@ class RecordedProgram:
     """
 
     def __init__(self, program: Program, example: Tensor) -> None:
+        pool = torch.cuda.graph_pool_handle()  # buckets run in turn, so they share memory
         self.recordings = {
-            size: _record(program, example[:size]) for size in bucket_sizes(len(example))
+            size: _record(program, example[:size], pool)
+            for size in reversed(bucket_sizes(len(example)))
         }
         seconds = {size: _seconds(recording) for size, recording in self.recordings.items()}
         self.cuts = {size: cheapest_cut(size, seconds) for size in range(1, len(example) + 1)}
@@ -87,7 +90,7 @@ def cheapest_cut(batch: int, seconds: Mapping[int, float]) -> Sequence[int]:
     return sorted(cheapest[batch][1], reverse=True)
 
 
-def _record(program: Program, example: Tensor) -> Recording:
+def _record(program: Program, example: Tensor, pool: Any) -> Recording:
     batch = example.clone()
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -96,7 +99,8 @@ def _record(program: Program, example: Tensor) -> Recording:
             program([batch])
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Another engine may answer meanwhile: what its threads allocate must not spoil the recording.
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         outputs = program([batch])
     return Recording(graph, batch, outputs)
 

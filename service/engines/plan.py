@@ -26,8 +26,8 @@ class EnginePlan:
         first: answers as soon as it is loaded.
         final: is built meanwhile and takes over; the same object where there is nothing to build.
         others: are tried in turn where `final` cannot be built.
-        may_fall_back: whether the model is served on `first` where none of them can be built;
-            an engine that was asked for by name is not replaced.
+        may_fall_back: whether another engine than `final` may serve the model for good; one that
+            was asked for by name is not replaced.
     """
 
     first: Engine
@@ -54,14 +54,11 @@ def plan_engines(bundle: Bundle, settings: Settings) -> EnginePlan:
         return EnginePlan(eager, eager)
     names = _engine_names(settings.engine, device)
     final, *others = [ENGINES[name](bundle, settings, device) for name in names]
+    quick = _quick(bundle, settings, device)
+    by_name = settings.engine != "auto"
     if not settings.tiered or (isinstance(final, CompiledEngine) and final.is_built):
-        return EnginePlan(final, final)
-    return EnginePlan(
-        _quick(bundle, settings, device),
-        final,
-        tuple(others),
-        may_fall_back=settings.engine == "auto",
-    )
+        return EnginePlan(final, final, () if by_name else (*others, quick), not by_name)
+    return EnginePlan(quick, final, tuple(others), not by_name)
 
 
 def _engine_names(wanted: EngineName, device: torch.device) -> list[str]:

@@ -24,6 +24,7 @@ Program = Callable[[list[Tensor]], list[Tensor]]
 """Takes its one input in a list, which it empties."""
 
 FRONT, REAR = "front", "rear"
+LARGEST_BATCH = 1024  # that a setting allows
 EXAMPLE_BATCH = 2  # the smallest that torch.export does not take for a constant
 
 
@@ -72,15 +73,12 @@ def _network(graph: InferenceGraph) -> FusedResNet:
     return graph.network
 
 
-def export_programs(
-    graph: InferenceGraph, side_px: int, max_batch: int
-) -> dict[str, ExportedProgram]:
-    """Export both programs, for batches of 1 to `max_batch` images.
+def export_programs(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
+    """Export both programs, for batches of 1 to `LARGEST_BATCH` images.
 
     Args:
         graph: made of a fused network; it lies on the device where the programs will run.
         side_px: of the network's input.
-        max_batch: images in the largest batch.
     """
     pixels = torch.zeros(
         EXAMPLE_BATCH, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device
@@ -88,20 +86,21 @@ def export_programs(
     with torch.no_grad():
         maps = Front(graph)(pixels)[0]
         return {
-            FRONT: _export(Front(graph), pixels, max_batch),
-            REAR: _export(Rear(graph), maps, max_batch),
+            FRONT: _export(Front(graph), pixels),
+            REAR: _export(Rear(graph), maps),
         }
 
 
-def _export(module: nn.Module, example: Tensor, max_batch: int) -> ExportedProgram:
-    batch = Dim("batch", min=1, max=max(max_batch, EXAMPLE_BATCH))
+def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
+    batch = Dim("batch", min=1, max=LARGEST_BATCH)
     return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
 def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
     """Compile exported programs into one file.
 
-    A C++ compiler is needed on a CPU. A program's weights are part of it.
+    A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
+    files without regard to weights, so each build has a folder of its own.
 
     Raises:
         Exception: whatever the compiler raises.
@@ -109,20 +108,22 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
     # These imports take seconds, and only a build needs them.
     from torch._inductor import aot_compile  # noqa: PLC0415
     from torch._inductor.package.package import package_aoti  # noqa: PLC0415
+    from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 
     files: dict[str, Any] = {}
-    for name, program in programs.items():
-        inputs, _ = program.example_inputs
-        with torch.no_grad():
-            files[name] = aot_compile(
-                program.module(check_guards=False),
-                inputs,
-                options={"aot_inductor.package": True, "freezing": inputs[0].device.type == "cpu"},
-            )
-    package_aoti(str(package), files)
-    for part in files.values():
-        for file in part:
-            Path(file).unlink(missing_ok=True)  # each as large as the weights
+    with fresh_cache():
+        for name, program in programs.items():
+            inputs, _ = program.example_inputs
+            is_on_cpu = inputs[0].device.type == "cpu"
+            options = {
+                "aot_inductor.package": True,
+                "freezing": is_on_cpu,
+                "cpp.dynamic_threads": True,  # any number of threads may run it
+            }
+            with torch.no_grad():
+                module = program.module(check_guards=False)
+                files[name] = aot_compile(module, inputs, options=options)
+        package_aoti(str(package), files)
 
 
 def load_package(package: Path) -> Programs:

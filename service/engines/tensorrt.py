@@ -86,9 +86,9 @@ def import_library() -> Library:
 class TensorRtEngine(EagerEngine):
     """Runs one of two engines of TensorRT, by which blocks a batch asks for.
 
-    One returns the similarity of the last block, the other that of every block, as in
-    `CompiledEngine`. Each takes any batch up to the largest. An operation that TensorRT cannot run
-    fails the build; none runs in PyTorch instead.
+    One returns the similarity of the last block, the other that of every block. Each takes any
+    batch up to the largest. An operation that TensorRT cannot run fails the build; none runs in
+    PyTorch instead.
 
     Built engines are kept, and with them TensorRT's timings of kernels. What is damaged, or was
     built from another model, for another GPU or by other versions, is built again: that takes

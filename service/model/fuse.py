@@ -84,7 +84,9 @@ class InterleavedEnhance(nn.Module):
         )  # (B, H, W, J, G)
         descriptor = descriptor.view(batch, 1, 1, -1, self.groups)  # (B, 1, 1, J, G)
         length = descriptor.float().square().sum(dim=3)  # (B, 1, 1, G)
-        values = (grouped * descriptor).float().sum(dim=3) - length  # (B, H, W, G)
+        wide = torch.float32 if x.dtype == torch.float16 else x.dtype  # products overflow float16
+        products = grouped.to(wide) * descriptor.to(wide)
+        values = products.float().sum(dim=3) - length  # (B, H, W, G)
         mean = values.mean(dim=(1, 2), keepdim=True)
         variance = (values.square().mean(dim=(1, 2), keepdim=True) - mean.square()).clamp(min=0)
         positions = height * width
@@ -206,9 +208,9 @@ def fuse(network: SgeResNet) -> FusedResNet:
     """
     exact = copy.deepcopy(network).double().eval()
     groups = network.spec.groups
-    order = _interleaved(exact.conv1.out_channels, groups)
-    if exact.get_submodule("layer1.0").downsample is not None:
-        order = order.sort().values  # nothing adds the stem's output to channels of stage 1
+    channels = exact.conv1.out_channels
+    adds_stem = exact.get_submodule("layer1.0").downsample is None  # to channels of stage 1
+    order = _interleaved(channels, groups) if adds_stem else torch.arange(channels)
     stem = nn.Sequential(_fused(exact.conv1, exact.bn1, outputs=order), nn.ReLU(), exact.maxpool)
     blocks = {}
     for name, block in exact.named_blocks():
