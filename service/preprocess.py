@@ -18,7 +18,7 @@ _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-_LONGEST_WHOLE = 4  # times the crop's side: the longer side up to which a picture is scaled whole
+_LONGEST_WHOLE = 16  # times the shorter side: how long a picture may be to be scaled whole
 
 
 def preprocess(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
@@ -47,7 +47,8 @@ def _crop(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
     side = contract.size_px
     column = round((scaled_width - side) / 2)  # half to even, as torchvision does
     row = round((scaled_height - side) / 2)
-    if max(scaled_width, scaled_height) <= _LONGEST_WHOLE * side:
+    shorter, longer = sorted((scaled_width, scaled_height))
+    if longer <= _LONGEST_WHOLE * shorter:
         scaled = _resize(image.picture, (scaled_width, scaled_height), image.box, contract)
         return scaled[row : row + side, column : column + side]
     shown = (
