@@ -143,6 +143,7 @@ class ServedModel:
                 await self._bring_up(engine)
             except EngineFailed as error:
                 if not self._plan.may_fall_back:
+                    engine.close()
                     raise
                 self._give_up(engine, error)
             else:
