@@ -1,0 +1,166 @@
+"""The training loop: steps, checkpoints, and a look at held-out images now and then."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from garments import Frames, Split, augment, read_split
+from network import hasten, logits_of
+from schedule import Plan, batch_indices, schedule, spread
+from torch import nn
+from torchvision.models.resnet import ResNet
+from tqdm import tqdm
+
+VALIDATION_IMAGES = 2000  # the last of the training images, never trained on
+WEIGHT_DECAY = 5e-4
+LABEL_SMOOTHING = 0.05
+VALIDATE_EVERY = 450  # steps
+SAVE_EVERY_S = 120
+
+
+class ForeignCheckpoint(ValueError):
+    """A checkpoint's steps are not the first steps of this run."""
+
+
+def optimizer_of(network: nn.Module) -> torch.optim.SGD:
+    """SGD with momentum; weights decay, but not biases, BatchNorm and SGE."""
+    decayed = [p for p in network.parameters() if p.ndim > 1 and p.shape[0] > 1]
+    others = [p for p in network.parameters() if not (p.ndim > 1 and p.shape[0] > 1)]
+    groups = [
+        {"params": decayed, "weight_decay": WEIGHT_DECAY},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
+
+
+class Run:
+    """A training run: what it changes, and where that is kept between interruptions."""
+
+    def __init__(self, network: nn.Module, plan: Plan, checkpoint: Path) -> None:
+        network.train()
+        self.network = network
+        self.plan = plan
+        self.optimizer = optimizer_of(network)
+        self.checkpoint = checkpoint
+        self.parts: dict[str, Any] = {
+            "network": network,
+            "optimizer": self.optimizer,
+        }
+        self.saved_at = time.monotonic()
+
+    def resume(self) -> int:
+        """Take up the last checkpoint; return how many steps are done.
+
+        A checkpoint from before fingerprints were kept is taken up with a warning.
+
+        Raises:
+            ForeignCheckpoint: other steps than this run's led to it.
+        """
+        if not self.checkpoint.exists():
+            return 0
+        state = torch.load(self.checkpoint, weights_only=True)
+        done = int(state["done"])
+        self._check(state.get("fingerprint"), done)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return done
+
+    def _check(self, fingerprint: str | None, done: int) -> None:
+        if fingerprint is None:
+            warnings.warn(
+                f"{self.checkpoint} does not say which {done} steps led to it; "
+                "they are taken for this run's",
+                stacklevel=3,
+            )
+        elif fingerprint != self.plan.fingerprint(done):
+            raise ForeignCheckpoint(
+                f"{self.checkpoint} has {done} steps of another seed, schedule or set of images "
+                f"than this run of seed {self.plan.seed} and {len(self.plan.steps)} steps on "
+                f"{self.plan.images} images; move it away to start anew"
+            )
+
+    def save(self, done: int) -> None:
+        """Keep everything; an interruption meanwhile leaves the previous checkpoint."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        fingerprint = self.plan.fingerprint(done)
+        torch.save({**state, "done": done, "fingerprint": fingerprint}, partial)
+        partial.replace(self.checkpoint)
+        self.saved_at = time.monotonic()
+
+    def step(self, split: Split, number: int) -> float:
+        """Train on the batch of a step and return the loss."""
+        seed, step = self.plan.seed, self.plan.steps[number]
+        chosen = batch_indices(self.plan.images, number, seed)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        posted = spread(step.phase.posted)
+        pixels = augment(split.images[chosen], posted, step.phase.frames, generator)
+        loss = F.cross_entropy(
+            logits_of(self.network, pixels), split.labels[chosen], label_smoothing=LABEL_SMOOTHING
+        )
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is {loss.item()} at step {number}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = step.learning_rate
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.item()
+
+
+@torch.no_grad()
+def validate(network: nn.Module, split: Split, frames: Frames) -> dict[str, float]:
+    """Accuracy on held-out training images: as they are, and as posted."""
+    network.eval()
+    right = dict.fromkeys(("as_is", "posted"), 0)
+    for start in range(0, len(split.labels), 250):
+        images, labels = split.images[start : start + 250], split.labels[start : start + 250]
+        grey = images.unsqueeze(1).float() / 255
+        every = torch.ones(len(images), dtype=torch.bool)
+        generator = torch.Generator().manual_seed(start)
+        pixels = {
+            "as_is": F.interpolate(grey, frames.side_px, mode="bilinear").expand(-1, 3, -1, -1),
+            "posted": augment(images, every, frames, generator),
+        }
+        for kind, batch in pixels.items():
+            right[kind] += int((logits_of(network, batch).argmax(1) == labels).sum())
+    network.train()
+    return {kind: count / len(split.labels) for kind, count in right.items()}
+
+
+def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
+    """Train to the end of the schedule, from the last checkpoint where there is one.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        ForeignCheckpoint: the checkpoint is another run's.
+    """
+    data = read_split("train")
+    split = Split(data.images[:-VALIDATION_IMAGES], data.labels[:-VALIDATION_IMAGES])
+    held_out = Split(data.images[-VALIDATION_IMAGES:], data.labels[-VALIDATION_IMAGES:])
+    steps = schedule(len(split.labels))
+    network.to(memory_format=torch.channels_last)
+    run = Run(network, Plan(seed, len(split.labels), steps), work_dir / f"{name}.pt")
+    hasten(network)
+    done = run.resume()
+    progress = tqdm(range(done, len(steps)), name, initial=done, total=len(steps), mininterval=5)
+    for number in progress:
+        frames = steps[number].phase.frames
+        loss = run.step(split, number)
+        progress.set_postfix(px=frames.side_px, loss=f"{loss:.3f}", refresh=False)
+        is_last = number + 1 == len(steps)
+        if (number + 1) % VALIDATE_EVERY == 0 or is_last:
+            record = {"step": number + 1, **validate(network, held_out, frames)}
+            with (work_dir / f"{name}.jsonl").open("a") as log:
+                log.write(json.dumps(record) + "\n")
+        if time.monotonic() - run.saved_at > SAVE_EVERY_S or is_last:
+            run.save(number + 1)
+    return network.eval()

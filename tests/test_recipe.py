@@ -1,0 +1,172 @@
+"""The shipped model's recipe: its schedule, and what a resumed run takes up."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+sys.path.append(str(Path(__file__).parents[1] / "model_store" / "fashion-mnist"))
+
+from garments import Frames, Split
+from schedule import (
+    BATCH,
+    CYCLES,
+    Cycle,
+    Phase,
+    Plan,
+    batch_indices,
+    schedule,
+    spread,
+)
+from training import ForeignCheckpoint, Run
+
+IMAGES = 2 * BATCH + 40
+FIRST = Cycle(0.1, (Phase(Frames(8, smallest=0.7), 0.8), Phase(Frames(12, smallest=0.5), 0.5)))
+SECOND = Cycle(0.05, (Phase(Frames(12, smallest=0.4), 1.0, posted=0.25),))
+DONE = 3
+
+
+def plan_of(*cycles: Cycle, seed: int = 1, images: int = IMAGES) -> Plan:
+    """A plan of a few steps on small frames."""
+    return Plan(seed, images, schedule(images, cycles))
+
+
+def run_of(plan: Plan, checkpoint: Path) -> Run:
+    """A run of a network of one layer, its first weights always the same."""
+    torch.manual_seed(5)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 10))
+    return Run(network, plan, checkpoint)
+
+
+@pytest.fixture
+def split(generator: torch.Generator) -> Split:
+    """Images of noise, their labels drawn."""
+    images = torch.randint(0, 256, (IMAGES, 28, 28), dtype=torch.uint8, generator=generator)
+    return Split(images, torch.randint(0, 10, (IMAGES,), generator=generator))
+
+
+class TestSchedule:
+    """Every step follows from its number."""
+
+    def test_a_phase_lasts_its_epochs(self) -> None:
+        """Begun batches count whole."""
+        sides = [step.phase.frames.side_px for step in schedule(IMAGES, (FIRST, SECOND))]
+
+        assert sides == [8] * 2 + [12] * 2 + [12] * 3
+
+    @pytest.mark.parametrize("cycle", CYCLES)
+    def test_a_cycle_rises_once_and_falls_nearly_to_zero(self, cycle: Cycle) -> None:
+        """Its learning rate never exceeds its peak, and comes close to it."""
+        rates = [step.learning_rate for step in schedule(58_000, (cycle,))]
+
+        top = rates.index(max(rates))
+        assert rates[: top + 1] == sorted(rates[: top + 1])
+        assert rates[top:] == sorted(rates[top:], reverse=True)
+        assert rates[0] == 0
+        assert 0 < rates[-1] < 0.01 * cycle.peak_learning_rate
+        assert 0.99 * cycle.peak_learning_rate < max(rates) <= cycle.peak_learning_rate
+
+    def test_an_epoch_shows_no_image_twice(self) -> None:
+        """Its batches are parts of one shuffle, and the next epoch's are of another."""
+        epochs = [
+            torch.cat([batch_indices(IMAGES, step, seed=1) for step in steps])
+            for steps in ((0, 1), (2, 3))
+        ]
+
+        assert [len(set(epoch.tolist())) for epoch in epochs] == [2 * BATCH] * 2
+        assert not torch.equal(*epochs)
+
+    def test_a_seed_has_shuffles_of_its_own(self) -> None:
+        """Equal seeds give equal batches, others do not."""
+        first, again, other = (batch_indices(IMAGES, 1, seed) for seed in (1, 1, 2))
+
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+    @pytest.mark.parametrize("share", [0.0, 0.25, 0.4, 0.5, 1.0])
+    def test_a_share_is_spread_evenly(self, share: float) -> None:
+        """Any stretch of a batch holds its part of the marked images, give or take one."""
+        marked = spread(share).cumsum(0)
+
+        expected = share * torch.arange(1, BATCH + 1)
+        assert (marked - expected).abs().max() < 1
+
+
+class TestResuming:
+    """An interrupted run ends as one that was not."""
+
+    def test_a_resumed_run_gives_the_same_weights(self, tmp_path: Path, split: Split) -> None:
+        """To the last bit."""
+        plan = plan_of(FIRST, SECOND)
+        whole = run_of(plan, tmp_path / "whole.pt")
+        for number in range(len(plan.steps)):
+            whole.step(split, number)
+        interrupted = run_of(plan, tmp_path / "part.pt")
+        for number in range(DONE):
+            interrupted.step(split, number)
+        interrupted.save(DONE)
+
+        resumed = run_of(plan, tmp_path / "part.pt")
+        done = resumed.resume()
+        for number in range(done, len(plan.steps)):
+            resumed.step(split, number)
+
+        assert done == DONE
+        for name, weights in whole.network.state_dict().items():
+            assert torch.equal(resumed.network.state_dict()[name], weights), name
+
+    def test_a_run_without_a_checkpoint_begins_at_the_first_step(self, tmp_path: Path) -> None:
+        """Nothing is done yet."""
+        assert run_of(plan_of(FIRST), tmp_path / "none.pt").resume() == 0
+
+    def test_a_cycle_may_be_appended(self, tmp_path: Path) -> None:
+        """Only the steps that are done have to be the same."""
+        first = plan_of(FIRST)
+        run_of(first, tmp_path / "run.pt").save(len(first.steps))
+
+        longer = run_of(plan_of(FIRST, SECOND), tmp_path / "run.pt")
+
+        assert longer.resume() == len(first.steps)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            plan_of(FIRST, seed=2),
+            plan_of(FIRST, images=IMAGES + 1),
+            plan_of(replace(FIRST, peak_learning_rate=0.2)),
+            plan_of(SECOND),
+            plan_of(Cycle(0.1, tuple(replace(phase, posted=0.4) for phase in FIRST.phases))),
+            Plan(1, IMAGES, plan_of(FIRST).steps[: DONE - 1]),
+        ],
+        ids=["seed", "images", "learning rate", "frames", "posted share", "fewer steps"],
+    )
+    def test_another_runs_checkpoint_is_refused(self, tmp_path: Path, other: Plan) -> None:
+        """Its steps would be passed off as this run's; the network is left as it was."""
+        saved = run_of(plan_of(FIRST), tmp_path / "run.pt")
+        for weights in saved.network.parameters():
+            nn.init.zeros_(weights)
+        saved.save(DONE)
+        run = run_of(other, tmp_path / "run.pt")
+
+        with pytest.raises(ForeignCheckpoint, match=r"run\.pt has 3 steps of another seed"):
+            run.resume()
+
+        assert all(weights.any() for weights in run.network.parameters())
+
+    def test_a_checkpoint_without_a_fingerprint_is_taken_up_with_a_warning(
+        self, tmp_path: Path
+    ) -> None:
+        """Versions before kept none."""
+        run = run_of(plan_of(FIRST), tmp_path / "run.pt")
+        run.save(DONE)
+        state = torch.load(run.checkpoint, weights_only=True)
+        del state["fingerprint"]
+        torch.save(state, run.checkpoint)
+
+        with pytest.warns(UserWarning, match=r"run\.pt does not say which 3 steps led to it"):
+            assert run.resume() == DONE
