@@ -9,6 +9,7 @@ pages the first one is taken. Damaged metadata (EXIF, XMP, ICC) counts as none.
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 import warnings
 from contextlib import suppress
@@ -52,8 +53,9 @@ _MALFORMED = (
 )
 
 # A scaled JPEG keeps at least so many pixels for each one that the model sees, along either side:
-# the last step stays an antialiased one, and the mean error below one level (decisions/0004).
-_FINENESS = 2
+# a camera's 12 megapixels then shrink to an eighth for 256 px, and photographs differ from whole
+# decoding by about a level at most, on average (decisions/0004 has the price of more and less).
+_FINENESS = 1.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ def _load(image: ImageFile, contract: InputContract | None) -> tuple[float, floa
     """Decode the pixels, of a JPEG no more than the model needs; returns `DecodedImage.box`."""
     scaled = None
     if contract is not None:
-        width, height = scaled_size(*image.size, contract)
-        scaled = image.draft(None, (_FINENESS * width, _FINENESS * height))
+        width, height = (math.ceil(_FINENESS * side) for side in scaled_size(*image.size, contract))
+        scaled = image.draft(None, (width, height))
     image.load()
     return (0, 0, image.width, image.height) if scaled is None else scaled[1]
 

@@ -37,20 +37,21 @@ def error_of_scaling(data: bytes, contract: InputContract) -> float:
 @pytest.mark.parametrize(
     ("contract", "stored", "decoded"),
     [
-        (CROP, (127, 127), (127, 127)),
-        (CROP, (128, 128), (64, 64)),
+        (CROP, (89, 89), (89, 89)),
+        (CROP, (90, 90), (45, 45)),
         (CROP, (200, 128), (100, 64)),
-        (CROP, (600, 300), (150, 75)),
+        (CROP, (600, 180), (150, 45)),
         (CROP, (512, 520), (64, 65)),
         (CROP, (521, 515), (66, 65)),
         (CROP, (640, 60), (640, 60)),
-        (WHOLE, (127, 20), (127, 20)),
-        (WHOLE, (128, 20), (64, 10)),
+        (CROP, (500, 375), (63, 47)),
+        (WHOLE, (89, 20), (89, 20)),
+        (WHOLE, (90, 20), (45, 10)),
         (WHOLE, (20, 256), (5, 64)),
         (WHOLE, (600, 512), (75, 64)),
     ],
 )
-def test_a_jpeg_keeps_at_least_twice_the_pixels_that_the_model_sees(
+def test_a_jpeg_keeps_at_least_seven_fifths_of_the_pixels_that_the_model_sees(
     contract: InputContract, stored: tuple[int, int], decoded: tuple[int, int]
 ) -> None:
     """It is halved up to three times, as long as that much is left of the side that counts."""
@@ -86,13 +87,15 @@ class TestAgreement:
     beyond the edge, a picture scaled together with what lies there is wrong by 4 levels and more.
     """
 
+    CLOSE = 1.5  # at 500 x 375 least is left of these pictures, 1.46 pixels a side: 1.1 levels
+
     @CONTRACTS
     @pytest.mark.parametrize("stored", [(260, 200), (259, 195), (375, 500), (513, 600), (521, 513)])
     def test_a_scaled_picture_looks_like_the_whole_one(
         self, stored: tuple[int, int], contract: InputContract
     ) -> None:
         """Also where its blocks reach beyond its edge."""
-        assert error_of_scaling(encode(scene(*stored), "JPEG", quality=90), contract) < 1
+        assert error_of_scaling(encode(scene(*stored), "JPEG", quality=90), contract) < self.CLOSE
 
     @CONTRACTS
     @pytest.mark.parametrize("orientation", range(1, 9))
@@ -103,7 +106,7 @@ class TestAgreement:
         exif = orientation_exif(orientation)
         file = encode(scene(513, 521), "JPEG", quality=90, exif=exif)
 
-        assert error_of_scaling(file, contract) < 1
+        assert error_of_scaling(file, contract) < self.CLOSE
 
     @CONTRACTS
     @pytest.mark.parametrize("mode", ["L", "CMYK"])
@@ -114,7 +117,7 @@ class TestAgreement:
         file = encode(scene(513, 521).convert(mode), "JPEG", quality=90)
 
         assert decode(file, LIMITS, contract).picture.size == (66, 65)
-        assert error_of_scaling(file, contract) < 1
+        assert error_of_scaling(file, contract) < self.CLOSE
 
     @CONTRACTS
     @pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": "4:4:4"}])
@@ -124,7 +127,7 @@ class TestAgreement:
         """Progressive files, and colours at full resolution."""
         file = encode(scene(513, 521), "JPEG", quality=90, **options)
 
-        assert error_of_scaling(file, contract) < 1
+        assert error_of_scaling(file, contract) < self.CLOSE
 
 
 class TestRefusals:
