@@ -60,6 +60,8 @@ make_base() {
     debootstrap --variant=minbase "$SUITE" "$root" "$site" >"$STATE/debootstrap.log"
     rm -rf "$root"/var/{cache/apt,lib/apt/lists,log}/* "$root"/usr/share/{doc,locale,man}/* \
         "$root"/etc/apt/sources.list "$root"/etc/{hostname,resolv.conf}
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/docker-apt-speedup" # as the real one has these two
+    echo 'Acquire::Languages "none";' >"$root/etc/apt/apt.conf.d/docker-no-languages"
     : >"$root/etc/apt/sources.list.d/debian.sources" # what is lent is mounted over these two
     : >"$root/etc/apt/apt.conf.d/99lent"
     tar -C "$root" --numeric-owner -c . | podman import --change 'CMD ["bash"]' \

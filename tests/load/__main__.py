@@ -13,7 +13,13 @@ import aiohttp
 import orjson
 
 from tests.load.client import Target, connect
-from tests.load.machine import CpuMeter, ProcessMeter, describe_machine, find_server
+from tests.load.machine import (
+    CpuMeter,
+    ProcessMeter,
+    describe_machine,
+    find_server,
+    take_precedence,
+)
 from tests.load.mix import Kind, make_kinds, single_images
 from tests.load.page import as_html
 from tests.load.plots import save_png
@@ -89,6 +95,7 @@ async def _measure(target: Target, meter: CpuMeter, options: argparse.Namespace)
         _say(f"{options.users} users in closed loop for {options.users_s:g} s")
         crowd = await asyncio.to_thread(run_users, options.url, options.users, options.users_s)
     if options.only != "users":
+        take_precedence()
         sweep = await Sweeper(target, kinds, meter, _plan(options), _say).run()
     return Report(
         url=options.url,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
 
 from tests.load.mix import Kind
-from tests.load.sender import Answer
+from tests.load.sender import Answer, Sent
 
 ANSWER_OF = {429: Answer.REFUSED, 503: Answer.REFUSED, 504: Answer.EXPIRED}
 
@@ -17,7 +19,7 @@ ANSWER_OF = {429: Answer.REFUSED, 503: Answer.REFUSED, 504: Answer.EXPIRED}
 class Target(Protocol):
     """The service under load."""
 
-    async def send(self, kind: Kind, deadline_s: float | None = None) -> Answer:
+    async def send(self, kind: Kind, deadline_s: float | None = None) -> Sent:
         """Send a request and wait until its answer is complete, or given up.
 
         Args:
@@ -32,6 +34,19 @@ class Target(Protocol):
         """Return what `/v1/models/{name}` says of the model that answers."""
 
 
+@dataclass(slots=True)
+class _Stamp:
+    """When a request began to leave; until then, when the client took it up."""
+
+    left_s: float
+
+
+async def _set_stamp(_: aiohttp.ClientSession, context: Any, __: object) -> None:
+    """Note that the head of a request goes out; whoever wants to know it has left a stamp."""
+    if isinstance(context.trace_request_ctx, _Stamp):
+        context.trace_request_ctx.left_s = asyncio.get_running_loop().time()
+
+
 class HttpTarget:
     """A service behind HTTP.
 
@@ -42,13 +57,20 @@ class HttpTarget:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def send(self, kind: Kind, deadline_s: float | None = None) -> Answer:
+    async def send(self, kind: Kind, deadline_s: float | None = None) -> Sent:
         """Post a kind's body; connections are kept, and made as many as there is need for."""
+        stamp = _Stamp(asyncio.get_running_loop().time())
+        answer = await self._post(kind, deadline_s, stamp)
+        return Sent(answer, stamp.left_s)
+
+    async def _post(self, kind: Kind, deadline_s: float | None, stamp: _Stamp) -> Answer:
         headers = {"Content-Type": kind.content_type}
         if deadline_s is not None:
             headers["X-Request-Deadline-Ms"] = f"{deadline_s * 1000:g}"
         try:
-            async with self._session.post(kind.path, data=kind.body, headers=headers) as answer:
+            async with self._session.post(
+                kind.path, data=kind.body, headers=headers, trace_request_ctx=stamp
+            ) as answer:
                 await answer.read()
         except TimeoutError:
             return Answer.TIMED_OUT
@@ -84,8 +106,11 @@ async def connect(url: str, timeout_s: float) -> AsyncIterator[Target]:
         url: the service's address.
         timeout_s: after it the client gives a request up.
     """
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(_set_stamp)
     async with aiohttp.ClientSession(
         url,
+        trace_configs=[tracing],
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         connector=aiohttp.TCPConnector(limit=0),  # a limit would be a queue of the client's own
     ) as session:

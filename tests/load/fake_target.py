@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from service.metrics import PHASES, Metrics
 from tests.load.machine import CpuTimes
 from tests.load.mix import Kind
-from tests.load.sender import Answer
+from tests.load.sender import Answer, Sent
 
 MODEL = ("fake", "1")
 
@@ -22,7 +22,7 @@ class FakeTarget:
     Args:
         image_s: seconds an image takes; its capacity is 1 over that.
         stalled: a stretch of seconds (from, until) in which nothing ends.
-        before_sending: the client's own work, done before each request.
+        while_sending: the client's own work, done as each request leaves.
         answer: what becomes of every request.
         tier: of its engine.
         counts_double: its metrics count every answer twice.
@@ -33,7 +33,7 @@ class FakeTarget:
         image_s: float,
         *,
         stalled: tuple[float, float] = (0.0, 0.0),
-        before_sending: Callable[[], None] = lambda: None,
+        while_sending: Callable[[], None] = lambda: None,
         answer: Answer = Answer.OK,
         tier: str = "final",
         counts_double: bool = False,
@@ -42,17 +42,18 @@ class FakeTarget:
         self.sent: list[Kind] = []
         self._image_s = image_s
         self._stalled = stalled
-        self._before_sending = before_sending
+        self._while_sending = while_sending
         self._answer = answer
         self._tier = tier
         self._counts_double = counts_double
         self._free_at = 0.0
 
-    async def send(self, kind: Kind, deadline_s: float | None = None) -> Answer:
+    async def send(self, kind: Kind, deadline_s: float | None = None) -> Sent:
         """Answer when everybody before has been answered."""
-        self._before_sending()
-        self.sent.append(kind)
         loop = asyncio.get_running_loop()
+        left_s = loop.time()
+        self._while_sending()
+        self.sent.append(kind)
         arrived = loop.time()
         self._free_at = max(self._free_at, arrived) + self._image_s
         if self._stalled[0] <= self._free_at < self._stalled[1]:
@@ -60,7 +61,7 @@ class FakeTarget:
         await asyncio.sleep(self._free_at - arrived)
         for _ in range(1 + self._counts_double):
             self._observe(loop.time() - arrived)
-        return self._answer
+        return Sent(self._answer, left_s)
 
     def _observe(self, total_s: float) -> None:
         times_s = {"queue": total_s - self._image_s, "infer": self._image_s, "total": total_s}

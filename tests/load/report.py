@@ -11,7 +11,7 @@ from tests.load.sizing import Advice, BatchCost, advise
 from tests.load.step import Step
 from tests.load.sweep import Sweep
 from tests.load.users import Crowd
-from tests.load.verdicts import TOLERANCE, compare
+from tests.load.verdicts import MEAN, TOLERANCE, compare
 
 AROUND = ("decode", "postprocess")  # phases beside the queue and the engine
 
@@ -77,7 +77,14 @@ class Report:
         if self.sweep:
             found += _knee_notes(self.sweep)
             found += agreement_notes(self.sweep.steps)
+            found += [means_note(self.sweep.steps), self._precedence_note()]
         return found + self._sizing_notes()
+
+    def _precedence_note(self) -> str:
+        niceness = int(self.machine["niceness"])
+        if niceness < 0:
+            return f"the client went before other processes of its machine (niceness {niceness})"
+        return "the client had no precedence on its machine: root could give it one"
 
     def _sizing_notes(self) -> list[str]:
         if self.sweep is None or self.cost is None:
@@ -125,6 +132,13 @@ def agreement_notes(steps: Sequence[Step]) -> list[str]:
         if not row.agrees
     ]
     return apart or [f"client and service agree within {TOLERANCE:.0%} on every figure"]
+
+
+def means_note(steps: Sequence[Step]) -> str:
+    """How far apart the mean times are, which both sides know exactly."""
+    apart = [row.difference for step in steps for row in compare(step) if row.name == MEAN]
+    low, high = min(apart), max(apart)
+    return f"the client's mean times are {low:+z.1%} to {high:+z.1%} off the service's"
 
 
 def span(low: float, high: float) -> str:

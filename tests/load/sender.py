@@ -21,7 +21,21 @@ class Answer(enum.StrEnum):
     FAILED = "failed"  # any other status, or a broken connection
 
 
-Send = Callable[[Kind], Awaitable[Answer]]
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that was sent and answered, or given up.
+
+    Attributes:
+        answer: what became of it.
+        left_s: when it began to leave the client, on the clock of the running loop; preparing it
+            and opening a connection are the client's own time, and come before that.
+    """
+
+    answer: Answer
+    left_s: float
+
+
+Send = Callable[[Kind], Awaitable[Sent]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,7 @@ class Shot:
 
     Attributes:
         intended_s: when it was due.
-        sent_s: when the client came to send it.
+        sent_s: when it began to leave the client.
         ended_s: when its answer was complete, or was given up.
     """
 
@@ -71,9 +85,8 @@ async def send_open_loop(send: Send, kinds: Sequence[Kind], due_s: Sequence[floa
     start = loop.time()
 
     async def shoot(kind: Kind, intended_s: float) -> Shot:
-        sent_s = loop.time() - start
-        answer = await send(kind)
-        return Shot(kind, intended_s, sent_s, loop.time() - start, answer)
+        sent = await send(kind)
+        return Shot(kind, intended_s, sent.left_s - start, loop.time() - start, sent.answer)
 
     under_way: list[asyncio.Task[Shot]] = []
     async with asyncio.TaskGroup() as group:
@@ -95,10 +108,11 @@ async def send_closed_loop(
     shots: list[Shot] = []
 
     async def call(supply: Iterator[Kind]) -> None:
-        while (sent_s := loop.time() - start) < duration_s:
+        while (due_s := loop.time() - start) < duration_s:
             kind = next(supply)
-            answer = await send(kind)
-            shots.append(Shot(kind, sent_s, sent_s, loop.time() - start, answer))
+            sent = await send(kind)
+            ended_s = loop.time() - start
+            shots.append(Shot(kind, due_s, sent.left_s - start, ended_s, sent.answer))
 
     supply = itertools.cycle(kinds)
     await asyncio.gather(*(call(supply) for _ in range(callers)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,10 +27,12 @@ class Echo:
 
     def __init__(self) -> None:
         self.deadlines_ms: list[str | None] = []
+        self.arrived_s = 0.0
         self.is_closing = asyncio.Event()
 
     async def predict(self, request: web.Request) -> web.Response:
         """Answer, hang, or break the connection."""
+        self.arrived_s = asyncio.get_running_loop().time()
         body = await request.read()
         self.deadlines_ms.append(request.headers.get("X-Request-Deadline-Ms"))
         match body:
@@ -91,14 +95,41 @@ def kind_of(body: bytes, status: int = 200) -> Kind:
 async def test_a_status_says_what_became_of_a_request(kind: Kind, answer: Answer) -> None:
     """The status a kind asks for is ok, even if it is a refusal of a broken file."""
     async with listening(Echo()) as url, connect(url, PATIENCE_S) as target:
-        assert await target.send(kind) is answer
+        assert (await target.send(kind)).answer is answer
 
 
 @pytest.mark.anyio
 async def test_a_request_without_an_answer_is_given_up() -> None:
     """After the client's own time it counts as timed out."""
     async with listening(Echo()) as url, connect(url, 0.05) as target:
-        assert await target.send(kind_of(b"hang")) is Answer.TIMED_OUT
+        assert (await target.send(kind_of(b"hang"))).answer is Answer.TIMED_OUT
+
+
+@pytest.mark.anyio
+async def test_a_request_counts_from_when_it_left() -> None:
+    """Opening a connection is the client's own time; the service's begins with the first bytes."""
+    loop = asyncio.get_running_loop()
+    service = Echo()
+    async with listening(service) as url, connect(url, PATIENCE_S) as target:
+        called_s = loop.time()
+        sent = await target.send(kind_of(b"200"))
+
+    assert called_s < sent.left_s < service.arrived_s
+
+
+@pytest.mark.anyio
+async def test_a_request_that_never_left_counts_from_when_it_was_taken_up() -> None:
+    """No server, no bytes: the moment is the client's own."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    called_s = loop.time()
+    async with connect(f"http://127.0.0.1:{port}", PATIENCE_S) as target:
+        sent = await target.send(kind_of(b"200"))
+
+    assert sent.answer is Answer.FAILED
+    assert called_s <= sent.left_s <= loop.time()
 
 
 @pytest.mark.anyio
@@ -148,6 +179,19 @@ def test_the_machine_is_described() -> None:
 
     assert machine["processor"]
     assert machine["cores"] == os.cpu_count()
+    assert machine["niceness"] == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_precedence_is_taken_where_the_system_gives_it() -> None:
+    """A process says truly whether it goes before others; a child, so that this one stays usual."""
+    code = "import os; from tests.load.machine import take_precedence; took = take_precedence()"
+    report = "print(took, os.getpriority(os.PRIO_PROCESS, 0) < 0)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {report}"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() in (["True", "True"], ["False", "False"])
 
 
 @pytest.mark.slow

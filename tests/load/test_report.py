@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import orjson
@@ -63,6 +64,23 @@ def test_the_notes_say_where_the_knee_is(report: Report) -> None:
     assert notes[0] == "fake 1 on fake (fp32, cpu, tier final)"
     assert notes[1].startswith("knee, constant arrivals (99% answered within 200 ms): between ")
     assert notes[2] == "client and service agree within 5% on every figure"
+    assert notes[3] == "the client's mean times are +0.0% to +0.0% off the service's"
+
+
+@pytest.mark.parametrize(
+    ("niceness", "note"),
+    [
+        (-10, "the client went before other processes of its machine (niceness -10)"),
+        (0, "the client had no precedence on its machine: root could give it one"),
+    ],
+)
+def test_the_notes_say_whether_the_client_went_first(
+    report: Report, niceness: int, note: str
+) -> None:
+    """Who shares its machine with the service may wait for a core."""
+    machine = {**report.machine, "niceness": niceness}
+
+    assert note in dataclasses.replace(report, machine=machine).notes()
 
 
 def test_a_service_that_disagrees_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.load.arrivals import plan_arrivals
 from tests.load.fake_target import FakeTarget
 from tests.load.mix import PREDICT, Kind
-from tests.load.sender import Answer, Shot, send_closed_loop, send_open_loop
+from tests.load.sender import Answer, Sent, Shot, send_closed_loop, send_open_loop
 from tests.load.step import Latencies
 from tests.load.virtual_time import run_virtually, work
 
@@ -64,10 +64,11 @@ def test_a_closed_loop_excuses_the_same_standstill() -> None:
 def test_a_wait_counts_from_the_moment_a_request_was_due() -> None:
     """What the client is late by is part of the latency, and is told apart from the service."""
 
-    async def send(kind: Kind) -> Answer:
+    async def send(kind: Kind) -> Sent:
+        left_s = asyncio.get_running_loop().time()
         work(0.3)  # the client's loop comes to nothing else
         await asyncio.sleep(0.1)
-        return Answer.OK
+        return Sent(Answer.OK, left_s)
 
     first, second = run_virtually(send_open_loop(send, [KIND, KIND], [0.0, 0.1]))
 

@@ -77,7 +77,7 @@ def test_processor_time_is_measured_over_each_step() -> None:
 def test_a_client_that_cannot_keep_up_ends_the_sweep() -> None:
     """A client that needs 30 ms to send a request cannot send 60 a second: no sweep comes back."""
     said: list[str] = []
-    slow_client = FakeTarget(0.001, before_sending=lambda: work(0.03))
+    slow_client = FakeTarget(0.001, while_sending=lambda: work(0.03))
 
     with pytest.raises(ClientTooSlow, match=r"the client was the bottleneck at 60/s"):
         sweep(slow_client, said, rates=(10.0, 60.0), arrivals=("constant",))
