@@ -37,7 +37,7 @@ check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 
 lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer releases by ARGS=--upgrade
 	$(COMPILE) $(ARGS) --output-file requirements.lock pyproject.toml
-	$(COMPILE) $(ARGS) --extra dev --extra load --constraint requirements.lock \
+	$(COMPILE) $(ARGS) --extra dev --extra int8 --extra load --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-EngineName = Literal["auto", "eager", "compiled", "tensorrt", "stub"]
+EngineName = Literal["auto", "eager", "compiled", "int8", "tensorrt", "stub"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -40,8 +40,8 @@ class Settings(BaseSettings):
 
     engine: EngineName = Field(
         "auto",
-        description="auto, eager, compiled, tensorrt or stub; auto is tensorrt on a GPU where it "
-        "is installed, else compiled",
+        description="auto, eager, compiled, int8, tensorrt or stub; auto is tensorrt on a GPU "
+        "where it is installed, else compiled",
     )
     precision: Precision = Field(
         "auto", description="auto, fp32, bf16 or fp16; auto takes what the device computes natively"
@@ -55,6 +55,15 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="threads of one forward pass on a CPU; 0: every core")
     cache_dir: Path = Field(
         Path("~/.cache/sge-serve"), description="folder where compiled engines are kept"
+    )
+    cache_limit_mb: float = Field(
+        8000.0,
+        gt=0,
+        description="what each kind of engine may keep there, in megabytes; beyond it the "
+        "longest unused is removed",
+    )
+    calibration_dir: Path | None = Field(
+        None, description="folder of pictures by which int8 is calibrated when it is built"
     )
 
     max_batch: int = Field(16, ge=1, le=1024, description="images in the largest batch")
@@ -119,10 +128,15 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("model_store", "cache_dir", mode="after")
+    @field_validator("model_store", "cache_dir", "calibration_dir", mode="after")
     @classmethod
-    def _expand_home(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
+    @property
+    def cache_limit_bytes(self) -> int:
+        """What each kind of engine may keep, in bytes."""
+        return int(self.cache_limit_mb * 1_000_000)
 
     @property
     def images_limit(self) -> int:

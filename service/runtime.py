@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from service.admission import Admission
+from service.calibration import plan_with_pictures
 from service.config import Settings
 from service.decode import ImageLimits
-from service.engines.plan import EnginePlan, plan_engines
+from service.engines.plan import EnginePlan
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.served_models import ServedModels
@@ -44,7 +45,7 @@ class Runtime:
 def build_runtime(
     settings: Settings,
     contents: StoreContents,
-    plan: Callable[[Bundle, Settings], EnginePlan] = plan_engines,
+    plan: Callable[[Bundle, Settings], EnginePlan] = plan_with_pictures,
 ) -> Runtime:
     """Put the parts together.
 

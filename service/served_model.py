@@ -79,7 +79,7 @@ class ServedModel:
         self._plan = plan
         self.fallback_reason: str | None = None
         self._changing = asyncio.Lock()  # of the engine, by `finish` and by `restart`
-        self._device = device
+        self.device = device
         self._builder = builder
         self._metrics = metrics
         self.batcher = Batcher(plan.first, device, stager, limits, timer=LoopTimer(), observer=self)
@@ -97,7 +97,7 @@ class ServedModel:
     @property
     def is_ready(self) -> bool:
         """Whether an engine answers."""
-        return self.tier in READY_TIERS and self._device.is_running
+        return self.tier in READY_TIERS and self.device.is_running
 
     def require_ready(self) -> None:
         """Refuse a request that no engine would answer.
@@ -180,7 +180,7 @@ class ServedModel:
         """
         async with self._changing:
             if self.tier == "restarting":
-                await self._device.run(self._warm_up, self.batcher.engine)
+                await self.device.run(self._warm_up, self.batcher.engine)
                 self._enter(self._settled_tier)
 
     def retire(self) -> None:

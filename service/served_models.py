@@ -142,6 +142,8 @@ class ServedModels:
                 self._give_up(model, error)
                 if not self._models:
                     raise
+        await self._builder.stop()  # and with it its team of threads (see `passing_thread`)
+        self._builder.start()
         self._spawn(self._finish())
 
     async def stop(self) -> None:
@@ -170,6 +172,7 @@ class ServedModels:
                 self._give_up(model, error)
                 if not self._models:
                     self._on_lost(error)
+        await self._builder.stop()
 
     def _on_builder_death(self, error: EngineLost) -> None:
         log.error("builder died", reason=error.message)

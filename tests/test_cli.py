@@ -51,7 +51,7 @@ def test_compile_builds_every_model_that_would_be_served(
     monkeypatch.setattr(
         "service.engines.compiled.build_package", lambda _, package: package.write_bytes(b"code")
     )
-    monkeypatch.setattr("service.engines.compiled.load_package", lambda _: IDENTITY)
+    monkeypatch.setattr("service.engines.compiled.load_package", lambda *_: IDENTITY)
     cache = tmp_path / "cache"
 
     code = run(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 
 # Decided by the image: paths inside the container, the port that is published, the target's device.
-BY_THE_IMAGE = {"host", "port", "model_store", "cache_dir", "device"}
+BY_THE_IMAGE = {"host", "port", "model_store", "cache_dir", "calibration_dir", "device"}
 PROFILES: tuple[list[str], ...] = (
     [],
     ["--profile", "gpu"],

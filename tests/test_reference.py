@@ -22,8 +22,8 @@ from torchvision.transforms.functional import center_crop, resize
 from service.cli import run
 from service.engines.compiled import CompiledEngine
 from service.store import load_version
+from tests.engine_builders import needs_compiler
 from tests.running import png_of, running
-from tests.test_engines import needs_compiler
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,85 @@ def test_what_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     files.keep("a", b"content")
 
     assert files.read("a") is None
+
+
+def used_at(path: Path, moment: float) -> None:
+    """Let a file look as if it had last been used then."""
+    os.utime(path, (moment, moment))
+
+
+def test_beyond_the_limit_the_longest_unused_goes(tmp_path: Path) -> None:
+    """Reading is a use; what was just written stays, however large."""
+    files = SealedFiles(tmp_path, limit_bytes=3 * (32 + 8))
+    for moment, name in enumerate("abc"):
+        files.write(name, b"content.")
+        used_at(tmp_path / name, moment)
+
+    assert files.read("a") == b"content."
+    files.write("d", b"content.")
+    after_one_more = sorted(path.name for path in tmp_path.iterdir())
+    files.write("e", bytes(1000))
+
+    assert after_one_more == ["a", "c", "d"]
+    assert [path.name for path in tmp_path.iterdir()] == ["e"]
+
+
+def test_what_was_abandoned_half_written_goes_after_a_day(tmp_path: Path) -> None:
+    """A file that another service is writing at this moment stays."""
+    for name in ("old.unfinished", "new.unfinished"):
+        (tmp_path / name).touch()
+    used_at(tmp_path / "old.unfinished", 0)
+
+    SealedFiles(tmp_path).write("a", b"content")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "new.unfinished"]
+
+
+def test_a_file_is_held_whether_it_is_sound_or_not(tmp_path: Path) -> None:
+    """Only reading it costs the time to know."""
+    (tmp_path / "a").write_bytes(b"damaged")
+    files = SealedFiles(tmp_path)
+
+    assert files.holds("a")
+    assert not files.holds("b")
+    assert files.read("a") is None
+
+
+BUILDER = """
+import pathlib, sys
+from service.engines.sealed_files import SealedFiles
+
+own = sys.argv[2].encode() * 50_000
+files = SealedFiles(pathlib.Path(sys.argv[1]), limit_bytes=250_000)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(200):
+    content = files.read("shared")
+    assert content is None or (len(content) == 50_000 and len(set(content)) == 1), content[:9]
+    files.write(f"{sys.argv[2]}{number}", own)
+    files.write("shared", own)
+"""
+
+
+def test_two_processes_build_into_one_folder_at_once(tmp_path: Path) -> None:
+    """Either reads a whole file of one of them or none, and neither trips over what is removed."""
+    builders = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILDER, str(tmp_path), letter],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for letter in "xy"
+    ]
+    for builder in builders:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "ready\n"
+
+    ends = [builder.communicate("go\n")[1] for builder in builders]
+
+    assert [builder.returncode for builder in builders] == [0, 0], ends
+    content = SealedFiles(tmp_path).read("shared")
+    assert content in {b"x" * 50_000, b"y" * 50_000}
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000

@@ -1,4 +1,4 @@
-"""The life of engines: loading, taking over, falling back, dying and coming back."""
+"""The life of engines: loading, taking over, falling back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from service.engines.base import EngineOutputs
 from service.engines.plan import EnginePlan
 from service.errors import EngineFailed
+from tests.engine_states import has_lost, has_tier, is_ready, tier_of
 from tests.fakes import FakeEngine, GatedEngine
 from tests.running import Running, grey, running, tiny_bundle, until
 
@@ -24,46 +24,6 @@ class Unbuildable(FakeEngine):
     def load(self) -> None:
         """Fail."""
         raise OSError("no C++ compiler")
-
-
-class Slow(FakeEngine):
-    """An engine whose building takes until the test lets it end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_loading = threading.Event()
-        self.may_load = threading.Event()
-
-    def load(self) -> None:
-        """Wait."""
-        self.is_loading.set()
-        self.may_load.wait()
-
-
-class Weak(FakeEngine):
-    """An engine that runs until it has died once."""
-
-    def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
-        """Refuse everything after a death."""
-        if any(self.lethal & set(ran.values) for ran in self.ran):
-            raise OSError("it stays broken")
-        return super().infer(staged, asked)
-
-
-async def is_ready(service: Running) -> bool:
-    """Whether requests may be sent."""
-    return (await service.client.get("/readyz")).status_code == 200
-
-
-async def tier_of(service: Running) -> str:
-    """Where the engine of the model stands."""
-    tier: str = (await service.client.get("/v1/models/tiny")).json()["engine"]["tier"]
-    return tier
-
-
-async def has_tier(service: Running, tier: str) -> bool:
-    """Whether the engine of the model stands there."""
-    return await tier_of(service) == tier
 
 
 async def test_a_loading_model_is_alive_but_not_ready() -> None:
@@ -153,108 +113,6 @@ async def test_a_final_engine_that_does_not_start_has_a_spare() -> None:
 
     assert (tier, reply.status_code) == ("fallback", 200)
     assert spare.ran[-1].values == (1,)
-
-
-async def has_lost(service: Running) -> bool:
-    """Whether the service was told that it is of no use any more."""
-    return bool(service.lost)
-
-
-async def test_the_service_survives_the_death_of_its_engine() -> None:
-    """The image on board fails, readiness goes and comes back, the next image is answered."""
-    engine = FakeEngine(lethal=[9])
-    async with running(engine=engine) as service:
-        lost = await service.predict(grey(9))
-        await until(lambda: is_ready(service))
-        answered = await service.predict(grey(1))
-        restarts = await service.metric("sge_engine_restarts_total")
-
-    assert (lost.status_code, lost.json()["error"]["code"]) == (500, "engine_lost")
-    assert (answered.status_code, restarts) == (200, 1)
-
-
-@pytest.mark.parametrize("how", ["lethal", "device_loss"])
-async def test_a_death_is_seen_and_counted(how: str) -> None:
-    """Whether the thread ends or the device is lost: not ready, one death, one restart."""
-    engine = FakeEngine(**{how: [9]})
-    async with running(engine=engine) as service:
-        await service.predict(grey(9))
-        await until(lambda: is_ready(service))
-        answered = await service.predict(grey(1))
-        deaths = await service.metric("sge_engine_deaths_total")
-        restarts = await service.metric("sge_engine_restarts_total")
-
-    assert (answered.status_code, deaths, restarts) == (200, 1, 1)
-
-
-async def test_a_hung_forward_pass_is_a_death() -> None:
-    """Its image fails at the time-out, and the next one is answered on a new thread."""
-    engine = GatedEngine()
-    async with running(engine=engine, hang_timeout_s=0.3) as service:
-        lost = await service.predict(grey(1))
-        await until(lambda: is_ready(service))
-        engine.open(2)
-        answered = await service.predict(grey(2))
-        deaths = await service.metric("sge_engine_deaths_total")
-
-    assert (lost.status_code, lost.json()["error"]["code"]) == (500, "engine_lost")
-    assert (answered.status_code, deaths) == (200, 1)
-
-
-async def test_an_engine_that_stays_broken_is_told() -> None:
-    """After the last attempt the service says so, for a new process to take its place."""
-    async with running(engine=Weak(lethal=[9])) as service:
-        service.runtime.models.backoff_s = (0.0, 0.0)
-        await service.predict(grey(9))
-        await until(lambda: is_lost(service))
-        refused = await service.predict(grey(1))
-        restarts = await service.metric("sge_engine_restarts_total")
-
-    assert [error.message for error in service.lost] == [
-        "the engine died, and 2 restarts of it have failed"
-    ]
-    assert (refused.status_code, restarts) == (503, 2)
-
-
-async def is_lost(service: Running) -> bool:
-    """Whether the engine was given up."""
-    return bool(service.lost)
-
-
-async def test_a_death_while_the_final_engine_is_built_harms_neither() -> None:
-    """The first engine comes back and answers, and the final one takes over when it is built."""
-    first, final = FakeEngine(lethal=[9]), Slow()
-    async with running(engines=EnginePlan(first, final)) as service:
-        await asyncio.to_thread(final.is_loading.wait)
-        lost = await service.predict(grey(9))
-        await until(lambda: has_tier(service, "first"))
-        between = await service.predict(grey(1))
-        final.may_load.set()
-        await until(lambda: has_tier(service, "final"))
-        after = await service.predict(grey(2))
-
-    assert [reply.status_code for reply in (lost, between, after)] == [500, 200, 200]
-    assert (first.ran[-1].values, final.ran[-1].values) == ((1,), (2,))
-
-
-async def test_a_final_engine_built_while_the_first_is_down_waits_for_the_restart() -> None:
-    """Nobody is told that the model answers before its thread does."""
-    first, final = Weak(lethal=[9]), Slow()
-    async with running(engines=EnginePlan(first, final)) as service:
-        service.runtime.models.backoff_s = (0.0, 0.2)
-        await asyncio.to_thread(final.is_loading.wait)
-        await service.predict(grey(9))
-        await until(lambda: has_restarted(service))
-        final.may_load.set()
-        await until(lambda: has_tier(service, "final"))
-        answered = await service.predict(grey(2))
-
-    assert (answered.status_code, service.lost) == (200, [])
-
-
-async def has_restarted(service: Running) -> bool:
-    """Whether an attempt to bring the engine back was made."""
-    return await service.metric("sge_engine_restarts_total") > 0
 
 
 async def test_a_model_whose_engine_cannot_run_does_not_stop_the_others() -> None:

@@ -33,6 +33,7 @@ LAYERS: list[set[str]] = [
         "flatten",
         "decode",
         "preprocess",
+        "calibration",
         "batch_policy",
         "device_thread",
         "batcher",

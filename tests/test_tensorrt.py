@@ -25,6 +25,7 @@ from service.engines.tensorrt import (
     import_library,
     tensorrt_is_installed,
 )
+from service.engines.torch_engine import TorchEngine
 from tests.running import noise
 from tests.tensorrt.calls import LIBRARY, LibraryCall, calls_of
 from tests.tensorrt.conversion import record
@@ -86,7 +87,7 @@ def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEng
     return TensorRtEngine(**arguments | changes)
 
 
-def run(engine: EagerEngine, count: int, asked: frozenset[str]) -> EngineOutputs:
+def run(engine: TorchEngine, count: int, asked: frozenset[str]) -> EngineOutputs:
     """Send `count` images of noise through an engine."""
     rows = [noise(seed).transpose(2, 0, 1).copy() for seed in range(count)]
     return engine.infer(engine.stage(rows), asked)

@@ -12,7 +12,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -29,7 +29,10 @@ from service.errors import EngineFailed
 from service.manifest import InputContract
 from service.preprocess import preprocess
 from service.runtime import build_runtime
+from service.served_model import ServedModel
 from service.store import Bundle, StoreContents
+
+T = TypeVar("T")
 
 START_PATIENCE_S = 1800.0  # compiling every batch size of a large network
 REPLY_PATIENCE_S = 120.0
@@ -115,14 +118,15 @@ def bench_service(
     loads = loads_for(contract)
     windows: dict[str, list[Window]] = {name: [] for name in (ALONE, *(x.name for x in loads))}
     with serving(wanted.bundle, wanted.settings) as served:
-        alone = _engine_run(served.engine, wanted.settings.max_batch, contract)
+        engine = served.model.batcher.engine
+        alone = _engine_run(engine, wanted.settings.max_batch, contract)
         for number in range(wanted.rounds):
             note(f"round {number + 1} of {wanted.rounds}")
-            windows[ALONE].append(run_alone(alone, wanted, clock))
+            windows[ALONE].append(served.on_device(run_alone, alone, wanted, clock))
             for load in loads:
                 drive = drive_load(served.address, load, wanted, clock)
                 windows[load.name].append(asyncio.run(drive))
-        description = served.engine.description
+        description = engine.description
     labels = {
         name: Label(description.name, name, description.precision, wanted.settings.max_batch)
         for name in windows
@@ -133,10 +137,28 @@ def bench_service(
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A service that answers: where, and with what."""
+    """A service that answers.
+
+    Attributes:
+        address: where.
+        model: what answers.
+        loop: on which it lives.
+    """
 
     address: str
-    engine: Engine
+    model: ServedModel
+    loop: asyncio.AbstractEventLoop
+
+    def on_device(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function on the thread that runs the engine; on another one it is slower.
+
+        Two teams of threads would share the cores (see `passing_thread`).
+        """
+
+        async def call() -> T:
+            return (await self.model.device.run(function, *arguments)).result
+
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result()
 
 
 @contextlib.contextmanager
@@ -146,9 +168,10 @@ def serving(bundle: Bundle, settings: Settings) -> Iterator[Served]:
     Raises:
         EngineFailed: the model's engine cannot run, or is not ready in half an hour.
     """
-    outcome: queue.SimpleQueue[EngineFailed | None] = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[EngineFailed | asyncio.AbstractEventLoop] = queue.SimpleQueue()
     runtime = build_runtime(settings, StoreContents((bundle,), ()))
-    app = create_app(runtime, Hooks(lambda: outcome.put(None), outcome.put))
+    hooks = Hooks(lambda: outcome.put(asyncio.get_running_loop()), outcome.put)
+    app = create_app(runtime, hooks)
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", server_header=False)
     )
@@ -156,21 +179,24 @@ def serving(bundle: Bundle, settings: Settings) -> Iterator[Served]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
         thread.start()
         try:
-            _wait_until_ready(outcome)
-            model = next(iter(runtime.models))
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", model.batcher.engine)
+            loop = _wait_until_ready(outcome)
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield Served(address, next(iter(runtime.models)), loop)
         finally:
             server.should_exit = True
             thread.join()
 
 
-def _wait_until_ready(outcome: queue.SimpleQueue[EngineFailed | None]) -> None:
+def _wait_until_ready(
+    outcome: queue.SimpleQueue[EngineFailed | asyncio.AbstractEventLoop],
+) -> asyncio.AbstractEventLoop:
     try:
-        failure = outcome.get(timeout=START_PATIENCE_S)
+        came = outcome.get(timeout=START_PATIENCE_S)
     except queue.Empty as error:
         raise EngineFailed(f"the engine is not ready after {START_PATIENCE_S:g} s") from error
-    if failure is not None:
-        raise failure
+    if isinstance(came, EngineFailed):
+        raise came
+    return came
 
 
 def _engine_run(engine: Engine, batch: int, contract: InputContract) -> Callable[[], object]:

@@ -8,10 +8,10 @@ from collections.abc import Collection
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import ResNet
 
 from service.manifest import Hashes, InputContract, Manifest
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet, plain_resnet
+from service.model.torchvision_resnet import ResNet
 from service.store import Bundle
 from service.version_files import encode_labels, sha256_of
 

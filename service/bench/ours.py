@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._inductor import config as inductor_config
@@ -19,11 +20,14 @@ from service.bench.ratios import AS_WRITTEN, BATCH, FUSED, MASKS_ALL, MASKS_LAST
 from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
 from service.engines.device import DTYPES
+from service.engines.int8 import Int8Engine
+from service.manifest import InputContract
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.store import Bundle
 
 FORMS = (PLAIN, AS_WRITTEN, FUSED)
+CALIBRATION_IMAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def our_entrants(ours: Ours) -> Iterator[Entrant]:
             yield Entrant("compiled", form, precision, build)
         yield from _engine_entrants(ours, precision)
     if "int8" in ours.precisions:
-        yield Entrant("int8", FUSED, "int8", _int8)
+        yield Entrant("int8", FUSED, "int8", functools.partial(_int8, ours))
 
 
 def graph_of(bundle: Bundle, form: str, precision: str) -> InferenceGraph:
@@ -119,8 +123,31 @@ def _compiled_engine(ours: Ours, precision: str) -> Engine:
     return engine
 
 
-def _int8() -> Runner:
-    raise CannotRun("this version has no int8 engine")
+@dataclass(frozen=True, slots=True)
+class NoisePictures:
+    """What int8 is calibrated on here: noise, as what it is measured on."""
+
+    digest: str = f"{CALIBRATION_IMAGES} images of noise"
+
+    def pixels(self, contract: InputContract) -> Pixels:
+        """The same each time."""
+        shape = (CALIBRATION_IMAGES, 3, contract.size_px, contract.size_px)
+        return np.random.default_rng(CALIBRATION_IMAGES).integers(0, 256, shape, np.uint8)
+
+
+def _int8(ours: Ours) -> Runner:
+    if ours.device.type != "cpu":
+        raise CannotRun("int8 runs on the CPU alone")
+    engine = Int8Engine(
+        ours.bundle,
+        ours.threads,
+        max_batch=ours.max_batch,
+        cache_dir=ours.cache_dir,
+        calibration=NoisePictures(),
+    )
+    engine.require_build()
+    engine.load()
+    return engine_runner(engine)
 
 
 def _eager(ours: Ours, form: str) -> Runner:

@@ -12,17 +12,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from service.bench.entrants import CannotRun
 from service.bench.pictures import bmp
 from service.bench.report import Absent, StartUp
 from service.bench.rounds import Clock
-from service.config import EngineName
 from service.draft import Draft, write_version
 from service.store import Bundle
 
-STARTED = tuple(name for name in ("eager", "compiled", "int8") if name in get_args(EngineName))
+STARTED = ("eager", "compiled")
 STORE = "store"
 PATIENCE_S = 900.0  # compiling every batch size of a large network, on a slow machine
 STOP_S = 60.0

@@ -27,6 +27,7 @@ from service.engines.device import choose_device
 from service.errors import BadSetting
 from service.logs import configure_logs
 from service.model.resnet import ResNetSpec
+from service.passing_thread import in_passing_thread
 from service.store import Bundle
 
 Say = Callable[[str], None]
@@ -104,13 +105,13 @@ def _decode(settings: Settings, wanted: Wanted, note: Say) -> Report:
 def _service(settings: Settings, wanted: Wanted, note: Say) -> Report:
     spec = _spec_of(wanted)
     bench = ServiceBench(
-        bundle=random_bundle(spec),
+        bundle=in_passing_thread(random_bundle, spec),
         settings=settings.model_copy(update={"tiered": False}),
         clients=CLIENTS,
         rounds=wanted.rounds or (QUICK_SERVICE_ROUNDS if wanted.quick else SERVICE_ROUNDS),
         window_s=QUICK_WINDOW_S if wanted.quick else WINDOW_S,
     )
-    machine = describe(_threads(settings), ("uvicorn", "fastapi"))
+    machine = in_passing_thread(describe, _threads(settings), ("uvicorn", "fastapi"))
     note("starting the service")
     return bench_service(bench, machine, note, CLOCK)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from service.calibration import plan_with_pictures
 from service.commands.contents import load_contents
 from service.config import Settings
 from service.device_thread import DeviceThread
 from service.engines.base import Engine
-from service.engines.plan import plan_engines
 from service.store import Bundle
 
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ def run(settings: Settings, say: Say) -> int:
         StoreError: nothing would be served.
     """
     contents = load_contents(settings, say)
-    engines = [(bundle, plan_engines(bundle, settings).final) for bundle in contents.bundles]
+    engines = [(bundle, plan_with_pictures(bundle, settings).final) for bundle in contents.bundles]
     asyncio.run(_load_all(engines, say))
     say(f"compiled engines are in {settings.cache_dir}")
     return 1 if contents.broken else 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from service.config import Settings
 from service.errors import MissingFile
+from service.passing_thread import in_passing_thread
 from service.store import BrokenVersion, StoreContents, load_store
 
 
@@ -15,7 +16,7 @@ def load_contents(settings: Settings, say: Callable[[str], None]) -> StoreConten
     Raises:
         StoreError: nothing can be served.
     """
-    contents = load_store(settings.model_store, settings.models)
+    contents = in_passing_thread(load_store, settings.model_store, settings.models)
     report_broken(contents.broken, say)
     if not contents.bundles:
         raise MissingFile(f"no model in {settings.model_store} can be served")

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
 import json
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 import torch
@@ -19,10 +14,15 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from service.engines.cuda_graphs import RecordedProgram
-from service.engines.device import DTYPES
-from service.engines.eager import EagerEngine
+from service.engines.identity import (
+    GRAPH_SOURCES,
+    identity_of,
+    model_parts,
+    platform_parts,
+    source_parts,
+)
+from service.engines.pieces import Pieces, fastest_pieces
 from service.engines.programs import (
-    Program,
     Programs,
     build_package,
     export_programs,
@@ -30,33 +30,14 @@ from service.engines.programs import (
     run_in_pieces,
 )
 from service.engines.sealed_files import SealedFiles
-from service.model.fuse import fuse
-from service.model.graph import InferenceGraph
+from service.engines.torch_engine import TorchEngine
 from service.model.resnet import Outputs
 from service.store import Bundle
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A change of one of these modules outdates every package.
-SOURCES = (
-    "service.model.sge",
-    "service.model.resnet",
-    "service.model.fuse",
-    "service.model.graph",
-    "service.engines.programs",
-)
-MEASURED_ROUNDS = 3
-WORTH = 0.98  # of the time of a whole batch: what pieces must undercut
 
-
-class Pieces(NamedTuple):
-    """How many images each program takes at a time."""
-
-    front: int
-    rear: int
-
-
-class CompiledEngine(EagerEngine):
+class CompiledEngine(TorchEngine):
     """Runs a package of two programs (see `programs`), built once for a model and a machine.
 
     Either program may take a batch in pieces: on a CPU the maps of a few images fit the caches
@@ -71,9 +52,12 @@ class CompiledEngine(EagerEngine):
         threads: of one forward pass on a CPU; 0 leaves torch's default, every core.
         max_batch: images in the largest batch.
         cache_dir: where packages are kept.
+        cache_limit_bytes: of all packages together; None keeps every one.
     """
 
     name = "compiled"
+    sources: tuple[str, ...] = (*GRAPH_SOURCES, "service.engines.programs")
+    """The modules whose change outdates every package."""
 
     def __init__(
         self,
@@ -84,30 +68,35 @@ class CompiledEngine(EagerEngine):
         *,
         max_batch: int,
         cache_dir: Path,
+        cache_limit_bytes: int | None = None,
     ) -> None:
         super().__init__(bundle, device, precision, threads)
         self.max_batch = max_batch
-        self.files = SealedFiles(cache_dir / self.name)
+        self.files = SealedFiles(cache_dir / self.name, cache_limit_bytes)
         self.programs: Programs | None = None
         self.pieces = Pieces(max_batch, max_batch)
 
     @functools.cached_property
     def key(self) -> str:
         """Stands for all that a package depends on."""
-        manifest = self.bundle.manifest
-        parts = (
-            torch.__version__,
-            _platform(self.device),
-            [inspect.getsource(sys.modules[name]) for name in SOURCES],
-            (manifest.sha256.weights, manifest.spec, manifest.input),
+        return self.identity()
+
+    def identity(self) -> str:
+        """Condense what a package depends on."""
+        return identity_of(
+            platform_parts(self.device),
+            source_parts(self.sources),
+            model_parts(self.bundle),
             self.precision,
         )
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
     def is_built(self) -> bool:
-        """Whether `load` will find a sound package, and so take a moment."""
-        return self.files.read(self.key) is not None
+        """Whether `load` will find a package, and so take a moment.
+
+        Only `load` reads the package. One that is damaged it builds anew, which takes longer.
+        """
+        return self.files.holds(self.key)
 
     def load(self) -> None:
         """Load the package; build it first where there is none, or none that is sound.
@@ -123,70 +112,6 @@ class CompiledEngine(EagerEngine):
             self.programs = self._recorded(self.programs)
         else:
             self.pieces = self._pieces(self.programs)
-
-    def _kept(self, package: Path) -> Programs | None:
-        """Load what an earlier start has kept; None where there is nothing, or nothing of use."""
-        content = self.files.read(self.key)
-        if content is None:
-            return None
-        package.write_bytes(content)
-        try:
-            return load_package(package)
-        except RuntimeError as error:
-            log.warning("what was compiled cannot be loaded", reason=str(error))
-            return None
-
-    def _built(self, package: Path) -> Programs:
-        log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
-        started = time.monotonic()
-        package.unlink(missing_ok=True)
-        build_package(self._exported(), package)
-        self.files.keep(self.key, package.read_bytes())
-        seconds = round(time.monotonic() - started, 1)
-        log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
-        return load_package(package)
-
-    def _exported(self) -> dict[str, ExportedProgram]:
-        contract = self.bundle.manifest.input
-        graph = InferenceGraph(
-            fuse(self.bundle.network), contract.mean, contract.std, DTYPES[self.precision]
-        )
-        return export_programs(graph.to(self.device), contract.size_px)
-
-    def _pieces(self, programs: Programs) -> Pieces:
-        """Read how large the pieces are, or measure it."""
-        name = f"{self.key}-pieces-{self.max_batch}-{torch.get_num_threads()}"
-        known = self.files.read(name)
-        if known is None:
-            known = json.dumps(self._measured(programs)).encode()
-            self.files.keep(name, known)
-        return Pieces(**json.loads(known))
-
-    @torch.inference_mode()
-    def _recorded(self, programs: Programs) -> Programs:
-        """Have CUDA record both programs; a bucket is what a piece is on a CPU."""
-        pixels = self._largest_batch()
-        maps, *_ = programs.front([pixels])
-        return Programs(
-            RecordedProgram(programs.front, pixels), RecordedProgram(programs.rear, maps)
-        )
-
-    def _largest_batch(self) -> Tensor:
-        side_px = self.bundle.manifest.input.size_px
-        return torch.zeros(
-            self.max_batch, 3, side_px, side_px, dtype=torch.uint8, device=self.device
-        )
-
-    @torch.inference_mode()
-    def _measured(self, programs: Programs) -> dict[str, int]:
-        pixels = self._largest_batch()
-        front = fastest_piece(programs.front, pixels)
-        maps = run_in_pieces(programs.front, pixels, front).result
-        return Pieces(front, fastest_piece(programs.rear, maps))._asdict()
-
-    def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
-        """Every size takes the same code: the smallest and the largest."""
-        return sorted({1, max_batch})
 
     def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
@@ -206,35 +131,54 @@ class CompiledEngine(EagerEngine):
         """Let go of the programs, and with them of the weights."""
         self.programs = None
 
+    def exported(self) -> dict[str, ExportedProgram]:
+        """What is compiled: both programs of the network."""
+        side_px = self.bundle.manifest.input.size_px
+        return export_programs(self.fused_graph(self.precision), side_px)
 
-def fastest_piece(
-    program: Program, batch: Tensor, clock: Callable[[], float] = time.perf_counter
-) -> int:
-    """Measure into how large pieces a program best cuts a batch.
+    def _kept(self, package: Path) -> Programs | None:
+        """Load what an earlier start has kept; None where there is nothing, or nothing of use."""
+        content = self.files.read(self.key)
+        if content is None:
+            return None
+        package.write_bytes(content)
+        try:
+            return load_package(package, self.device)
+        except RuntimeError as error:
+            log.warning("what was compiled cannot be loaded", reason=str(error))
+            return None
 
-    Args:
-        program: it has to have run before, or the first sizes pay for that.
-        batch: the largest there will be.
-        clock: in seconds.
+    def _built(self, package: Path) -> Programs:
+        log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
+        started = time.monotonic()
+        package.unlink(missing_ok=True)
+        build_package(self.exported(), package)
+        self.files.keep(self.key, package.read_bytes())
+        seconds = round(time.monotonic() - started, 1)
+        log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
+        return load_package(package, self.device)
 
-    Returns:
-        The images of a piece: all, unless a power of two is clearly faster.
-    """
-    whole = len(batch)
-    sizes = [2**power for power in range(whole.bit_length()) if 2**power < whole]
-    seconds = dict.fromkeys([*sizes, whole], float("inf"))
-    for _ in range(MEASURED_ROUNDS):
-        for size in seconds:
-            started = clock()
-            _ = run_in_pieces(program, batch, size).result
-            seconds[size] = min(seconds[size], clock() - started)
-    best = min(seconds, key=seconds.__getitem__)
-    return best if seconds[best] < WORTH * seconds[whole] else whole
+    def _pieces(self, programs: Programs) -> Pieces:
+        """Read how large the pieces are, or measure it."""
+        name = f"{self.key}-pieces-{self.max_batch}-{torch.get_num_threads()}"
+        known = self.files.read(name)
+        if known is None:
+            measured = fastest_pieces(programs, self._largest_batch())
+            known = json.dumps(measured._asdict()).encode()
+            self.files.keep(name, known)
+        return Pieces(**json.loads(known))
 
+    @torch.inference_mode()
+    def _recorded(self, programs: Programs) -> Programs:
+        """Have CUDA record both programs; a bucket is what a piece is on a CPU."""
+        pixels = self._largest_batch()
+        maps, *_ = programs.front([pixels])
+        return Programs(
+            RecordedProgram(programs.front, pixels), RecordedProgram(programs.rear, maps)
+        )
 
-def _platform(device: torch.device) -> tuple[object, ...]:
-    """What the code of a package is made for."""
-    if device.type == "cpu":
-        return ("cpu", sorted(torch.cpu.get_capabilities().items()))
-    gpu = torch.cuda.get_device_properties(device)
-    return (gpu.name, gpu.major, gpu.minor)
+    def _largest_batch(self) -> Tensor:
+        side_px = self.bundle.manifest.input.size_px
+        return torch.zeros(
+            self.max_batch, 3, side_px, side_px, dtype=torch.uint8, device=self.device
+        )

@@ -12,6 +12,7 @@ from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
 from service.engines.device import choose_device, choose_precision
 from service.engines.eager import EagerEngine
+from service.engines.int8 import Calibration, Int8Engine
 from service.engines.stub import StubEngine
 from service.engines.tensorrt import TensorRtEngine, tensorrt_is_installed
 from service.errors import BadSetting
@@ -36,25 +37,47 @@ class EnginePlan:
     may_fall_back: bool = True
 
 
-def plan_engines(bundle: Bundle, settings: Settings) -> EnginePlan:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What an engine is made of."""
+
+    bundle: Bundle
+    settings: Settings
+    device: torch.device
+    calibration: Calibration | None
+
+    @property
+    def precision(self) -> str:
+        return choose_precision(self.settings.precision, self.device)
+
+
+def plan_engines(
+    bundle: Bundle, settings: Settings, calibration: Calibration | None = None
+) -> EnginePlan:
     """Choose a model's engines.
 
     `auto` is TensorRT on a GPU where it is installed, else the compiled engine. The eager engine
     answers while one of them is built; what is built already needs none.
 
+    Args:
+        bundle: the model.
+        settings: what the operator decided.
+        calibration: pictures for the int8 engine.
+
     Raises:
-        BadSetting: the device asked for is not there, or the engine does not run on it.
+        BadSetting: the device asked for is not there, or the engine does not run on it, or the
+            int8 engine can be neither found nor built.
     """
     if settings.engine == "stub":
         stub = StubEngine(bundle.manifest)
         return EnginePlan(stub, stub)
-    device = choose_device(settings.device)
+    wanted = _Wanted(bundle, settings, choose_device(settings.device), calibration)
     if settings.engine == "eager":
-        eager = _eager(bundle, settings, device)
+        eager = EagerEngine(bundle, wanted.device, wanted.precision, settings.threads)
         return EnginePlan(eager, eager)
-    names = _engine_names(settings.engine, device)
-    final, *others = [ENGINES[name](bundle, settings, device) for name in names]
-    quick = _quick(bundle, settings, device)
+    names = _engine_names(settings.engine, wanted.device)
+    final, *others = [ENGINES[name](wanted) for name in names]
+    quick = _quick(wanted)
     by_name = settings.engine != "auto"
     if not settings.tiered or (isinstance(final, CompiledEngine) and final.is_built):
         return EnginePlan(final, final, () if by_name else (*others, quick), not by_name)
@@ -72,36 +95,59 @@ def _engine_names(wanted: EngineName, device: torch.device) -> list[str]:
     return [wanted]
 
 
-def _eager(bundle: Bundle, settings: Settings, device: torch.device) -> EagerEngine:
-    precision = choose_precision(settings.precision, device)
-    return EagerEngine(bundle, device, precision, settings.threads)
-
-
-def _quick(bundle: Bundle, settings: Settings, device: torch.device) -> EagerEngine:
+def _quick(wanted: _Wanted) -> EagerEngine:
     """The engine of the first seconds; on a CPU fp32, since eager bf16 is slower than it there."""
-    precision = "fp32" if device.type == "cpu" else choose_precision(settings.precision, device)
-    return EagerEngine(bundle, device, precision, settings.threads)
+    precision = "fp32" if wanted.device.type == "cpu" else wanted.precision
+    return EagerEngine(wanted.bundle, wanted.device, precision, wanted.settings.threads)
 
 
-def _compiled(bundle: Bundle, settings: Settings, device: torch.device) -> CompiledEngine:
+def _compiled(wanted: _Wanted) -> CompiledEngine:
     return CompiledEngine(
-        bundle,
-        device,
-        choose_precision(settings.precision, device),
+        wanted.bundle,
+        wanted.device,
+        wanted.precision,
+        wanted.settings.threads,
+        max_batch=wanted.settings.max_batch,
+        cache_dir=wanted.settings.cache_dir,
+        cache_limit_bytes=wanted.settings.cache_limit_bytes,
+    )
+
+
+def _int8(wanted: _Wanted) -> Int8Engine:
+    settings = wanted.settings
+    if wanted.device.type != "cpu":
+        raise BadSetting("SGE_ENGINE=int8 runs on a CPU only: set SGE_DEVICE=cpu")
+    if settings.precision != "auto":
+        raise BadSetting(
+            f"SGE_ENGINE=int8 has a precision of its own: SGE_PRECISION={settings.precision} "
+            "has to be auto"
+        )
+    engine = Int8Engine(
+        wanted.bundle,
         settings.threads,
         max_batch=settings.max_batch,
         cache_dir=settings.cache_dir,
+        cache_limit_bytes=settings.cache_limit_bytes,
+        calibration=wanted.calibration,
     )
+    engine.require_build()
+    return engine
 
 
-def _tensorrt(bundle: Bundle, settings: Settings, device: torch.device) -> TensorRtEngine:
-    wanted = "fp16" if settings.precision == "auto" else settings.precision
+def _tensorrt(wanted: _Wanted) -> TensorRtEngine:
+    settings = wanted.settings
     return TensorRtEngine(
-        bundle, device, wanted, max_batch=settings.max_batch, cache_dir=settings.cache_dir
+        wanted.bundle,
+        wanted.device,
+        "fp16" if settings.precision == "auto" else settings.precision,
+        max_batch=settings.max_batch,
+        cache_dir=settings.cache_dir,
+        cache_limit_bytes=settings.cache_limit_bytes,
     )
 
 
-ENGINES: dict[str, Callable[[Bundle, Settings, torch.device], Engine]] = {
+ENGINES: dict[str, Callable[[_Wanted], Engine]] = {
     "compiled": _compiled,
+    "int8": _int8,
     "tensorrt": _tensorrt,
 }

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from service.engines.unlocked import load_unlocked
 from service.model.fuse import FusedResNet, Likeness
 from service.model.graph import InferenceGraph
 
@@ -86,12 +87,18 @@ def export_programs(graph: InferenceGraph, side_px: int) -> dict[str, ExportedPr
     with torch.no_grad():
         maps = Front(graph)(pixels)[0]
         return {
-            FRONT: _export(Front(graph), pixels),
-            REAR: _export(Rear(graph), maps),
+            FRONT: export_program(Front(graph), pixels),
+            REAR: export_program(Rear(graph), maps),
         }
 
 
-def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
+def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
+    """Export what takes one tensor, for batches of 1 to `LARGEST_BATCH` images.
+
+    Args:
+        module: takes and returns what one of the two programs does.
+        example: its input for `EXAMPLE_BATCH` images.
+    """
     batch = Dim("batch", min=1, max=LARGEST_BATCH)
     return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
@@ -118,6 +125,8 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
             options = {
                 "aot_inductor.package": True,
                 "freezing": is_on_cpu,
+                # It would turn (B, H, W, G) into what is best for (B, C, H, W).
+                "layout_optimization": not is_on_cpu,
                 "cpp.dynamic_threads": True,  # any number of threads may run it
             }
             with torch.no_grad():
@@ -126,14 +135,20 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
         package_aoti(str(package), files)
 
 
-def load_package(package: Path) -> Programs:
+def load_package(package: Path, device: torch.device) -> Programs:
     """Load both programs of a package; takes a moment and imports no compiler.
+
+    Args:
+        package: the file; it may be removed once it is loaded.
+        device: for which it was built.
 
     Raises:
         RuntimeError: the file is no package, or one of another torch.
     """
 
     def loaded(name: str) -> Program:
+        if device.type == "cpu":
+            return load_unlocked(package, name)
         # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
         loader = torch._C._aoti.AOTIModelPackageLoader(str(package), name, True, 1, -1)  # noqa: SLF001
         return loader.boxed_run

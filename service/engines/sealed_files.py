@@ -2,55 +2,84 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
 log = structlog.stdlib.get_logger(__name__)
 
 DIGEST_BYTES = hashlib.sha256().digest_size
+UNFINISHED = ".unfinished"
+ABANDONED_S = 86_400.0  # a day: no file takes so long to be written
+
+
+class _Kept(NamedTuple):
+    """A file of the folder, when it was last used and how large it is."""
+
+    last_used: float
+    size: int
+    path: Path
 
 
 class SealedFiles:
     """A folder of files that each begin with the SHA-256 of the rest.
 
-    Services may share the folder: a file appears under its name when it is complete, and the last
-    one to write it wins.
+    Services may share the folder. A file appears under its name when it is complete, and the last
+    one to write it wins. Files may go at any time, since nobody needs one for longer than it takes
+    to read it: whoever misses one builds it again.
 
     Args:
         folder: made when a file is first written.
+        limit_bytes: of all files together; beyond it those that nobody has read or written for
+            longest are removed. None keeps everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
         self.folder = folder
+        self.limit_bytes = limit_bytes
+
+    def holds(self, name: str) -> bool:
+        """Whether a file of that name is there; only `read` knows whether it is sound."""
+        return (self.folder / name).is_file()
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where it is missing, unreadable or damaged."""
+        path = self.folder / name
         try:
-            sealed = (self.folder / name).read_bytes()
+            sealed = path.read_bytes()
         except OSError:
             return None
-        digest, content = sealed[:DIGEST_BYTES], sealed[DIGEST_BYTES:]
-        return content if hashlib.sha256(content).digest() == digest else None
+        digest, content = sealed[:DIGEST_BYTES], memoryview(sealed)[DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        with contextlib.suppress(OSError):  # a folder that cannot be written needs no order
+            os.utime(path)
+        return bytes(content)
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file in its place, instead of an older one.
+        """Put a file in its place, instead of an older one, and make room for it.
 
         Raises:
             OSError: the folder cannot be written, or the disk is full; nothing is left behind.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor, unfinished = tempfile.mkstemp(dir=self.folder, suffix=".unfinished")
+        descriptor, unfinished = tempfile.mkstemp(dir=self.folder, suffix=UNFINISHED)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
+                file.write(hashlib.sha256(content).digest())
+                file.write(content)
             Path(unfinished).replace(self.folder / name)
         except OSError:
             Path(unfinished).unlink(missing_ok=True)
             raise
+        self._make_room(self.folder / name)
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a file if that is possible; else say so: who wrote it can do without."""
@@ -58,3 +87,23 @@ class SealedFiles:
             self.write(name, content)
         except OSError as error:
             log.warning("not kept for the next start", folder=str(self.folder), error=str(error))
+
+    def _make_room(self, newest: Path) -> None:
+        """Remove what was abandoned half-written, and the longest unused beyond the limit."""
+        room = float("inf") if self.limit_bytes is None else self.limit_bytes
+        for file in sorted(self._files(), reverse=True):
+            if file.path.suffix == UNFINISHED:
+                is_over = time.time() - file.last_used > ABANDONED_S
+            else:
+                room -= file.size
+                is_over = room < 0 and file.path != newest
+            if is_over:
+                log.info("removed what was not used for long", file=file.path.name)
+                with contextlib.suppress(OSError):  # another service may have been first
+                    file.path.unlink()
+
+    def _files(self) -> Iterator[_Kept]:
+        for path in self.folder.iterdir():
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                yield _Kept(stat.st_mtime, stat.st_size, path)

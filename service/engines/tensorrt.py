@@ -8,11 +8,8 @@ every operation of the exported graph and takes the calls made here (`tests/tens
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
-import inspect
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,23 +20,21 @@ import torch
 from torch import Tensor
 
 from service.engines.device import DTYPES
-from service.engines.eager import EagerEngine
 from service.engines.export import INPUT_NAME, export_graph
+from service.engines.identity import (
+    GRAPH_SOURCES,
+    identity_of,
+    model_parts,
+    platform_parts,
+    source_parts,
+)
 from service.engines.sealed_files import SealedFiles
-from service.model.fuse import fuse
-from service.model.graph import InferenceGraph
+from service.engines.torch_engine import TorchEngine
 from service.model.resnet import Outputs
 from service.store import Bundle
 
 # A change of one of these modules outdates every built engine.
-SOURCES = (
-    "service.model.sge",
-    "service.model.resnet",
-    "service.model.fuse",
-    "service.model.graph",
-    "service.engines.export",
-    __name__,
-)
+SOURCES = (*GRAPH_SOURCES, "service.engines.export", __name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ def import_library() -> Library:
     return Library(torch_tensorrt, importlib.import_module("tensorrt").__version__)
 
 
-class TensorRtEngine(EagerEngine):
+class TensorRtEngine(TorchEngine):
     """Runs one of two engines of TensorRT, by which blocks a batch asks for.
 
     One returns the similarity of the last block, the other that of every block. Each takes any
@@ -100,6 +95,7 @@ class TensorRtEngine(EagerEngine):
         precision: `fp16`, `bf16` or `fp32`, which is not rounded to TF32.
         max_batch: images in the largest batch.
         cache_dir: where built engines are kept.
+        cache_limit_bytes: of all of them together; None keeps every one.
         library: imports Torch-TensorRT.
     """
 
@@ -113,12 +109,13 @@ class TensorRtEngine(EagerEngine):
         *,
         max_batch: int,
         cache_dir: Path,
+        cache_limit_bytes: int | None = None,
         library: Callable[[], Library] = import_library,
     ) -> None:
         super().__init__(bundle, device, precision)
         self.dtype = DTYPES[precision]
         self.max_batch = max_batch
-        self.files = SealedFiles(cache_dir / "tensorrt")
+        self.files = SealedFiles(cache_dir / self.name, cache_limit_bytes)
         self.library = library
         self.with_last: BuiltGraph | None = None
         self.with_all: BuiltGraph | None = None
@@ -161,7 +158,7 @@ class TensorRtEngine(EagerEngine):
 
     def _build(self, library: Library, blocks: tuple[str, ...]) -> bytes:
         """Build an engine, with the timings of earlier builds on this machine."""
-        timings = f"{_digest(self._platform(library))}.timings"
+        timings = f"{identity_of(self._platform(library))}.timings"
         with tempfile.TemporaryDirectory() as private:
             # Torch-TensorRT rewrites the file in place, so it gets a copy of its own.
             timing_cache = Path(private) / "timings"
@@ -175,11 +172,9 @@ class TensorRtEngine(EagerEngine):
 
     def _convert(self, torch_tensorrt: Any, blocks: tuple[str, ...], timing_cache: Path) -> bytes:
         """Have TensorRT compile the graph for any batch, fastest for the largest."""
-        contract = self.bundle.manifest.input
-        image_shape = (3, contract.size_px, contract.size_px)
-        graph = InferenceGraph(
-            fuse(self.bundle.network), contract.mean, contract.std, self.dtype
-        ).to(self.device)
+        side_px = self.bundle.manifest.input.size_px
+        image_shape = (3, side_px, side_px)
+        graph = self.fused_graph(self.precision)
         pixels = torch_tensorrt.Input(
             min_shape=(1, *image_shape),
             opt_shape=(self.max_batch, *image_shape),
@@ -199,22 +194,14 @@ class TensorRtEngine(EagerEngine):
 
     def _identity(self, library: Library, blocks: tuple[str, ...]) -> str:
         """Stand for all that a built engine depends on."""
-        manifest = self.bundle.manifest
-        return _digest(
+        return identity_of(
             self._platform(library),
-            [inspect.getsource(sys.modules[name]) for name in SOURCES],
-            (manifest.sha256.weights, manifest.spec, manifest.input),
+            source_parts(SOURCES),
+            model_parts(self.bundle),
             (self.precision, self.max_batch, blocks),
         )
 
     def _platform(self, library: Library) -> tuple[object, ...]:
         """The GPU and the versions that a built engine is bound to."""
-        versions = library.torch_tensorrt.__version__, library.tensorrt_version, torch.__version__
-        if self.device.type != "cuda":
-            return versions
-        gpu = torch.cuda.get_device_properties(self.device)
-        return *versions, gpu.name, gpu.major, gpu.minor, gpu.multi_processor_count
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+        versions = library.torch_tensorrt.__version__, library.tensorrt_version
+        return *versions, *platform_parts(self.device)

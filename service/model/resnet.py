@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from service.model.sge import SpatialGroupEnhance
+from service.model.torchvision_resnet import BasicBlock, Bottleneck, ResNet
 
 Stem = Literal["imagenet", "small"]
 

@@ -1,0 +1,60 @@
+"""Into how large pieces the programs of a network best cut a batch, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from service.engines.programs import Program, Programs, run_in_pieces
+
+MEASURED_ROUNDS = 3
+WORTH = 0.98  # of the time of a whole batch: what pieces must undercut
+
+
+class Pieces(NamedTuple):
+    """How many images each program takes at a time."""
+
+    front: int
+    rear: int
+
+
+@torch.inference_mode()
+def fastest_pieces(programs: Programs, pixels: Tensor) -> Pieces:
+    """Measure both programs.
+
+    Args:
+        programs: loaded.
+        pixels: the largest batch, (B, 3, h, w) uint8.
+    """
+    front = fastest_piece(programs.front, pixels)
+    maps = run_in_pieces(programs.front, pixels, front).result
+    return Pieces(front, fastest_piece(programs.rear, maps))
+
+
+def fastest_piece(
+    program: Program, batch: Tensor, clock: Callable[[], float] = time.perf_counter
+) -> int:
+    """Measure into how large pieces a program best cuts a batch.
+
+    Args:
+        program: runs on the CPU.
+        batch: the largest there will be.
+        clock: in seconds.
+
+    Returns:
+        The images of a piece: all, unless a power of two is clearly faster.
+    """
+    whole = len(batch)
+    sizes = [2**power for power in range(whole.bit_length()) if 2**power < whole]
+    seconds = dict.fromkeys([*sizes, whole], float("inf"))
+    for _ in range(MEASURED_ROUNDS):
+        for size in seconds:
+            started = clock()
+            _ = run_in_pieces(program, batch, size).result
+            seconds[size] = min(seconds[size], clock() - started)
+    best = min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] < WORTH * seconds[whole] else whole

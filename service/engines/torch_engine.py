@@ -1,0 +1,95 @@
+"""What engines that run tensors of torch have in common: threads, staging, waiting."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from service.engines.base import EngineDescription, EngineOutputs, Row
+from service.engines.device import DTYPES
+from service.engines.device_loss import telling_device_loss
+from service.model.fuse import fuse
+from service.model.graph import InferenceGraph
+from service.model.resnet import Outputs
+from service.store import Bundle
+
+
+class TorchEngine(abc.ABC):
+    """An engine that takes and returns tensors of one device.
+
+    Args:
+        bundle: the model; its network is copied.
+        device: where it runs.
+        precision: of its arithmetic, as `EngineDescription` tells it.
+        threads: of one forward pass on a CPU; 0 leaves torch's default, every core.
+    """
+
+    name: str
+
+    def __init__(
+        self, bundle: Bundle, device: torch.device, precision: str, threads: int = 0
+    ) -> None:
+        self.bundle = bundle
+        self.device = device
+        self.precision = precision
+        self.threads = threads
+
+    @property
+    def description(self) -> EngineDescription:
+        """Name, precision and device."""
+        return EngineDescription(self.name, self.precision, self.device.type)
+
+    @abc.abstractmethod
+    def load(self) -> None:
+        """Build what `run` needs."""
+
+    @abc.abstractmethod
+    def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
+        """Run (B, 3, h, w) uint8 that lies on the device.
+
+        Raises:
+            RuntimeError: nothing is loaded; or whatever the device raises.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of what `load` built."""
+
+    def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
+        """Every size takes the same code: the smallest and the largest."""
+        return sorted({1, max_batch})
+
+    def stage(self, rows: Sequence[Row]) -> Tensor:
+        """Stack rows to (B, 3, h, w) uint8, page-locked where the device is a GPU."""
+        batch = torch.from_numpy(np.stack(rows))
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+    def infer(self, staged: Tensor, asked: frozenset[str]) -> EngineOutputs:
+        """Run a staged batch and wait for it; this thread alone waits for the device."""
+        self.use_threads()
+        with telling_device_loss(self.device), torch.inference_mode():
+            pixels = staged.to(self.device, non_blocking=True)
+            logits, similarities = self.run(pixels, asked)
+            return EngineOutputs(
+                logits.cpu().numpy(), {name: n.cpu().numpy() for name, n in similarities.items()}
+            )
+
+    def use_threads(self) -> None:
+        """Let the calling thread compute with as many threads as the engine may use."""
+        if self.threads and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)  # a property of the calling thread
+
+    def fused_graph(self, precision: str) -> InferenceGraph:
+        """The model as every engine runs it: a copy of its network, fused, on the device.
+
+        Args:
+            precision: `fp32`, `bf16` or `fp16`.
+        """
+        contract = self.bundle.manifest.input
+        network = fuse(self.bundle.network)
+        graph = InferenceGraph(network, contract.mean, contract.std, DTYPES[precision])
+        return graph.to(self.device)

@@ -1,0 +1,103 @@
+"""Compiled programs that run without Python's global lock.
+
+torch's own binding of AOTInductor holds the lock for the whole forward pass
+(pytorch/pytorch#197516), and with it the event loop and every decoding thread. Here the program's C
+interface is called by ctypes, which lets the lock go.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import tempfile
+import weakref
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_CREATE = "AOTInductorModelContainerCreateWithDevice"
+_COUNT = "AOTInductorModelContainerGetNumOutputs"
+_RUN = "AOTInductorModelContainerRunSingleThreaded"  # the caller keeps it to one thread at a time
+_DELETE = "AOTInductorModelContainerDelete"
+
+_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+_capsule_of = ctypes.pythonapi.PyCapsule_New
+_capsule_of.restype = ctypes.py_object
+_capsule_of.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+
+
+class UnlockedProgram:
+    """A program on a CPU; its code stays mapped until the process ends.
+
+    Args:
+        library: the compiled program; it may be removed once it is loaded.
+
+    Raises:
+        RuntimeError: the file is no program, or one of another torch.
+    """
+
+    def __init__(self, library: Path) -> None:
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise RuntimeError(f"{library.name} cannot be loaded: {error}") from error
+        self._container = ctypes.c_void_p()
+        create, count = loaded[_CREATE], loaded[_COUNT]
+        _require(create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None), _CREATE)
+        weakref.finalize(self, loaded[_DELETE], self._container)
+        outputs = ctypes.c_size_t()
+        _require(count(self._container, ctypes.byref(outputs)), _COUNT)
+        self._run = loaded[_RUN]
+        self._outputs = outputs.value
+
+    def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Run; every other thread goes on meanwhile.
+
+        Args:
+            inputs: what the program takes, on the CPU; the list is emptied.
+
+        Raises:
+            RuntimeError: the program failed; it has written to stderr why.
+        """
+        given = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(inputs)  # noqa: SLF001
+        inputs.clear()
+        handles = (ctypes.c_void_p * len(given))(*(_pointer_of(handle, None) for handle in given))
+        results = (ctypes.c_void_p * self._outputs)()
+        _require(
+            self._run(
+                self._container,
+                handles,
+                ctypes.c_size_t(len(handles)),
+                results,
+                ctypes.c_size_t(len(results)),
+                None,
+                None,
+            ),
+            _RUN,
+        )
+        capsules = [_capsule_of(handle, None, None) for handle in results]
+        return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(capsules)  # noqa: SLF001
+
+
+def load_unlocked(package: Path, name: str) -> UnlockedProgram:
+    """Load one program of a package of AOTInductor.
+
+    Raises:
+        RuntimeError: the file is no package, or it holds no such program.
+    """
+    if not zipfile.is_zipfile(package):
+        raise RuntimeError(f"{package.name} is no package")
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(package) as archive:
+        found = [
+            entry for entry in archive.namelist() if f"/{name}/" in entry and entry.endswith(".so")
+        ]
+        if len(found) != 1:
+            raise RuntimeError(f"{package.name} holds {len(found)} programs called {name}")
+        return UnlockedProgram(Path(archive.extract(found[0], folder)))
+
+
+def _require(status: int, call: str) -> None:
+    if status:
+        raise RuntimeError(f"{call} failed")
