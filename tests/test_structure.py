@@ -22,7 +22,7 @@ README = PACKAGE.parent / "README.md"
 
 # A module imports from its own layer and those above it in this table. "" is the package itself.
 LAYERS: list[set[str]] = [
-    {"", "errors", "config", "logs", "metrics", "query"},
+    {"", "errors", "config", "logs", "metrics", "passing_thread", "query"},
     {"model"},
     {"manifest", "version_files"},
     {"store", "draft", "model_import"},
