@@ -140,8 +140,10 @@ class DeviceThread:
         try:
             while lost is None and (call := calls.get()) is not None:
                 outcome = _outcome_of(call)
-                lost = outcome if isinstance(outcome, EngineLost) else None
-                _post(loop, self._settle, calls, call.future, outcome)
+                if isinstance(outcome, EngineLost):
+                    lost = outcome  # settled with all others, before anybody sends more
+                else:
+                    _post(loop, self._settle, calls, call.future, outcome)
         finally:  # what is no `Exception` ends the thread here
             _post(loop, self._on_end, calls, lost or sys.exception())
 

@@ -85,6 +85,25 @@ async def test_a_death_fails_everything_that_waits() -> None:
     assert (deaths.messages, revived.result) == (["the engine died of SystemExit()"], 4)
 
 
+async def test_whoever_hears_of_a_death_finds_it_reported() -> None:
+    """Otherwise the next call would be sent to a thread that has ended."""
+    deaths = Deaths()
+    thread = DeviceThread(deaths)
+    seen: list[tuple[bool, int]] = []
+
+    def lose() -> None:
+        raise EngineLost("every call on the device fails")
+
+    for _ in range(20):
+        thread.start()
+        future = thread.run(lose)
+        future.add_done_callback(lambda _: seen.append((thread.is_running, len(deaths.messages))))
+        with pytest.raises(EngineLost):
+            await future
+
+    assert seen == [(False, number + 1) for number in range(20)]
+
+
 async def test_a_lost_device_is_a_death() -> None:
     """A call that finds its device lost ends the thread: no later call could succeed."""
     deaths = Deaths()
