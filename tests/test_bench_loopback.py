@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from service.bench import loopback
-from service.bench.loopback import ServiceBench, bench_service, loads_for, run_alone, window_of
+from service.bench.loopback import ServiceBench, bench_service, loads_for, run_alone
 from service.bench.report import RATIOS
+from service.bench.window import window_of
 from service.config import Settings
 from service.errors import EngineFailed
 from tests.running import tiny_bundle

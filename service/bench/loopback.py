@@ -22,6 +22,7 @@ from service.bench.pictures import bmp, jpeg
 from service.bench.ratios import cost, over
 from service.bench.report import Label, Machine, Report, Row
 from service.bench.rounds import Clock
+from service.bench.window import Window, window_of
 from service.config import Settings
 from service.decode import ImageLimits, decode
 from service.engines.base import Engine
@@ -76,14 +77,6 @@ class Load:
 
     name: str
     posts: tuple[Post, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What one window gave: images a second, and the median time of an image in seconds."""
-
-    images_per_s: float
-    median_s: float
 
 
 def loads_for(contract: InputContract) -> tuple[Load, ...]:
@@ -242,26 +235,6 @@ async def drive_load(address: str, load: Load, wanted: ServiceBench, clock: Cloc
         raise failures.exceptions[0] from failures
     inside = [(moment, took) for moment, took in answered if moment <= ends]
     return window_of(inside, warm_up=wanted.clients)
-
-
-def window_of(answered: Sequence[tuple[float, float]], warm_up: int) -> Window:
-    """The rate of answers after the first `warm_up` of them, which found the service empty.
-
-    Args:
-        answered: of each answer the moment and how long it took, in seconds.
-        warm_up: at least 1.
-
-    Raises:
-        EngineFailed: nothing is left after them.
-    """
-    ordered = sorted(answered)
-    steady = ordered[warm_up:]
-    if not steady:
-        raise EngineFailed(
-            f"{len(ordered)} answers in a window, more than {warm_up} are needed; make it longer"
-        )
-    seconds = steady[-1][0] - ordered[warm_up - 1][0]
-    return Window(len(steady) / seconds, statistics.median(took for _, took in steady))
 
 
 async def _post(pool: Any, address: str, post: Post) -> None:
