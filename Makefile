@@ -36,8 +36,8 @@ check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 	$(BIN)/mypy
 
 lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer releases by ARGS=--upgrade
-	$(COMPILE) $(ARGS) --output-file requirements.lock pyproject.toml
-	$(COMPILE) $(ARGS) --extra dev --extra int8 --extra load --constraint requirements.lock \
+	$(COMPILE) $(ARGS) --extra cuda --output-file requirements.lock pyproject.toml
+	$(COMPILE) $(ARGS) --extra cuda --extra dev --extra int8 --extra load --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache

@@ -15,6 +15,7 @@ from service import __version__
 from service.api import operations, v1
 from service.api.access import RequestScope
 from service.api.errors import add_error_handlers
+from service.api.v2 import routes as v2
 from service.errors import EngineFailed
 from service.runtime import Runtime
 
@@ -63,6 +64,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
     )
     app.state.runtime = runtime
     app.include_router(v1.router)
+    app.include_router(v2.router)
     app.include_router(operations.router)
     app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
     add_error_handlers(app)

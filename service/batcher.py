@@ -132,22 +132,27 @@ class Batcher:
         entries = sum(size for size, _ in self._runs)
         return sum(seconds for _, seconds in self._runs) / entries if entries else 0.0
 
-    def submit(self, pixels: Row, asked: frozenset[str], deadline: float) -> asyncio.Future[Reply]:
-        """Queue an entry; cancelling the future takes it out again.
+    def submit(
+        self, rows: Sequence[Row], asked: frozenset[str], deadline: float
+    ) -> list[asyncio.Future[Reply]]:
+        """Queue the entries of one request, so that they may leave together.
+
+        Cancelling a future takes its entry out again.
 
         Args:
-            pixels: (3, h, w) uint8.
-            asked: blocks whose similarity the reply shall hold.
+            rows: pixels, (3, h, w) uint8 each.
+            asked: blocks whose similarity the replies shall hold.
             deadline: a moment of the timer's clock.
 
-        Raises:
-            DeadlineExceeded: from the future, when the deadline came first.
-            EngineFailed: from the future, when the model failed on this entry, or the engine died.
+        Returns:
+            A reply for each row. It fails with `DeadlineExceeded` when the deadline came first,
+            and with `EngineFailed` when the model failed on the entry, or the engine died.
         """
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._queue.append(Entry(pixels, asked, self._timer.time(), deadline, reply))
+        loop, now = asyncio.get_running_loop(), self._timer.time()
+        entries = [Entry(pixels, asked, now, deadline, loop.create_future()) for pixels in rows]
+        self._queue += entries
         self._advance()
-        return reply
+        return [entry.reply for entry in entries]
 
     def fail_queued(self, error: ServiceError) -> None:
         """Fail every entry that waits for a batch."""

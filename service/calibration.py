@@ -78,9 +78,10 @@ class CalibrationPictures:
 
 
 def calibration_pictures(settings: Settings) -> CalibrationPictures | None:
-    """The first files of the calibration folder, sorted by name; None where no folder is set.
+    """Files of the calibration folder and the folders in it; None where no folder is set.
 
-    Files whose names begin with a dot do not count.
+    Of many they are spread evenly over the sorted paths, so that each kind of picture has its
+    share, whether kinds are folders or parts of names. Names that begin with a dot do not count.
 
     Raises:
         BadSetting: the folder is not there, or is empty.
@@ -90,11 +91,17 @@ def calibration_pictures(settings: Settings) -> CalibrationPictures | None:
         return None
     if not folder.is_dir():
         raise BadSetting(f"SGE_CALIBRATION_DIR={folder} is no folder")
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     if not files:
         raise BadSetting(f"SGE_CALIBRATION_DIR={folder} is empty")
     limits = ImageLimits(settings.image_limit_bytes, settings.pixel_limit)
-    return CalibrationPictures(files[:MOST_PICTURES], limits)
+    count = min(len(files), MOST_PICTURES)
+    return CalibrationPictures([files[i * len(files) // count] for i in range(count)], limits)
 
 
 def plan_with_pictures(bundle: Bundle, settings: Settings) -> EnginePlan:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from service.decode import ImageLimits, decode
 from service.engines.base import EngineDescription, Row
 from service.errors import BadInput, EngineFailed
 from service.masks import MaskRequest, draw_mask, parse_blocks, parse_groups
-from service.postprocess import Prediction, top_k
+from service.postprocess import Prediction, Scores, scores_of, top_k
 from service.preprocess import preprocess
 from service.query import PredictQuery
 from service.served_model import ServedModel
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -46,7 +47,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Generic[R]):
     """What one request gets, and where its time went.
 
     Attributes:
@@ -56,7 +57,7 @@ class Answer:
         engine: what ran the last image.
     """
 
-    results: list[Result]
+    results: list[R]
     phases_s: dict[str, float]
     batch_size: int
     engine: EngineDescription
@@ -91,7 +92,7 @@ class Pipeline:
 
     async def answer(
         self, model: ServedModel, files: Sequence[bytes], options: Options, deadline: float
-    ) -> Answer:
+    ) -> Answer[Result]:
         """Answer every image of a request, or none.
 
         Cancelling it takes the images out of the queue.
@@ -119,14 +120,26 @@ class Pipeline:
         replies = await _submit(model, rows, frozenset(options.masks.blocks), deadline)
         inferred = time.monotonic()
         results = await self._finish(model, rows, replies, options)
-        phases_s = {
-            "decode": decoded - began,
-            "queue": max(reply.queue_s for reply in replies),
-            "infer": max(reply.infer_s for reply in replies),
-            "postprocess": time.monotonic() - inferred,
-        }
-        batch_size = max(reply.batch_size for reply in replies)
-        return Answer(results, phases_s, batch_size, replies[-1].engine)
+        return _answer(results, replies, decode_s=decoded - began, inferred=inferred)
+
+    async def score(
+        self, model: ServedModel, rows: Sequence[Row], deadline: float
+    ) -> Answer[Scores]:
+        """Give the probability of every class of images that are pixels already, all or none.
+
+        Args:
+            model: answers.
+            rows: pixels as the model's manifest says, (3, h, w) uint8 each.
+            deadline: a moment of `time.monotonic`.
+
+        Raises:
+            DeadlineExceeded: the queue could not make the deadline.
+            EngineFailed: the model failed on one of the images.
+        """
+        replies = await _submit(model, rows, frozenset(), deadline)
+        inferred = time.monotonic()
+        results = [scores_of(reply.logits) for reply in replies]
+        return _answer(results, replies, decode_s=0.0, inferred=inferred)
 
     def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
         """Decode one image and turn it into the model's pixels; runs on a worker thread."""
@@ -159,11 +172,24 @@ class Pipeline:
             raise
 
 
+def _answer(
+    results: list[R], replies: Sequence[Reply], *, decode_s: float, inferred: float
+) -> Answer[R]:
+    phases_s = {
+        "decode": decode_s,
+        "queue": max(reply.queue_s for reply in replies),
+        "infer": max(reply.infer_s for reply in replies),
+        "postprocess": time.monotonic() - inferred,
+    }
+    batch_size = max(reply.batch_size for reply in replies)
+    return Answer(results, phases_s, batch_size, replies[-1].engine)
+
+
 async def _submit(
     model: ServedModel, rows: Sequence[Row], asked: frozenset[str], deadline: float
 ) -> list[Reply]:
     """Queue the images and wait for all; the first failure takes the others out of the queue."""
-    return await _all_or_none([model.batcher.submit(row, asked, deadline) for row in rows])
+    return await _all_or_none(model.batcher.submit(rows, asked, deadline))
 
 
 async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:

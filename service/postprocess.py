@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Scores = NDArray[np.float64]
+"""Probabilities of all classes of one image: (K,), in the order of the logits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -29,12 +32,13 @@ def top_k(logits: NDArray[np.float32], count: int, labels: Sequence[str]) -> lis
     Returns:
         Best first, of equal ones the lower index first; scores are a softmax over all K.
     """
-    scores = _softmax(logits)
+    scores = scores_of(logits)
     best = np.argsort(-logits, kind="stable")[:count]
     return [Prediction(int(index), labels[index], float(scores[index])) for index in best]
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def scores_of(logits: NDArray[np.float32]) -> Scores:
+    """Give the probability of every class: a softmax of finite logits (K,) float32."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max())  # the largest is exp(0)
-    scores: NDArray[np.float64] = exponentials / exponentials.sum()
+    scores: Scores = exponentials / exponentials.sum()
     return scores

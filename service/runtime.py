@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.admission import Admission
 from service.calibration import plan_with_pictures
@@ -58,6 +58,7 @@ def build_runtime(
         BadSetting: a setting that this machine or the store cannot meet.
     """
     metrics = Metrics(CollectorRegistry())
+    ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
     workers = ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "worker")
     admission = Admission(settings.queue_limit, settings.bodies_limit_bytes, time.monotonic)
     models = ServedModels(

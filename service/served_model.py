@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -32,6 +34,14 @@ Tier = Literal["loading", "first", "final", "fallback", "restarting"]
 READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class BatchTally:
+    """Batches of one size that a model has run: how many, and seconds in all."""
+
+    batches: int = 0
+    seconds: float = 0.0
 
 
 class LoopTimer(Timer):
@@ -82,6 +92,8 @@ class ServedModel:
         self.device = device
         self._builder = builder
         self._metrics = metrics
+        self.tallies: defaultdict[int, BatchTally] = defaultdict(BatchTally)  # by size
+        self.last_batch_at_s = 0.0  # since 1970; before the first one 0
         self.batcher = Batcher(plan.first, device, stager, limits, timer=LoopTimer(), observer=self)
 
     @property
@@ -222,6 +234,9 @@ class ServedModel:
 
     def on_batch(self, size: int, infer_s: float) -> None:
         """Count a batch."""
+        self.last_batch_at_s = time.time()
+        self.tallies[size].batches += 1
+        self.tallies[size].seconds += infer_s
         self._metrics.batch_size.labels(*self.labels).observe(size)
         self._metrics.batch_seconds.labels(*self.labels).observe(infer_s)
 

@@ -40,7 +40,7 @@ class Bench:
 
     def submit(self, value: int, *asked: str, deadline: float = FAR) -> asyncio.Future[float]:
         """Queue a row; the future gives the logit that its reply holds."""
-        reply = self.batcher.submit(row_of(value), frozenset(asked), deadline)
+        (reply,) = self.batcher.submit([row_of(value)], frozenset(asked), deadline)
 
         async def logit() -> float:
             return float((await reply).logits[0])
@@ -84,6 +84,16 @@ async def test_images_that_come_while_the_engine_works_travel_together() -> None
     assert b.record.batches == [1, 3]
 
 
+async def test_the_images_of_a_request_leave_together() -> None:
+    """An idle engine does not take the first of them alone."""
+    engine = FakeEngine()
+    async with bench(engine) as b:
+        replies = b.batcher.submit([row_of(1), row_of(2), row_of(3)], NOTHING, FAR)
+        assert [(await reply).logits[0] for reply in replies] == [1, 2, 3]
+
+    assert engine.ran == [Ran((1, 2, 3), NOTHING)]
+
+
 async def test_a_full_batch_is_handed_over_while_another_runs() -> None:
     """The engine's thread finds a full batch waiting; what comes later stays queued."""
     engine = GatedEngine()
@@ -104,8 +114,8 @@ async def test_images_with_and_without_masks_share_a_batch() -> None:
     async with bench(engine) as b:
         first = b.submit(1)
         await engine.entered()
-        plain = b.batcher.submit(row_of(2), NOTHING, FAR)
-        masked = b.batcher.submit(row_of(3), frozenset({BLOCK}), FAR)
+        (plain,) = b.batcher.submit([row_of(2)], NOTHING, FAR)
+        (masked,) = b.batcher.submit([row_of(3)], frozenset({BLOCK}), FAR)
         engine.open(2)
         replies = await asyncio.gather(plain, masked)
         await first
@@ -174,7 +184,7 @@ async def test_a_caller_who_left_is_dropped_before_the_engine_sees_the_image() -
     async with bench(engine) as b:
         first = b.submit(1)
         await engine.entered()
-        gone = b.batcher.submit(row_of(2), NOTHING, FAR)
+        (gone,) = b.batcher.submit([row_of(2)], NOTHING, FAR)
         stays = b.submit(3)
         gone.cancel()
         engine.open(2)
@@ -188,7 +198,7 @@ async def test_a_caller_who_leaves_during_the_run_harms_nobody() -> None:
     """A reply that was cancelled while its batch ran is skipped."""
     engine = GatedEngine()
     async with bench(engine) as b:
-        gone = b.batcher.submit(row_of(1), NOTHING, FAR)
+        (gone,) = b.batcher.submit([row_of(1)], NOTHING, FAR)
         await engine.entered()
         gone.cancel()
         engine.open(2)
@@ -248,8 +258,8 @@ async def test_a_deadline_counts_as_one_though_the_caller_left_at_it() -> None:
     async with bench(engine) as b:
         first = b.submit(1)
         await engine.entered()
-        at_deadline = b.batcher.submit(row_of(2), NOTHING, b.timer.now + 5)
-        before = b.batcher.submit(row_of(3), NOTHING, b.timer.now + 6)
+        (at_deadline,) = b.batcher.submit([row_of(2)], NOTHING, b.timer.now + 5)
+        (before,) = b.batcher.submit([row_of(3)], NOTHING, b.timer.now + 6)
         b.timer.now += 5
         at_deadline.cancel()
         before.cancel()

@@ -31,7 +31,7 @@ def test_the_engine_and_every_load_get_a_row() -> None:
     report = bench_service(WANTED, MACHINE, lambda _: None, time.perf_counter)
 
     models = [row.label.model for row in report.rows]
-    loads = [load.name for load in loads_for(WANTED.bundle.manifest.input)]
+    loads = [load.name for load in loads_for(WANTED.bundle)]
     assert models == [loopback.ALONE, *loads]
     assert all(row.images_per_s > 0 and row.ms_p50 > 0 for row in report.rows)
     assert set(report.ratios) <= set(RATIOS)

@@ -75,15 +75,21 @@ def test_the_digest_is_of_what_the_files_hold(tmp_path: Path) -> None:
 
 
 def test_a_bounded_number_of_files_is_read(tmp_path: Path) -> None:
-    """Of a folder of thousands the first by name are taken."""
-    for number in range(MOST_PICTURES + 1):
-        (tmp_path / f"{number:04}.png").touch()
+    """Of thousands some are taken of every kind, whether a kind is a folder or part of a name."""
+    for kind in ("boot", "shirt"):
+        (tmp_path / kind).mkdir()
+        for number in range(MOST_PICTURES):
+            (tmp_path / kind / f"{number:04}.png").touch()
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "x.png").touch()
 
     pictures = calibration_pictures(settings_for(tmp_path))
 
     assert pictures is not None
     assert len(pictures.files) == MOST_PICTURES
-    assert pictures.files[-1].name == f"{MOST_PICTURES - 1:04}.png"
+    assert len(set(pictures.files)) == MOST_PICTURES
+    kinds = [path.parent.name for path in pictures.files]
+    assert kinds.count("boot") == kinds.count("shirt") == MOST_PICTURES // 2
 
 
 def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:

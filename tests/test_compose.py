@@ -102,9 +102,32 @@ def test_a_setting_of_the_shell_reaches_the_service() -> None:
     assert service["deploy"]["resources"]["limits"]["memory"] == str(2 * 1024**3)
 
 
+@needs_compose
+def test_the_gpus_profile_does_not_serve_on_a_cpu() -> None:
+    """Whoever asks for a GPU and has none that works is told so."""
+    (service,) = resolved("--profile", "gpu", SGE_MAX_BATCH="8").values()
+
+    environment = {k: v for k, v in service["environment"].items() if v is not None}
+    assert environment == {"SGE_MAX_BATCH": "8", "SGE_DEVICE": "cuda"}
+
+
+@needs_compose
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_a_build_may_take_its_packages_from_elsewhere(profile: str) -> None:
+    """Another base, another torch and a private index, whose settings stay out of the image."""
+    asked = {"BASE": "b", "TORCH_INDEX": "t", "REVISION": "r", "PIP_CONF": "/private/pip.conf"}
+    (service,) = resolved("--profile", profile, **asked).values()
+
+    arguments = service["build"]["args"]
+    assert {name: arguments[name] for name in ("BASE", "TORCH_INDEX", "REVISION")} == {
+        name: value for name, value in asked.items() if name != "PIP_CONF"
+    }
+    assert [secret["source"] for secret in service["build"]["secrets"]] == ["pip.conf"]
+
+
 def test_compose_passes_every_setting_that_the_image_does_not_decide() -> None:
     """A new setting cannot be forgotten here."""
-    passed = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["x-service"]["environment"]
+    passed = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["x-environment"]
 
     free = set(Settings.model_fields) - BY_THE_IMAGE
-    assert passed == sorted(f"{ENV_PREFIX}{name.upper()}" for name in free)
+    assert list(passed) == sorted(f"{ENV_PREFIX}{name.upper()}" for name in free)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import promql_parser as promql
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
 
 from service.api.errors import ADMISSION_CODES, STATUS_OF
@@ -108,7 +108,13 @@ def exposed() -> dict[str, set[str]]:
                 series[f"{metric._name}_bucket"] = labels | {"le"}
             case MetricWrapperBase():
                 series[metric._name] = set(metric._labelnames)
-    return series
+    return series | of_the_process()
+
+
+def of_the_process() -> dict[str, set[str]]:
+    """The series of the service's process, which have no labels."""
+    collector = ProcessCollector(registry=None)
+    return {sample.name: set() for family in collector.collect() for sample in family.samples}
 
 
 def known() -> dict[str, set[str]]:

@@ -91,7 +91,7 @@ def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:
 
 def test_a_program_that_is_not_there_is_named(package: Path) -> None:
     """An error of ours instead of the loader's."""
-    with pytest.raises(RuntimeError, match=r"^powers\.pt2 holds 0 programs called front$"):
+    with pytest.raises(RuntimeError, match=r"^powers\.pt2 holds no program called front$"):
         load_unlocked(package, "front")
 
 

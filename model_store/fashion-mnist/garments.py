@@ -48,10 +48,18 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """How training frames look: their side, and how small of them a garment may get."""
+    """How training frames look.
+
+    Attributes:
+        side_px: their side.
+        smallest: how small of them a posted garment may get.
+        liberty: how far the others leave the data set. 1: moved by up to two of 28 pixels, scaled
+            by up to 7 %, half of them mirrored. 0: as they are.
+    """
 
     side_px: int
     smallest: float
+    liberty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +147,14 @@ def _place(values: Tensor, posted: Tensor, frames: Frames, generator: torch.Gene
     scale = torch.where(
         posted,
         _uniform(batch, frames.smallest, largest, generator),
-        _uniform(batch, 0.93, 1.07, generator),
+        _uniform(batch, 1 - 0.07 * frames.liberty, 1 + 0.07 * frames.liberty, generator),
     )
+    liberty = torch.where(posted, 1.0, frames.liberty)
     stretch = torch.where(posted, _uniform(batch, 0.87, 1.15, generator), torch.ones(batch)).sqrt()
     angle = torch.where(posted, _uniform(batch, -0.2, 0.2, generator), torch.zeros(batch))
-    flip = torch.where(_uniform(batch, 0, 1, generator) < 0.5, -1.0, 1.0)
+    flip = torch.where(_uniform(batch, 0, 1, generator) < 0.5 * liberty, -1.0, 1.0)
     # A garment may move until it touches the edge, and always by two of 28 pixels.
-    room = (1 - scale).clamp(min=0) + 2 / 28
+    room = (1 - scale).clamp(min=0) + 2 / 28 * liberty
     shift = (torch.rand(batch, 2, generator=generator) * 2 - 1) * room.unsqueeze(1)
     cosine, sine = angle.cos() / scale, angle.sin() / scale
     rotation = torch.stack(

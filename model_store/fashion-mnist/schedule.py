@@ -57,6 +57,9 @@ CYCLES = (
     ),
     Cycle(0.05, (Phase(Frames(56, smallest=0.4), 2.2),)),
     Cycle(0.03, (Phase(Frames(56, smallest=0.4), 1.4, posted=0.4),)),
+    # Garments nearly as the data set has them come last.
+    Cycle(0.02, (Phase(Frames(56, smallest=0.4, liberty=0.25), 0.8, posted=0.3),)),
+    Cycle(0.02, (Phase(Frames(56, smallest=0.4, liberty=0.25), 0.8, posted=0.3),)),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 import structlog
@@ -16,6 +17,7 @@ from service.api.errors import ADMISSION_CODES, internal_error
 from service.metrics import Metrics
 
 PREDICT_PATH = "/v1/predict"
+PREDICTIONS = re.compile(rf"{PREDICT_PATH}|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 
 log = structlog.stdlib.get_logger("access")
 
@@ -37,7 +39,7 @@ class RequestScope:
         scope["sge.context"] = context
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=context.request_id)
-        is_prediction = scope["path"] == PREDICT_PATH and scope["method"] == "POST"
+        is_prediction = scope["method"] == "POST" and PREDICTIONS.fullmatch(scope["path"])
         if is_prediction:
             self._metrics.received.inc()
         try:

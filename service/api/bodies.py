@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Self
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.admission import Permit
 from service.api.schemas import JsonBody
+from service.config import Settings
 from service.errors import BadRequest, BodyTooLarge, SlowBody, UnsupportedFormat
 
 ACCEPTED = "image/*, application/octet-stream, multipart/form-data or application/json"
@@ -30,6 +32,22 @@ class BodyLimits:
     size_bytes: int
     images: int
     timeout_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that the operator set."""
+        return cls(settings.body_limit_bytes, settings.images_limit, settings.body_timeout_s)
+
+    def bound(self, images: int) -> None:
+        """Refuse a request with no image or with too many.
+
+        Raises:
+            BadRequest: it is one.
+        """
+        if not images:
+            raise BadRequest("the request holds no image")
+        if images > self.images:
+            raise BadRequest(f"the request holds {images} images, the limit is {self.images}")
 
 
 class _InMemoryParser(MultiPartParser):
@@ -58,24 +76,33 @@ async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> l
         ClientDisconnect: the client hung up.
     """
     kind = media_type_of(request)
-    try:
-        async with asyncio.timeout(limits.timeout_s):
-            body = await read_body(request, limits.size_bytes, permit)
-    except TimeoutError as error:
-        raise SlowBody(
-            f"the body has not come within {limits.timeout_s:g} s, which is the limit"
-        ) from error
+    body = await receive_body(request, limits, permit)
     if kind == "application/json":
         images = await run_in_threadpool(_from_json, body, limits.images)  # may be megabytes
     elif kind == "multipart/form-data":
         images = await _from_multipart(request, body, limits.images)
     else:
         images = [body]
-    if not images:
-        raise BadRequest("the request holds no image")
-    if len(images) > limits.images:
-        raise BadRequest(f"the request holds {len(images)} images, the limit is {limits.images}")
+    limits.bound(len(images))
     return images
+
+
+async def receive_body(request: Request, limits: BodyLimits, permit: Permit) -> bytes:
+    """Read a body whole, as long as it is within its limits.
+
+    Raises:
+        BodyTooLarge: more bytes than allowed; the rest is not read.
+        SlowBody: it took too long to arrive.
+        Overloaded: no room for it beside the bodies that are inside.
+        ClientDisconnect: the client hung up.
+    """
+    try:
+        async with asyncio.timeout(limits.timeout_s):
+            return await _read_body(request, limits.size_bytes, permit)
+    except TimeoutError as error:
+        raise SlowBody(
+            f"the body has not come within {limits.timeout_s:g} s, which is the limit"
+        ) from error
 
 
 def media_type_of(request: Request) -> str:
@@ -95,7 +122,7 @@ def media_type_of(request: Request) -> str:
     )
 
 
-async def read_body(request: Request, limit_bytes: int, permit: Permit) -> bytes:
+async def _read_body(request: Request, limit_bytes: int, permit: Permit) -> bytes:
     """Read a body, and stop as soon as it is longer than the limit.
 
     The announced length refuses early; only bytes that have come are counted, so that nobody

@@ -37,13 +37,36 @@ ADMISSION_CODES = frozenset(
 )
 
 
+# What the Open Inference Protocol knows; every other status of a client's fault is its 400.
+V2_STATUS = {
+    404: 404,
+    405: 405,
+    429: 503,
+    CLIENT_CLOSED_REQUEST: CLIENT_CLOSED_REQUEST,
+    500: 500,
+    501: 501,
+    503: 503,
+    504: 503,
+}
+
+
+def is_v2(request: Request) -> bool:
+    """Whether a request speaks the Open Inference Protocol, whose errors look different."""
+    return request.url.path.split("/")[1:2] == ["v2"]
+
+
 def error_response(
     request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> Response:
     """Build an error's body, and note its code as the request's outcome."""
     context = context_of(request.scope)
     context.outcome = code
-    body = {"error": {"code": code, "message": message, "request_id": context.request_id}}
+    body: dict[str, object] = {
+        "error": {"code": code, "message": message, "request_id": context.request_id}
+    }
+    if is_v2(request):
+        body = {"error": message}
+        status = V2_STATUS.get(status, 400)
     return Response(
         orjson.dumps(body), status, headers, media_type="application/json; charset=utf-8"
     )

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import time
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from service.api.access import PREDICT_PATH
 from service.api.bodies import BodyLimits, read_images
-from service.api.context import RequestContext, RuntimeOf, context_of
+from service.api.context import RuntimeOf, context_of
 from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
-from service.config import LONGEST_DEADLINE_MS, Settings
-from service.errors import BadRequest, DeadlineExceeded
+from service.api.visit import Visit, admit, report_phases, server_timing, unless_disconnected
+from service.config import LONGEST_DEADLINE_MS
+from service.errors import BadRequest
 from service.health import engine_state
 from service.masks import MaskRequest, count_pictures
-from service.pipeline import Answer, read_options
+from service.pipeline import Answer, Result, read_options
 from service.query import PredictQuery
 from service.runtime import Runtime
 from service.served_model import ServedModel
-
-T = TypeVar("T")
-
-# Timers count in milliseconds, and the queue shall be the first to see that a deadline has come:
-# it counts the images that expire.
-TIMER_SLACK_S = 0.005
 
 router = APIRouter(tags=["native"])
 
@@ -67,22 +58,14 @@ async def predict(
     model = runtime.models.find(query.model, query.version)
     context.model = model.labels
     options = read_options(query, model)
-    limit_ms = x_request_deadline_ms or runtime.settings.default_deadline_ms
-    deadline = context.began + limit_ms / 1000
-    model.require_ready()
-    with runtime.admission.enter(deadline, model.batcher.pace_s) as permit:
-        settings = runtime.settings
-        try:
-            async with asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S):
-                files = await read_images(request, _body_limits(settings), permit)
-                context.images = len(files)
-                permit.grow(len(files) - 1)
-                _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
-                work = runtime.pipeline.answer(model, files, options, deadline)
-                answer = await _unless_disconnected(request, work)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {limit_ms:g} ms") from error
-        return await _respond(runtime, context, model, answer)
+    settings = runtime.settings
+    async with admit(runtime, context, model, x_request_deadline_ms) as visit:
+        files = await read_images(request, BodyLimits.of(settings), visit.permit)
+        visit.hold(len(files))
+        _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
+        work = runtime.pipeline.answer(model, files, options, visit.deadline)
+        answer = await unless_disconnected(request, work)
+        return await _respond(runtime, visit, answer)
 
 
 @router.get("/v1/models", summary="List the models")
@@ -129,10 +112,6 @@ async def describe_model(
     )
 
 
-def _body_limits(settings: Settings) -> BodyLimits:
-    return BodyLimits(settings.body_limit_bytes, settings.images_limit, settings.body_timeout_s)
-
-
 def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: int) -> None:
     pictures = count_pictures(masks, model.bundle.manifest.groups) * images
     if pictures > limit:
@@ -142,41 +121,11 @@ def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: 
         )
 
 
-async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work; stop it when the client hangs up meanwhile.
-
-    Raises:
-        ClientDisconnect: the client hung up.
-    """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    """Wait until the client hangs up; the body has been read before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _respond(
-    runtime: Runtime, context: RequestContext, model: ServedModel, answer: Answer
-) -> Response:
-    for phase, seconds in answer.phases_s.items():
-        runtime.metrics.phase.labels(*model.labels, phase).observe(seconds)
-    phases_s = {**answer.phases_s, "total": time.monotonic() - context.began}
-    timing_ms = {phase: round(seconds * 1000, 3) for phase, seconds in phases_s.items()}
+async def _respond(runtime: Runtime, visit: Visit, answer: Answer[Result]) -> Response:
+    timing_ms = report_phases(runtime, visit, answer.phases_s)
     body = {
-        "model": {"name": model.labels[0], "version": model.labels[1]},
-        "request_id": context.request_id,
+        "model": {"name": visit.model.labels[0], "version": visit.model.labels[1]},
+        "request_id": visit.context.request_id,
         "results": [
             {
                 "predictions": result.predictions,
@@ -188,7 +137,7 @@ async def _respond(
         "batch_size": answer.batch_size,
         "engine": answer.engine.name,
     }
-    headers = {"Server-Timing": ", ".join(f"{phase};dur={ms}" for phase, ms in timing_ms.items())}
+    headers = {"Server-Timing": server_timing(timing_ms)}
     encode = functools.partial(orjson.dumps, body, option=orjson.OPT_SERIALIZE_NUMPY)
     has_masks = any(result.masks for result in answer.results)  # up to megabytes of numbers
     content = await run_in_threadpool(encode) if has_masks else encode()

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 import uvicorn
 
+from service.api.v2.messages import HEADER_LENGTH
 from service.app import Hooks, create_app
 from service.bench.extra import import_extra
-from service.bench.pictures import bmp, jpeg
+from service.bench.pictures import jpeg, scenery
 from service.bench.ratios import cost, over
 from service.bench.report import Label, Machine, Report, Row
 from service.bench.rounds import Clock
@@ -40,7 +41,7 @@ REPLY_PATIENCE_S = 120.0
 
 ALONE = "engine alone"
 TENSOR, JPEG = "http tensor", "http jpeg 500x375"
-MASKS_LAST, MASKS_ALL = f"{TENSOR}, half ask for last masks", f"{TENSOR}, half ask for all masks"
+MASKS_LAST, MASKS_ALL = f"{JPEG}, half ask for last masks", f"{JPEG}, half ask for all masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,10 @@ class ServiceBench:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One request: what follows `/v1/predict?`, the type of its body and the body."""
+    """One request: its path, a header and the body."""
 
-    query: str
-    content_type: str
+    path: str
+    header: tuple[str, str]
     body: bytes = field(repr=False)
 
 
@@ -79,21 +80,24 @@ class Load:
     posts: tuple[Post, ...]
 
 
-def loads_for(contract: InputContract) -> tuple[Load, ...]:
-    """What the service is measured under.
-
-    The API takes no tensors, so an uncompressed picture of the size to which others would be
-    scaled stands in for one: nothing is left to decode or to scale. An endpoint for tensors only
-    changes the posts of `TENSOR`.
-    """
-    tensor = Post("", "image/bmp", bmp(contract.shorter_side_px or contract.size_px))
-    last = Post("masks=last&mask_format=npy", tensor.content_type, tensor.body)
-    every = Post("masks=all&groups=mean&mask_format=npy", tensor.content_type, tensor.body)
+def loads_for(bundle: Bundle) -> tuple[Load, ...]:
+    """What the service is measured under."""
+    side_px = bundle.manifest.input.size_px
+    pixels = scenery(side_px, side_px).transpose(2, 0, 1).tobytes()
+    tensor = Post(f"/v2/models/{bundle.manifest.name}/infer", (HEADER_LENGTH, "0"), pixels)
+    plain, last, every = (
+        Post(f"/v1/predict?{query}", ("Content-Type", "image/jpeg"), jpeg(500, 375))
+        for query in (
+            "",
+            "masks=last&mask_format=npy",
+            "masks=all&groups=mean&mask_format=npy",
+        )
+    )
     return (
         Load(TENSOR, (tensor,)),
-        Load(JPEG, (Post("", "image/jpeg", jpeg(500, 375)),)),
-        Load(MASKS_LAST, (tensor, last)),
-        Load(MASKS_ALL, (tensor, every)),
+        Load(JPEG, (plain,)),
+        Load(MASKS_LAST, (plain, last)),
+        Load(MASKS_ALL, (plain, every)),
     )
 
 
@@ -108,7 +112,7 @@ def bench_service(
     """
     import_extra("httpcore")  # before minutes are spent on compiling
     contract = wanted.bundle.manifest.input
-    loads = loads_for(contract)
+    loads = loads_for(wanted.bundle)
     windows: dict[str, list[Window]] = {name: [] for name in (ALONE, *(x.name for x in loads))}
     with serving(wanted.bundle, wanted.settings) as served:
         engine = served.model.batcher.engine
@@ -240,8 +244,8 @@ async def drive_load(address: str, load: Load, wanted: ServiceBench, clock: Cloc
 async def _post(pool: Any, address: str, post: Post) -> None:
     answer = await pool.request(
         "POST",
-        f"{address}/v1/predict?{post.query}",
-        headers={"Content-Type": post.content_type},
+        f"{address}{post.path}",
+        headers=dict([post.header]),
         content=post.body,
         extensions={"timeout": {"read": REPLY_PATIENCE_S}},
     )
@@ -263,8 +267,8 @@ def _ratios(rows: Sequence[Row], labels: dict[str, Label]) -> dict[str, float | 
     return {
         "service_over_engine_tensor": ratio(labels[TENSOR], labels[ALONE]),
         "service_over_engine_jpeg": ratio(labels[JPEG], labels[ALONE]),
-        "masks_last_cost": lost(labels[MASKS_LAST], labels[TENSOR]),
-        "masks_all_cost": lost(labels[MASKS_ALL], labels[TENSOR]),
+        "masks_last_cost": lost(labels[MASKS_LAST], labels[JPEG]),
+        "masks_all_cost": lost(labels[MASKS_ALL], labels[JPEG]),
     }
 
 
@@ -273,6 +277,6 @@ def _notes(wanted: ServiceBench) -> tuple[str, ...]:
         f"{wanted.clients} clients over loopback, in the service's own process",
         f"median of {wanted.rounds} interleaved windows of {wanted.window_s:g} s",
         "times are a batch's for the engine alone, and a request's over HTTP",
-        f"'{TENSOR}' is an uncompressed picture that needs no scaling, in place of a tensor",
+        f"'{TENSOR}': raw uint8 by the Open Inference Protocol",
         "last masks: every group of the last block; all masks: the mean of each block; as .npy",
     )

@@ -10,6 +10,7 @@ from service.commands.contents import load_contents
 from service.config import Settings
 from service.device_thread import DeviceThread
 from service.engines.base import Engine
+from service.engines.compiled import CompiledEngine
 from service.store import Bundle
 
 Say = Callable[[str], None]
@@ -19,7 +20,8 @@ def run(settings: Settings, say: Say) -> int:
     """Fill the cache folder with the engines of every model that would be served.
 
     Returns:
-        0 when all are built, 1 when the store has a version that cannot be served.
+        0 when all are built and kept, 1 when an engine could not be kept or the store has a version
+        that cannot be served.
 
     Raises:
         BadSetting: a setting cannot be met.
@@ -29,8 +31,14 @@ def run(settings: Settings, say: Say) -> int:
     contents = load_contents(settings, say)
     engines = [(bundle, plan_with_pictures(bundle, settings).final) for bundle in contents.bundles]
     asyncio.run(_load_all(engines, say))
-    say(f"compiled engines are in {settings.cache_dir}")
-    return 1 if contents.broken else 0
+    lost = [
+        bundle.key
+        for bundle, engine in engines
+        if isinstance(engine, CompiledEngine) and not engine.is_built
+    ]
+    for key in lost:
+        say(f"{key}: the engine could not be kept in {settings.cache_dir}")
+    return 1 if contents.broken or lost else 0
 
 
 async def _load_all(engines: list[tuple[Bundle, Engine]], say: Say) -> None:

@@ -81,7 +81,9 @@ class Engine(Protocol):
 def warm_up(
     engine: Engine, pixels_shape: tuple[int, int, int], asked: frozenset[str], max_batch: int
 ) -> None:
-    """Run every batch size in use once, without and with masks.
+    """Run every batch size in use once with masks, and the smallest without.
+
+    Asking changes the graph of no engine but TensorRT's, which takes any size.
 
     Args:
         engine: a loaded engine.
@@ -90,6 +92,8 @@ def warm_up(
         max_batch: images in the largest batch.
     """
     row = np.zeros(pixels_shape, np.uint8)
-    for size in engine.warm_up_sizes(max_batch):
-        for blocks in (frozenset[str](), asked):
-            engine.infer(engine.stage([row] * size), blocks)
+    sizes = engine.warm_up_sizes(max_batch)
+    for size in sizes:
+        engine.infer(engine.stage([row] * size), asked)
+    for size in sizes[:1]:
+        engine.infer(engine.stage([row] * size), frozenset())

@@ -26,6 +26,7 @@ from service.engines.programs import (
     Programs,
     build_package,
     export_programs,
+    export_programs_of_one,
     load_package,
     run_in_pieces,
 )
@@ -56,7 +57,11 @@ class CompiledEngine(TorchEngine):
     """
 
     name = "compiled"
-    sources: tuple[str, ...] = (*GRAPH_SOURCES, "service.engines.programs")
+    sources: tuple[str, ...] = (
+        *GRAPH_SOURCES,
+        "service.engines.packing",
+        "service.engines.programs",
+    )
     """The modules whose change outdates every package."""
 
     def __init__(
@@ -132,9 +137,11 @@ class CompiledEngine(TorchEngine):
         self.programs = None
 
     def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: both programs of the network."""
+        """What is compiled: both programs of the network, on a CPU with their twins."""
         side_px = self.bundle.manifest.input.size_px
-        return export_programs(self.fused_graph(self.precision), side_px)
+        graph = self.fused_graph(self.precision)
+        twins = export_programs_of_one(graph, side_px) if self.device.type == "cpu" else {}
+        return export_programs(graph, side_px) | twins
 
     def _kept(self, package: Path) -> Programs | None:
         """Load what an earlier start has kept; None where there is nothing, or nothing of use."""
@@ -170,12 +177,19 @@ class CompiledEngine(TorchEngine):
 
     @torch.inference_mode()
     def _recorded(self, programs: Programs) -> Programs:
-        """Have CUDA record both programs; a bucket is what a piece is on a CPU."""
+        """Have CUDA record both programs; a bucket is what a piece is on a CPU.
+
+        Programs that cannot be recorded run as they are, which is slower and no less right.
+        """
         pixels = self._largest_batch()
         maps, *_ = programs.front([pixels])
-        return Programs(
-            RecordedProgram(programs.front, pixels), RecordedProgram(programs.rear, maps)
-        )
+        try:
+            return Programs(
+                RecordedProgram(programs.front, pixels), RecordedProgram(programs.rear, maps)
+            )
+        except RuntimeError as error:
+            log.warning("CUDA does not record the programs", reason=str(error))
+            return programs
 
     def _largest_batch(self) -> Tensor:
         side_px = self.bundle.manifest.input.size_px

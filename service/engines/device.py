@@ -19,6 +19,8 @@ def choose_device(wanted: DeviceName) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise BadSetting("SGE_DEVICE=cuda, but torch finds no usable CUDA device")
     use_cuda = wanted != "cpu" and torch.cuda.is_available()
+    if use_cuda:
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32; whoever wants speed takes bf16
     return torch.device("cuda" if use_cuda else "cpu")
 
 

@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from service.engines.compiled import CompiledEngine
 from service.engines.identity import identity_of
+from service.engines.programs import Programs
 from service.errors import BadSetting
 from service.manifest import InputContract
 from service.store import Bundle
@@ -107,9 +108,12 @@ class Int8Engine(CompiledEngine):
         from service.engines.quantise import export_quantised  # noqa: PLC0415
 
         pixels = torch.from_numpy(self.calibration.pixels(self.bundle.manifest.input))
-        exported = export_quantised(self.fused_graph("fp32"), pixels, weight_bits())
-        self.files.keep(self._name_of_digest, self.calibration.digest.encode())
-        return exported
+        return export_quantised(self.fused_graph("fp32"), pixels, weight_bits())
+
+    def _built(self, package: Path) -> Programs:
+        programs = super()._built(package)
+        self.files.keep(self._name_of_digest, self._digest_of_pictures().encode())
+        return programs
 
     @property
     def _name_of_digest(self) -> str:

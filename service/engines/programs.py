@@ -1,23 +1,28 @@
 """Ahead-of-time compiled programs: built by AOTInductor, kept as one file, loaded in a moment.
 
-A network becomes two programs, its front and its rear (see `FusedResNet`), both for any batch. Each
-returns a flat list: what it computes, then `values`, `scale` and `shift` of every block's likeness.
+A network becomes two programs, its front and its rear (see `FusedResNet`), both for any batch. On a
+CPU each may have a twin for a batch of one, where oneDNN reads weights in another order for one
+(see `packing`). Each returns a flat list: what it computes, then `values`, `scale` and `shift` of
+every block's likeness.
 
 B: batch, K: classes, G: groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from service.engines.unlocked import load_unlocked
+from service.engines.unlocked import load_unlocked, names_in
 from service.model.fuse import FusedResNet, Likeness
 from service.model.graph import InferenceGraph
 
@@ -25,8 +30,16 @@ Program = Callable[[list[Tensor]], list[Tensor]]
 """Takes its one input in a list, which it empties."""
 
 FRONT, REAR = "front", "rear"
+FRONT_OF_ONE, REAR_OF_ONE = "front_of_one", "rear_of_one"
+TWINS = {FRONT: FRONT_OF_ONE, REAR: REAR_OF_ONE}
 LARGEST_BATCH = 1024  # that a setting allows
-EXAMPLE_BATCH = 2  # the smallest that torch.export does not take for a constant
+# No power of two: where the example has an image for each thread, the compiler's loops run over
+# images alone, and a batch of one on one core.
+EXAMPLE_BATCH = 3
+
+_CALL_BACK = "aoti_torch_proxy_executor_call_function("
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,17 @@ def export_programs(graph: InferenceGraph, side_px: int) -> dict[str, ExportedPr
         }
 
 
+def export_programs_of_one(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
+    """Export the twins of both programs for one image; the arguments are `export_programs`'s."""
+    pixels = torch.zeros(1, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device)
+    with torch.no_grad():
+        maps = Front(graph)(pixels)[0]
+        return {
+            FRONT_OF_ONE: torch.export.export(Front(graph), (pixels,)),
+            REAR_OF_ONE: torch.export.export(Rear(graph), (maps,)),
+        }
+
+
 def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
     """Export what takes one tensor, for batches of 1 to `LARGEST_BATCH` images.
 
@@ -104,7 +128,7 @@ def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
 
 
 def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
-    """Compile exported programs into one file.
+    """Compile exported programs into one file, without twins that would be of no use.
 
     A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
     files without regard to weights, so each build has a folder of its own.
@@ -117,22 +141,62 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
     from torch._inductor.package.package import package_aoti  # noqa: PLC0415
     from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 
+    from service.engines.packing import Packing, packing_pass  # noqa: PLC0415
+
+    offer_cuda_headers()
+
     files: dict[str, Any] = {}
+    needless: set[str] = set()
     with fresh_cache():
         for name, program in programs.items():
+            if name in needless:
+                continue
             inputs, _ = program.example_inputs
             is_on_cpu = inputs[0].device.type == "cpu"
+            packing = Packing()
             options = {
                 "aot_inductor.package": True,
                 "freezing": is_on_cpu,
                 # It would turn (B, H, W, G) into what is best for (B, C, H, W).
                 "layout_optimization": not is_on_cpu,
                 "cpp.dynamic_threads": True,  # any number of threads may run it
+                "post_grad_custom_pre_pass": packing_pass(packing) if is_on_cpu else None,
             }
             with torch.no_grad():
                 module = program.module(check_guards=False)
                 files[name] = aot_compile(module, inputs, options=options)
+            _require_own_code(name, files[name])
+            if name in TWINS and not packing.differs_for_one:
+                needless.add(TWINS[name])
+            log.info("program is compiled", program=name, **dataclasses.asdict(packing))
         package_aoti(str(package), files)
+
+
+def offer_cuda_headers() -> None:
+    """Show torch CUDA's headers in the wheels, where no toolkit is installed (extra `[cuda]`)."""
+    from torch.utils import cpp_extension  # noqa: PLC0415
+
+    if cpp_extension.CUDA_HOME is None:
+        cpp_extension.CUDA_HOME = cuda_of_wheels()
+
+
+def cuda_of_wheels() -> str | None:
+    """The folder into which wheels put CUDA, if they did."""
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec else None
+    found = [path for place in places or () for path in Path(place).glob("cu*/include/crt")]
+    return str(found[0].parent.parent) if found else None
+
+
+def _require_own_code(name: str, files: Sequence[Any]) -> None:
+    """Refuse a program that calls back into torch's dispatcher, which its loader does not offer.
+
+    Raises:
+        RuntimeError: it does.
+    """
+    sources = [Path(str(file)) for file in files if str(file).endswith(".cpp")]
+    if any(_CALL_BACK in source.read_text() for source in sources):
+        raise RuntimeError(f"the program {name} has an operation that is not compiled")
 
 
 def load_package(package: Path, device: torch.device) -> Programs:
@@ -146,14 +210,28 @@ def load_package(package: Path, device: torch.device) -> Programs:
         RuntimeError: the file is no package, or one of another torch.
     """
 
-    def loaded(name: str) -> Program:
+    def loaded(name: str, of_one: str) -> Program:
         if device.type == "cpu":
-            return load_unlocked(package, name)
+            program = load_unlocked(package, name)
+            has_twin = of_one in names_in(package)
+            return BySize(load_unlocked(package, of_one), program) if has_twin else program
         # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
         loader = torch._C._aoti.AOTIModelPackageLoader(str(package), name, True, 1, -1)  # noqa: SLF001
         return loader.boxed_run
 
-    return Programs(loaded(FRONT), loaded(REAR))
+    return Programs(loaded(FRONT, FRONT_OF_ONE), loaded(REAR, REAR_OF_ONE))
+
+
+@dataclass(frozen=True, slots=True)
+class BySize:
+    """A program and its twin for a batch of one."""
+
+    of_one: Program
+    of_any: Program
+
+    def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Run the one that the batch is for."""
+        return self.of_one(inputs) if len(inputs[0]) == 1 else self.of_any(inputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 UNFINISHED = ".unfinished"
+READABLE = 0o644  # also by a service of another user than the one that built it
 ABANDONED_S = 86_400.0  # a day: no file takes so long to be written
 
 
@@ -46,8 +47,8 @@ class SealedFiles:
         self.limit_bytes = limit_bytes
 
     def holds(self, name: str) -> bool:
-        """Whether a file of that name is there; only `read` knows whether it is sound."""
-        return (self.folder / name).is_file()
+        """Whether a file of that name can be read; only `read` knows whether it is sound."""
+        return os.access(self.folder / name, os.R_OK)
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None where it is missing, unreadable or damaged."""
@@ -73,6 +74,7 @@ class SealedFiles:
         descriptor, unfinished = tempfile.mkstemp(dir=self.folder, suffix=UNFINISHED)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), READABLE)
                 file.write(hashlib.sha256(content).digest())
                 file.write(content)
             Path(unfinished).replace(self.folder / name)

@@ -46,7 +46,8 @@ class UnlockedProgram:
         self._container = ctypes.c_void_p()
         create, count = loaded[_CREATE], loaded[_COUNT]
         _require(create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None), _CREATE)
-        weakref.finalize(self, loaded[_DELETE], self._container)
+        deletion = weakref.finalize(self, loaded[_DELETE], self._container)
+        deletion.atexit = False  # a pass may still hang in it then
         outputs = ctypes.c_size_t()
         _require(count(self._container, ctypes.byref(outputs)), _COUNT)
         self._run = loaded[_RUN]
@@ -81,21 +82,31 @@ class UnlockedProgram:
         return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(capsules)  # noqa: SLF001
 
 
+def names_in(package: Path) -> set[str]:
+    """The names of the programs in a package of AOTInductor.
+
+    Raises:
+        RuntimeError: the file is no package.
+    """
+    if not zipfile.is_zipfile(package):
+        raise RuntimeError(f"{package.name} is no package")
+    with zipfile.ZipFile(package) as archive:
+        return {Path(name).parent.name for name in archive.namelist() if name.endswith(".so")}
+
+
 def load_unlocked(package: Path, name: str) -> UnlockedProgram:
     """Load one program of a package of AOTInductor.
 
     Raises:
         RuntimeError: the file is no package, or it holds no such program.
     """
-    if not zipfile.is_zipfile(package):
-        raise RuntimeError(f"{package.name} is no package")
+    if name not in names_in(package):
+        raise RuntimeError(f"{package.name} holds no program called {name}")
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(package) as archive:
-        found = [
+        (library,) = (
             entry for entry in archive.namelist() if f"/{name}/" in entry and entry.endswith(".so")
-        ]
-        if len(found) != 1:
-            raise RuntimeError(f"{package.name} holds {len(found)} programs called {name}")
-        return UnlockedProgram(Path(archive.extract(found[0], folder)))
+        )
+        return UnlockedProgram(Path(archive.extract(library, folder)))
 
 
 def _require(status: int, call: str) -> None:

@@ -89,7 +89,8 @@ async def wait_until_settled(target: Target, wait_s: float, say: Say) -> None:
 
 async def _measure(target: Target, meter: CpuMeter, options: argparse.Namespace) -> Report:
     """Let the users in, then sweep."""
-    kinds, before = _chosen(options.kinds), await target.describe()
+    before = await target.describe()
+    kinds = _chosen(options.kinds, before["name"])
     crowd, sweep = None, None
     if options.only != "sweep":
         _say(f"{options.users} users in closed loop for {options.users_s:g} s")
@@ -136,8 +137,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
-def _chosen(names: tuple[str, ...]) -> tuple[Kind, ...]:
-    kinds = single_images(make_kinds())
+def _chosen(names: tuple[str, ...], model: str) -> tuple[Kind, ...]:
+    kinds = single_images(make_kinds(model))
     return tuple(kind for kind in kinds if not names or kind.name in names)
 
 

@@ -64,7 +64,7 @@ class HttpTarget:
         return Sent(answer, stamp.left_s)
 
     async def _post(self, kind: Kind, deadline_s: float | None, stamp: _Stamp) -> Answer:
-        headers = {"Content-Type": kind.content_type}
+        headers = kind.headers
         if deadline_s is not None:
             headers["X-Request-Deadline-Ms"] = f"{deadline_s * 1000:g}"
         try:

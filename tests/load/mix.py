@@ -1,7 +1,4 @@
-"""What is sent: kinds of requests, as bytes made once, and how often each one comes.
-
-A further protocol is further entries of `make_kinds`: everything else reads path, body and status.
-"""
+"""What is sent: kinds of requests, as bytes made once, and how often each one comes."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from dataclasses import dataclass
 from tests.images import Picture, encode, gradient, noise
 
 PREDICT = "/v1/predict"
+NO_JSON = "Inference-Header-Content-Length"
 BOUNDARY = "load-test-boundary"
 ROUGHNESS = 0.1  # share of noise: a JPEG of the result weighs about what a photograph does
 
@@ -38,9 +36,19 @@ class Kind:
     status: int = 200
     images: int = 1
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with the body; in the Open Inference Protocol, that it is all of a file."""
+        is_v2 = self.path.startswith("/v2/")
+        return {"Content-Type": self.content_type} | ({NO_JSON: "0"} if is_v2 else {})
 
-def make_kinds() -> tuple[Kind, ...]:
-    """Make the mix: four sizes, several files at once, masks, and files that are none."""
+
+def make_kinds(model: str) -> tuple[Kind, ...]:
+    """Make the mix: four sizes, several files at once, masks, and files that are none.
+
+    Args:
+        model: name of the service's default model, which the Open Inference Protocol has to name.
+    """
     small = encode(_photograph(28, 28), "PNG")
     canvas = encode(_photograph(260, 200), "PNG")
     photo = encode(_photograph(375, 500), "JPEG", quality=85)
@@ -49,13 +57,16 @@ def make_kinds() -> tuple[Kind, ...]:
     return (
         Kind("small", 3, PREDICT, "image/png", small),
         Kind("canvas", 3, PREDICT, "image/png", canvas),
-        Kind("photo", 6, PREDICT, "image/jpeg", photo),
+        Kind("photo", 4, PREDICT, "image/jpeg", photo),
+        Kind("photo v2", 2, f"/v2/models/{model}-image/infer", _RAW, photo),
         Kind("large", 1, PREDICT, "image/jpeg", large),
-        Kind("masks", 4, masks, "image/jpeg", photo),
+        Kind("masks", 3, masks, "image/jpeg", photo),
+        Kind("masks v2", 1, f"/v2/models/{model}-explain/infer", _RAW, photo),
         Kind("overlay", 1, f"{overlay}&mask_format=overlay", "image/jpeg", photo),
         Kind("several", 1, PREDICT, _FORM, _form([small, canvas, photo, photo]), images=4),
         Kind("broken", 1, PREDICT, "image/jpeg", photo[: len(photo) // 2], status=400),
         Kind("text", 1, PREDICT, "text/plain", b"not a picture", status=415),
+        Kind("broken v2", 1, f"/v2/models/{model}-image/infer", _RAW, photo[:100], status=400),
     )
 
 
@@ -77,6 +88,7 @@ def _photograph(height: int, width: int) -> Picture:
     return picture
 
 
+_RAW = "application/octet-stream"
 _FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.load.mix import Kind, choose, make_kinds, single_images
 from tests.running import Running, running
 
-KINDS = make_kinds()
+KINDS = make_kinds("tiny")
 
 
 @pytest.mark.anyio
@@ -25,21 +25,33 @@ async def test_each_kind_gets_the_answer_it_asks_for() -> None:
     assert {
         kind.name: ["masks" in result for result in answer.json()["results"]]
         for kind, answer in answers.items()
-        if kind.status == 200
-    } == {kind.name: ["masks=" in kind.path] * kind.images for kind in KINDS if kind.status == 200}
+        if kind.status == 200 and not kind.name.endswith("v2")
+    } == {
+        kind.name: ["masks=" in kind.path] * kind.images
+        for kind in KINDS
+        if kind.status == 200 and not kind.name.endswith("v2")
+    }
 
 
 async def post(service: Running, kind: Kind) -> httpx.Response:
     """Send one request of a kind."""
-    headers = {"Content-Type": kind.content_type}
-    return await service.client.post(kind.path, content=kind.body, headers=headers)
+    return await service.client.post(kind.path, content=kind.body, headers=kind.headers)
 
 
 def test_an_open_loop_sends_only_what_is_one_image() -> None:
     """Requests that are refused, or that hold several images, are left to closed-loop users."""
     names = [kind.name for kind in single_images(KINDS)]
 
-    assert names == ["small", "canvas", "photo", "large", "masks", "overlay"]
+    assert names == [
+        "small",
+        "canvas",
+        "photo",
+        "photo v2",
+        "large",
+        "masks",
+        "masks v2",
+        "overlay",
+    ]
 
 
 def test_kinds_come_by_their_weights_and_the_same_for_the_same_seed() -> None:

@@ -1,0 +1,82 @@
+"""What a served model has done so far, in the protocol's form; the numbers are those of `/metrics`.
+
+The three views of a model share its batches, and so its statistics.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.v2.views import View, name_of
+from service.metrics import Metrics
+from service.served_model import ServedModel
+
+NS_PER_S = 1_000_000_000
+PHASE_OF = {
+    "success": "total",
+    "queue": "queue",
+    "compute_input": "decode",
+    "compute_infer": "infer",
+    "compute_output": "postprocess",
+}
+NEVER = {"count": 0, "ns": 0}
+
+
+def statistics_of(view: View, metrics: Metrics) -> dict[str, Any]:
+    """Give one entry of `model_stats`.
+
+    Of a request that failed only the count is kept, and of the stacking of a batch nothing: their
+    times are 0.
+    """
+    model = view.model
+    tallies = sorted(model.tallies.items())
+    return {
+        "name": name_of(view),
+        "version": model.labels[1],
+        "last_inference": int(model.last_batch_at_s * 1000),
+        "inference_count": sum(size * tally.batches for size, tally in tallies),
+        "execution_count": sum(tally.batches for _, tally in tallies),
+        "inference_stats": {
+            **{name: _spent(metrics, model, phase) for name, phase in PHASE_OF.items()},
+            "fail": {"count": _failures(metrics, model), "ns": 0},
+            "cache_hit": NEVER,
+            "cache_miss": NEVER,
+        },
+        "batch_stats": [
+            {
+                "batch_size": size,
+                "compute_input": {"count": tally.batches, "ns": 0},
+                "compute_infer": {"count": tally.batches, "ns": int(tally.seconds * NS_PER_S)},
+                "compute_output": {"count": tally.batches, "ns": 0},
+            }
+            for size, tally in tallies
+        ],
+        "memory_usage": [],
+    }
+
+
+def _spent(metrics: Metrics, model: ServedModel, phase: str) -> dict[str, int]:
+    """Requests that went through a phase, and their time in it."""
+    found = {
+        sample.name: sample.value
+        for family in metrics.phase.labels(*model.labels, phase).collect()
+        for sample in family.samples
+    }
+    return {
+        "count": int(found["sge_phase_seconds_count"]),
+        "ns": int(found["sge_phase_seconds_sum"] * NS_PER_S),
+    }
+
+
+def _failures(metrics: Metrics, model: ServedModel) -> int:
+    name, version = model.labels
+    return int(
+        sum(
+            sample.value
+            for family in metrics.requests.collect()
+            for sample in family.samples
+            if sample.name == "sge_requests_total"
+            and (sample.labels["model"], sample.labels["version"]) == (name, version)
+            and sample.labels["outcome"] != "ok"
+        )
+    )

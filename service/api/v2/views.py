@@ -1,0 +1,162 @@
+"""One set of weights under three names: for pixels, for pictures, and for pictures with masks.
+
+B: images of a request, K: classes, k: predictions, G: groups and h, w: size of the last block's
+masks, S: side of the model's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from service.api.v2.tensors import TensorSpec, Values
+from service.masks import AllGroups, MaskRequest
+from service.pipeline import Answer, Options, Pipeline, Result
+from service.postprocess import Prediction
+from service.served_model import ServedModel
+from service.served_models import ServedModels
+
+TOP = 5  # predictions of a picture, where the model has as many classes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a view gave: every output by name, and the pipeline's account of the request."""
+
+    values: dict[str, Values]
+    answer: Answer[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelsView:
+    """Pixels as the model sees them -> the probability of every class."""
+
+    suffix: ClassVar[str] = ""
+    model: ServedModel
+
+    @property
+    def image(self) -> TensorSpec:
+        """RGB, 0 to 255; the model normalises them itself."""
+        side = self.model.bundle.manifest.input.size_px
+        return TensorSpec("IMAGE", "UINT8", (3, side, side))
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """PROBS (B, K)."""
+        return (TensorSpec("PROBS", "FP32", (len(self.model.bundle.labels),)),)
+
+    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+        """Score (B, 3, S, S) uint8."""
+        answer = await pipeline.score(self.model, list(images), deadline)
+        return Outcome({"PROBS": np.stack(answer.results)}, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesView:
+    """Encoded pictures -> the best classes."""
+
+    suffix: ClassVar[str] = "-image"
+    model: ServedModel
+
+    @property
+    def image(self) -> TensorSpec:
+        """The bytes of a JPEG, PNG or another accepted format."""
+        return TensorSpec("IMAGE", "BYTES", (1,))
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """TOP_INDEX, TOP_SCORE and TOP_LABEL, each (B, k), best first."""
+        return self._tops
+
+    @property
+    def _tops(self) -> tuple[TensorSpec, ...]:
+        dims = (self._top,)
+        return (
+            TensorSpec("TOP_INDEX", "INT32", dims),
+            TensorSpec("TOP_SCORE", "FP32", dims),
+            TensorSpec("TOP_LABEL", "BYTES", dims),
+        )
+
+    @property
+    def _top(self) -> int:
+        return min(TOP, len(self.model.bundle.labels))
+
+    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+        """Decode and classify (B, 1) files."""
+        answer = await self._answer(pipeline, images, (), deadline)
+        return Outcome(_tops(answer), answer)
+
+    async def _answer(
+        self, pipeline: Pipeline, images: Values, blocks: tuple[str, ...], deadline: float
+    ) -> Answer[Result]:
+        masks = MaskRequest(blocks, AllGroups(), "gate", "json")
+        files: list[bytes] = list(images.ravel())
+        return await pipeline.answer(self.model, files, Options(self._top, masks), deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedView(PicturesView):
+    """Encoded pictures -> the best classes and the gates of the last block."""
+
+    suffix: ClassVar[str] = "-explain"
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Those of pictures, and MASK (B, G, h, w)."""
+        last = self.model.blocks[-1]
+        mask = TensorSpec("MASK", "FP32", (last.groups, last.height, last.width))
+        return (*self._tops, mask)
+
+    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+        """Decode, classify and show (B, 1) files."""
+        blocks = (self.model.blocks[-1].name,)
+        answer = await self._answer(pipeline, images, blocks, deadline)
+        masks = np.array([result.masks[0]["data"] for result in answer.results])
+        return Outcome({**_tops(answer), "MASK": masks}, answer)
+
+
+View = PixelsView | PicturesView
+"""A name under which the protocol shows a served model, with one input and outputs of its own."""
+VIEWS: tuple[type[View], ...] = (PixelsView, PicturesView, ExplainedView)
+
+
+def name_of(view: View) -> str:
+    """The name by which requests mean a view."""
+    return f"{view.model.labels[0]}{view.suffix}"
+
+
+def find_view(models: ServedModels, name: str, version: str | None) -> View:
+    """The view that a request means. A served model's own name goes before a view's.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    if name not in models.names:
+        for kind in VIEWS:
+            if kind.suffix and name.removesuffix(kind.suffix) in models.names:
+                return kind(models.find(name.removesuffix(kind.suffix), version))
+    return PixelsView(models.find(name, version))
+
+
+def every_view(models: ServedModels) -> Iterator[View]:
+    """Every view of every model, sorted by the model's name."""
+    for name in models.names:
+        for model in models.versions(name):
+            yield from (kind(model) for kind in VIEWS)
+
+
+def _tops(answer: Answer[Result]) -> dict[str, Values]:
+    rows = [result.predictions for result in answer.results]
+
+    def column(value: str) -> Values:
+        return np.array([[getattr(best, value) for best in row] for row in rows])
+
+    labels = np.array([[_label(best) for best in row] for row in rows], dtype=object)
+    return {"TOP_INDEX": column("index"), "TOP_SCORE": column("score"), "TOP_LABEL": labels}
+
+
+def _label(prediction: Prediction) -> bytes:
+    return prediction.label.encode()

@@ -1,0 +1,308 @@
+"""The Open Inference Protocol over HTTP: three views of a model, and how they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import struct
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.fakes import FakeEngine, GatedEngine
+from tests.running import Running, grey, noise, png_of, running, scores_of, tiny_bundle
+
+pytestmark = pytest.mark.anyio
+
+LENGTH = "Inference-Header-Content-Length"
+WHOLE = {LENGTH: "0"}
+
+
+def pixels_of(image: np.ndarray) -> np.ndarray:
+    """An image of the model's own size as its pixels (3, 32, 32)."""
+    return image.transpose(2, 0, 1).copy()
+
+
+def tensor_request(*images: np.ndarray, **others: object) -> dict[str, object]:
+    """A request in JSON for the view of pixels."""
+    pixels = np.stack([pixels_of(image) for image in images])
+    shape = list(pixels.shape)
+    image = {"name": "IMAGE", "datatype": "UINT8", "shape": shape, "data": pixels.ravel().tolist()}
+    return {"inputs": [image], **others}
+
+
+async def infer(service: Running, view: str, **sent: Any) -> httpx.Response:
+    """Post a request to a view."""
+    return await service.client.post(f"/v2/models/{view}/infer", **sent)
+
+
+def outputs_of(reply: httpx.Response) -> dict[str, np.ndarray]:
+    """The outputs in a reply's JSON, in their shapes."""
+    assert reply.status_code == 200, reply.text
+    outputs = reply.json()["outputs"]
+    return {output["name"]: np.reshape(output["data"], output["shape"]) for output in outputs}
+
+
+async def test_pixels_give_the_probabilities_of_the_native_api() -> None:
+    """In the order of the classes, for every image of the request."""
+    first, second = noise(1), noise(2)
+    async with running() as service:
+        native = [await service.predict(png_of(image), "top_k=3") for image in (first, second)]
+        reply = await infer(service, "tiny", json=tensor_request(first, second, id="seven"))
+
+    expected = [scores_of(one) for one in native]
+    np.testing.assert_allclose(outputs_of(reply)["PROBS"], expected, atol=1e-5)
+    body = reply.json()
+    assert (body["model_name"], body["model_version"], body["id"]) == ("tiny", "1", "seven")
+    assert LENGTH not in reply.headers
+
+
+async def test_pictures_give_the_best_classes() -> None:
+    """A file as it is, with a header of 0: every output comes raw."""
+    file = png_of(noise(3, 50))
+    async with running() as service:
+        native = (await service.predict(file, "top_k=3")).json()["results"][0]["predictions"]
+        reply = await infer(service, "tiny-image", content=file, headers=WHOLE)
+
+    length = int(reply.headers[LENGTH])
+    heads = json.loads(reply.content[:length])["outputs"]
+    raw = reply.content[length:]
+    assert reply.headers["content-type"] == "application/octet-stream"
+    assert [head["name"] for head in heads] == ["TOP_INDEX", "TOP_SCORE", "TOP_LABEL"]
+    assert [head["shape"] for head in heads] == [[1, 3]] * 3
+    assert struct.unpack("<3i", raw[:12]) == tuple(best["index"] for best in native)
+    np.testing.assert_allclose(
+        struct.unpack("<3f", raw[12:24]), [best["score"] for best in native], atol=1e-5
+    )
+    labels = b"".join(struct.pack("<I", 3) + best["label"].encode() for best in native)
+    assert raw[24:] == labels
+
+
+async def test_explained_pictures_bring_the_gates_of_the_last_block() -> None:
+    """The same numbers as the native API's masks, of the same pass."""
+    file = png_of(noise(3, 50))
+    async with running() as service:
+        native = (await service.predict(file, "masks=last")).json()["results"][0]["masks"][0]
+        reply = await infer(service, "tiny-explain", content=file, headers=WHOLE)
+        metadata = (await service.client.get("/v2/models/tiny-explain")).json()
+
+    length = int(reply.headers[LENGTH])
+    mask = json.loads(reply.content[:length])["outputs"][-1]
+    size = mask["parameters"]["binary_data_size"]
+    values = np.frombuffer(reply.content[-size:], "<f4").reshape(mask["shape"])
+    assert mask["name"] == "MASK"
+    assert mask["shape"][1:] == metadata["outputs"][-1]["shape"][1:]
+    np.testing.assert_allclose(values[0], native["data"], atol=1e-5)
+
+
+async def test_both_protocols_share_batches() -> None:
+    """While a batch runs, requests of every kind wait for the next one together."""
+    engine = GatedEngine()
+    white = np.full((32, 32, 3), 3, np.uint8)
+    async with running(engine=engine) as service:
+        first = asyncio.ensure_future(service.predict(grey(1)))
+        assert await engine.entered() == (1,)
+        waiting = [
+            asyncio.ensure_future(service.predict(grey(2))),
+            asyncio.ensure_future(infer(service, "tiny", json=tensor_request(white))),
+            asyncio.ensure_future(infer(service, "tiny-image", content=grey(4), headers=WHOLE)),
+        ]
+        while await service.metric('sge_queue_depth{model="tiny",version="1"}') < 3:
+            pass
+        engine.open(2)
+        assert sorted(await engine.entered()) == [2, 3, 4]
+        replies = await asyncio.gather(first, *waiting)
+
+    assert [reply.status_code for reply in replies] == [200] * 4
+
+
+async def test_the_server_and_its_models_are_described() -> None:
+    """In the shapes that clients of the protocol read."""
+    async with running(tiny_bundle(version="1"), tiny_bundle(version="2")) as service:
+        client = service.client
+        server = (await client.get("/v2")).json()
+        model = (await client.get("/v2/models/tiny")).json()
+        old = (await client.get("/v2/models/tiny-image/versions/1/config")).json()
+        config = (await client.get("/v2/models/tiny/config")).json()
+        index = (await client.post("/v2/repository/index")).json()
+        ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
+        statuses = [
+            (await client.get(f"/v2/{path}")).status_code
+            for path in ("health/live", "health/ready", "models/tiny/ready")
+        ]
+
+    assert server["name"] == "sge-serve"
+    assert isinstance(server["extensions"], list)
+    assert model == {
+        "name": "tiny",
+        "versions": ["1", "2"],
+        "platform": "sge_serve",
+        "inputs": [{"name": "IMAGE", "datatype": "UINT8", "shape": [-1, 3, 32, 32]}],
+        "outputs": [{"name": "PROBS", "datatype": "FP32", "shape": [-1, 3]}],
+    }
+    assert old["version_policy"] == {"specific": {"versions": [1]}}
+    assert (config["input"][0]["format"], config["max_batch_size"]) == ("FORMAT_NCHW", 16)
+    assert "dynamic_batching" in config
+    assert [entry["name"] for entry in index] == ["tiny", "tiny-image", "tiny-explain"] * 2
+    assert ready == index
+    assert {entry["state"] for entry in index} == {"READY"}
+    assert statuses == [200, 200, 200]
+
+
+async def test_a_model_that_cannot_answer_is_not_ready() -> None:
+    """Neither it, nor the server, nor its line in the index."""
+    async with running(engine=FakeEngine()) as service:
+        (model,) = service.runtime.models
+        model.tier = "restarting"
+        client = service.client
+        statuses = [
+            (await client.get(f"/v2/{path}")).status_code
+            for path in ("health/live", "health/ready", "models/tiny/ready")
+        ]
+        (entry, *_) = (await client.post("/v2/repository/index")).json()
+        ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
+        refused = await infer(service, "tiny", json=tensor_request(noise(1)))
+
+    assert statuses == [200, 503, 503]
+    assert (entry["state"], entry["reason"]) == ("UNAVAILABLE", "restarting")
+    assert ready == []
+    assert (refused.status_code, list(refused.json())) == (503, ["error"])
+    assert refused.headers["retry-after"] == "2"
+
+
+async def test_statistics_are_those_of_the_metrics() -> None:
+    """Requests by phase, batches by size; a failed request counts as one."""
+    async with running() as service:
+        before = (await service.client.get("/v2/models/stats")).json()["model_stats"]
+        await infer(service, "tiny", json=tensor_request(noise(1), noise(2)))
+        await infer(service, "tiny-image", content=b"no picture", headers=WHOLE)
+        (after,) = (await service.client.get("/v2/models/tiny/stats")).json()["model_stats"]
+
+    assert [entry["name"] for entry in before] == ["tiny", "tiny-image", "tiny-explain"]
+    assert {entry["inference_count"] for entry in before} == {0}
+    assert {entry["last_inference"] for entry in before} == {0}
+    counts = {name: spent["count"] for name, spent in after["inference_stats"].items()}
+    assert counts == {
+        "success": 1,
+        "fail": 1,
+        "queue": 1,
+        "compute_input": 1,
+        "compute_infer": 1,
+        "compute_output": 1,
+        "cache_hit": 0,
+        "cache_miss": 0,
+    }
+    assert (after["inference_count"], after["execution_count"]) == (2, 1)
+    (batches,) = after["batch_stats"]
+    assert (batches["batch_size"], batches["compute_infer"]["count"]) == (2, 1)
+    assert 0 < batches["compute_infer"]["ns"] <= after["inference_stats"]["success"]["ns"]
+    assert after["last_inference"] > 1_700_000_000_000  # milliseconds, not seconds
+
+
+@pytest.mark.parametrize(
+    ("view", "sent", "status", "message"),
+    [
+        ("tiny", {"content": b"{"}, 400, "body: "),
+        ("tiny", {"content": b"", "headers": WHOLE}, 400, "the body has 0 bytes, an image takes"),
+        ("tiny-image", {"content": b"GIF", "headers": WHOLE}, 400, "the 3 bytes are not an image"),
+        ("tiny-image", {"content": b"%PDF-1.7", "headers": WHOLE}, 400, ""),
+        ("tiny-image", {"content": grey(1), "headers": {LENGTH: "x"}}, 400, f"{LENGTH} is 'x'"),
+        ("other", {"content": b""}, 404, "no model 'other', served are: tiny"),
+        ("tiny/versions/7", {"content": b""}, 404, "no version '7' of tiny"),
+        ("other-image", {"content": b""}, 404, "no model 'other-image'"),
+        ("tiny", {"content": b"x", "headers": {"Content-Encoding": "br"}}, 400, "content encoding"),
+        ("tiny", {"content": b"", "headers": {"X-Request-Deadline-Ms": "x"}}, 400, "x-request-"),
+    ],
+)
+async def test_refusals_have_the_protocols_form(
+    view: str, sent: dict[str, Any], status: int, message: str
+) -> None:
+    """One member, `error`, and a status that clients of the protocol know."""
+    async with running(engine=FakeEngine()) as service:
+        reply = await infer(service, view, **sent)
+
+    assert reply.status_code == status
+    assert list(reply.json()) == ["error"]
+    assert reply.json()["error"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v2/nothing", 404), ("GET", "/v2/models/tiny/infer", 405), ("POST", "/v2", 405)],
+)
+async def test_the_frameworks_refusals_have_it_too(method: str, path: str, status: int) -> None:
+    """Routes and methods that do not exist."""
+    async with running(engine=FakeEngine()) as service:
+        reply = await service.client.request(method, path)
+
+    assert (reply.status_code, list(reply.json())) == (status, ["error"])
+
+
+@pytest.mark.parametrize("change", ["load", "unload"])
+async def test_models_cannot_be_changed(change: str) -> None:
+    """A client that tries is told so."""
+    async with running(engine=FakeEngine()) as service:
+        reply = await service.client.post(f"/v2/repository/models/tiny/{change}")
+
+    assert (reply.status_code, list(reply.json())) == (501, ["error"])
+
+
+async def test_a_broken_picture_fails_alone() -> None:
+    """Of a request with several, its place is named; nothing else is touched."""
+    async with running(engine=FakeEngine(raises=[66])) as service:
+        good, poisonous, broken = await asyncio.gather(
+            *[
+                infer(service, "tiny-image", content=content, headers=WHOLE)
+                for content in (grey(1), grey(66), grey(1)[:60])
+            ]
+        )
+        failures = await service.metric(
+            'sge_requests_total{model="tiny",outcome="engine_failed",version="1"}'
+        )
+
+    assert [reply.status_code for reply in (good, poisonous, broken)] == [200, 500, 400]
+    assert poisonous.json() == {"error": "the model failed on this image"}
+    assert failures == 1
+
+
+async def test_a_timeout_in_the_request_is_a_deadline() -> None:
+    """The image leaves the queue; the batch that runs is not waited for."""
+    engine = GatedEngine()
+    async with running(engine=engine) as service:
+        running_batch = asyncio.ensure_future(service.predict(grey(1)))
+        await engine.entered()
+        soon = {"timeout": 50_000}  # microseconds
+        late = await infer(service, "tiny", json=tensor_request(noise(1), parameters=soon))
+        expired = await service.metric('sge_expired_images_total{model="tiny",version="1"}')
+        engine.open()
+        await running_batch
+
+    assert late.status_code == 503
+    assert "deadline" in late.json()["error"] or "50 ms" in late.json()["error"]
+    assert expired == 1
+
+
+async def test_too_many_rows_are_refused() -> None:
+    """By the limit on images of a request."""
+    async with running(engine=FakeEngine(), images_per_request=2) as service:
+        reply = await infer(service, "tiny", json=tensor_request(*[noise(1)] * 3))
+
+    assert reply.status_code == 400
+    assert reply.json()["error"] == "the request holds 3 images, the limit is 2"
+
+
+async def test_permits_are_given_back() -> None:
+    """Images and bytes, those of an inflated body among them, after success and failure."""
+    body = json.dumps(tensor_request(noise(1))).encode()
+    async with running(engine=FakeEngine()) as service:
+        packed = await infer(
+            service, "tiny", content=gzip.compress(body), headers={"Content-Encoding": "gzip"}
+        )
+        await infer(service, "tiny", content=b"{")
+        inside = service.runtime.admission.in_use, service.runtime.admission.in_use_bytes
+
+    assert packed.status_code == 200
+    assert inside == (0, 0)

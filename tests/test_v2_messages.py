@@ -1,0 +1,230 @@
+"""Requests and replies of `/infer` as bytes: headers, raw tensors, outputs, compression."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.api.v2.messages import encode_reply, inflate, parse_request
+from service.api.v2.tensors import TensorSpec
+from service.errors import BadRequest, BodyTooLarge
+
+IMAGE = TensorSpec("IMAGE", "UINT8", (3, 1, 1))
+FILE = TensorSpec("IMAGE", "BYTES", (1,))
+PROBS = TensorSpec("PROBS", "FP32", (3,))
+TOPS = (TensorSpec("TOP_INDEX", "INT32", (2,)), TensorSpec("TOP_LABEL", "BYTES", (2,)))
+LABELS = ("cat", "dog", "gnu")
+
+HEAD = {"name": "IMAGE", "datatype": "UINT8", "shape": [1, 3, 1, 1]}
+LISTED = HEAD | {"data": [1, 2, 3]}
+RAW = HEAD | {"parameters": {"binary_data_size": 3}}
+
+
+def request(head: object = LISTED, **others: object) -> bytes:
+    """The JSON of a request with one input."""
+    return json.dumps({"inputs": [head], **others}).encode()
+
+
+def test_raw_tensors_follow_the_json() -> None:
+    """The header says where the JSON ends; all of it may be JSON as well."""
+    text = request(RAW, id="seven")
+
+    mixed = parse_request(text + b"\1\2\3", str(len(text)), IMAGE, [PROBS])
+    listed = parse_request(request(), str(len(request())), IMAGE, [PROBS])
+    bare = parse_request(request(), None, IMAGE, [PROBS])
+
+    assert mixed.id == "seven"
+    for asked in (mixed, listed, bare):
+        assert asked.images.ravel().tolist() == [1, 2, 3]
+        assert [(w.spec, w.is_binary, w.classes) for w in asked.outputs] == [(PROBS, False, 0)]
+        assert asked.timeout_ms is None
+
+
+def test_a_body_may_be_the_tensor_itself() -> None:
+    """With a header of 0: one encoded picture, or rows of pixels; the reply is raw then."""
+    picture = parse_request(b"GIF89a", "0", FILE, TOPS)
+    pixels = parse_request(b"\1\2\3\4\5\6", "0", IMAGE, [PROBS])
+
+    assert picture.images.tolist() == [[b"GIF89a"]]
+    assert pixels.images.shape == (2, 3, 1, 1)
+    assert all(wanted.is_binary for wanted in (*picture.outputs, *pixels.outputs))
+
+
+@pytest.mark.parametrize(
+    ("of_request", "of_output", "is_binary"),
+    [
+        ({}, None, False),
+        ({"binary_data_output": True}, None, True),
+        ({}, {}, False),
+        ({"binary_data_output": True}, {}, True),
+        ({"binary_data_output": True}, {"binary_data": False}, False),
+        ({}, {"binary_data": True}, True),
+    ],
+)
+def test_an_output_is_raw_where_it_is_asked_for(
+    of_request: dict[str, Any],
+    of_output: dict[str, Any] | None,
+    is_binary: bool,  # noqa: FBT001 - pytest's parameter
+) -> None:
+    """The output's own word goes before the request's."""
+    others: dict[str, object] = {"parameters": of_request}
+    if of_output is not None:
+        others["outputs"] = [{"name": "PROBS", "parameters": of_output}]
+
+    (wanted,) = parse_request(request(**others), None, IMAGE, [PROBS]).outputs
+
+    assert wanted.is_binary is is_binary
+
+
+def test_outputs_come_in_the_order_asked_for() -> None:
+    """Some of them, if the client likes."""
+    names = ["TOP_LABEL", "TOP_INDEX"]
+    body = request(outputs=[{"name": name} for name in names])
+
+    assert [w.spec.name for w in parse_request(body, None, IMAGE, TOPS).outputs] == names
+
+
+def test_a_timeout_is_in_microseconds() -> None:
+    """0 means none."""
+    timed = parse_request(request(parameters={"timeout": 1500}), None, IMAGE, [PROBS])
+    untimed = parse_request(request(parameters={"timeout": 0}), None, IMAGE, [PROBS])
+
+    assert (timed.timeout_ms, untimed.timeout_ms) == (1.5, None)
+
+
+BAD = [
+    (b"", None, "body: "),
+    (b"[]", None, "body: "),
+    (b"{}", None, "inputs: field required"),
+    (b'{"inputs": []}', None, "the inputs are none, the model takes IMAGE"),
+    (request(HEAD | {"name": "X"}), None, "the inputs are X, the model takes IMAGE"),
+    (request(HEAD), None, "IMAGE has neither data nor a binary_data_size"),
+    (request(LISTED | RAW), None, "IMAGE has both data and a binary_data_size"),
+    (request(HEAD | {"shape": []}), None, "inputs.0.shape: "),
+    (request(HEAD | {"shape": [2**80]}), None, "IMAGE is of shape [1208925"),
+    (request(RAW), None, "the binary_data_size of IMAGE is 3, 0 bytes follow the JSON"),
+    (request(RAW) + b"1234", str(len(request(RAW))), "the binary_data_size of IMAGE is 3, 4 bytes"),
+    (request() + b"1", str(len(request())), "1 bytes are left behind the JSON"),
+    (request(), "-1", "Inference-Header-Content-Length is '-1', the body has"),
+    (request(), "x", "Inference-Header-Content-Length is 'x', the body has"),
+    (request(), "\u00b2", "Inference-Header-Content-Length is '\u00b2', the body has"),
+    (request(), "9" * 5000, "Inference-Header-Content-Length is '999"),
+    (request(), str(len(request()) + 1), "Inference-Header-Content-Length is '"),
+    (b"\1\2\3\4", "0", "the body has 4 bytes, an image takes 3"),
+    (b"", "0", "the body has 0 bytes, an image takes 3"),
+    (request(outputs=[{"name": "X"}]), None, "output 'X': each of PROBS may be there once"),
+    (request(outputs=[{"name": "PROBS"}] * 2), None, "output 'PROBS': each of PROBS may be"),
+    (request(parameters={"triton_x": 1}), None, "the request's parameter 'triton_x' is not"),
+    (request(parameters={"sequence_id": 1}), None, "the request's parameter 'sequence_id' is"),
+    (request(parameters={"timeout": -1}), None, "timeout is -1, the limit is 3600000000 us"),
+    (request(parameters={"timeout": "1"}), None, "timeout is '1', the limit is"),
+    (
+        request(outputs=[{"name": "PROBS", "parameters": {"classification": -1}}]),
+        None,
+        "PROBS: classification -1 is not supported",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "length", "message"), BAD)
+def test_what_does_not_hold_together_is_refused(
+    body: bytes, length: str | None, message: str
+) -> None:
+    """Never by an error of the service's own."""
+    with pytest.raises(BadRequest) as refusal:
+        parse_request(body, length, IMAGE, [PROBS])
+
+    assert refusal.value.message.startswith(message)
+
+
+def test_only_probabilities_are_classified() -> None:
+    """The outputs of pictures are classes already."""
+    wanted = [{"name": "TOP_LABEL", "parameters": {"classification": 1}}]
+    with pytest.raises(BadRequest, match=r"^TOP_LABEL: classification 1 is not supported"):
+        parse_request(request(outputs=wanted), None, IMAGE, TOPS)
+
+
+def test_a_reply_in_json_has_flat_lists() -> None:
+    """Without parameters on its outputs, which some clients stumble over."""
+    asked = parse_request(request(id="7"), None, IMAGE, [PROBS])
+
+    reply = encode_reply(("m", "1"), asked, {"PROBS": np.array([[0.25, 0.5, 0.25]])}, LABELS)
+
+    assert reply.json_bytes is None
+    assert json.loads(reply.content) == {
+        "model_name": "m",
+        "model_version": "1",
+        "id": "7",
+        "outputs": [
+            {"name": "PROBS", "datatype": "FP32", "shape": [1, 3], "data": [0.25, 0.5, 0.25]}
+        ],
+    }
+
+
+def test_raw_outputs_follow_the_json_in_its_order() -> None:
+    """Each says how long it is; one in JSON may stand between them."""
+    outputs = [
+        {"name": "TOP_LABEL", "parameters": {"binary_data": True}},
+        {"name": "TOP_INDEX", "parameters": {"binary_data": True}},
+    ]
+    asked = parse_request(request(outputs=outputs), None, IMAGE, TOPS)
+    values = {
+        "TOP_INDEX": np.array([[2, 0]]),
+        "TOP_LABEL": np.array([[b"gnu", b"cat"]], dtype=object),
+    }
+
+    reply = encode_reply(("m", "1"), asked, values, LABELS)
+
+    assert reply.json_bytes is not None
+    head = json.loads(reply.content[: reply.json_bytes])
+    assert [output["parameters"] for output in head["outputs"]] == [
+        {"binary_data_size": 14},
+        {"binary_data_size": 8},
+    ]
+    assert not any("data" in output for output in head["outputs"])
+    assert "id" not in head
+    assert reply.content[reply.json_bytes :] == (
+        b"\3\0\0\0gnu\3\0\0\0cat" + b"\2\0\0\0" + b"\0\0\0\0"
+    )
+
+
+def test_probabilities_can_come_as_text() -> None:
+    """The classification extension: the best k, each as score:index:label."""
+    outputs = [{"name": "PROBS", "parameters": {"classification": 2}}]
+    asked = parse_request(request(outputs=outputs), None, IMAGE, [PROBS])
+
+    reply = encode_reply(("m", "1"), asked, {"PROBS": np.array([[0.2, 0.7, 0.1]])}, LABELS)
+
+    (output,) = json.loads(reply.content)["outputs"]
+    assert output == {
+        "name": "PROBS",
+        "datatype": "BYTES",
+        "shape": [1, 2],
+        "data": ["0.700000:1:dog", "0.200000:0:cat"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("Deflate", zlib.compress)]
+)
+def test_bodies_may_be_compressed(encoding: str, compress: Any) -> None:
+    """Up to the limit, and to the last byte."""
+    packed = compress(b"x" * 1000)
+
+    assert inflate(packed, encoding, 1000) == b"x" * 1000
+    with pytest.raises(BodyTooLarge, match="inflates to more than 999 bytes"):
+        inflate(packed, encoding, 999)
+    for damaged in (packed[:-1], packed + b"x", b"x", b""):
+        with pytest.raises(BadRequest, match=r"^the body is not "):
+            inflate(damaged, encoding, 1000)
+
+
+def test_other_encodings_are_refused() -> None:
+    """By name."""
+    with pytest.raises(BadRequest, match=r"^content encoding 'br' is not accepted"):
+        inflate(b"", "br", 1000)
