@@ -12,6 +12,7 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).parents[1] / "model_store" / "fashion-mnist"))
 
+from averaging import average, renew_statistics
 from garments import Frames, Split
 from schedule import (
     BATCH,
@@ -20,6 +21,7 @@ from schedule import (
     Phase,
     Plan,
     batch_indices,
+    cycle_ends,
     schedule,
     spread,
 )
@@ -170,3 +172,43 @@ class TestResuming:
 
         with pytest.warns(UserWarning, match=r"run\.pt does not say which 3 steps led to it"):
             assert run.resume() == DONE
+
+
+class TestAveraging:
+    """The ends of the last cycles make one network."""
+
+    def test_cycles_end_where_the_next_begin(self) -> None:
+        """The last one ends with the run."""
+        ends = cycle_ends(IMAGES, (FIRST, SECOND))
+
+        assert ends == [4, 7]
+        assert ends[-1] == len(schedule(IMAGES, (FIRST, SECOND)))
+
+    def test_weights_are_averaged_and_counts_are_not(self) -> None:
+        """In the weights' own dtype."""
+        first = {"weight": torch.tensor([1.0, 2.0]), "seen": torch.tensor(3)}
+        second = {"weight": torch.tensor([3.0, 6.0]), "seen": torch.tensor(8)}
+
+        mean = average([first, second])
+
+        assert torch.equal(mean["weight"], torch.tensor([2.0, 4.0]))
+        assert mean["weight"].dtype == torch.float32
+        assert mean["seen"] == 8
+
+    def test_statistics_are_those_of_the_batches(self, generator: torch.Generator) -> None:
+        """Whatever they were before, and the network is ready to be measured."""
+        network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        batches = [torch.rand(4, 3, 5, 5, generator=generator) for _ in range(3)]
+
+        renew_statistics(network, batches)
+
+        normalisation = network[0]
+        assert isinstance(normalisation, nn.BatchNorm2d)
+        seen = (torch.cat(batches) - 0.5) / 0.25  # as the network sees pixels
+        expected = torch.stack([(b - 0.5).div(0.25).mean(dim=(0, 2, 3)) for b in batches]).mean(0)
+        torch.testing.assert_close(normalisation.running_mean, expected)
+        torch.testing.assert_close(
+            normalisation.running_var, seen.var(dim=(0, 2, 3)), rtol=0.05, atol=0.01
+        )
+        assert normalisation.momentum == 0.1
+        assert not network.training

@@ -98,6 +98,16 @@ async def test_explained_pictures_bring_the_gates_of_the_last_block() -> None:
     np.testing.assert_allclose(values[0], native["data"], atol=1e-5)
 
 
+async def test_the_documented_example_works() -> None:
+    """As it stands, on the view that it is for."""
+    async with running() as service:
+        paths = (await service.client.get("/openapi.json")).json()["paths"]
+        content = paths["/v2/models/{name}/infer"]["post"]["requestBody"]["content"]
+        reply = await infer(service, "tiny-image", json=content["application/json"]["example"])
+
+    assert outputs_of(reply)["TOP_LABEL"].shape == (1, 3)
+
+
 async def test_both_protocols_share_batches() -> None:
     """While a batch runs, requests of every kind wait for the next one together."""
     engine = GatedEngine()

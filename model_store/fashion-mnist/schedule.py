@@ -6,6 +6,7 @@ B: batch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -62,6 +63,8 @@ CYCLES = (
     Cycle(0.02, (Phase(Frames(56, smallest=0.4, liberty=0.25), 0.8, posted=0.3),)),
 )
 
+AVERAGED_CYCLES = 3  # the last ones, whose ends make the network (see `averaging.py`)
+
 
 def learning_rate(progress: float) -> float:
     """Warm up, then fall in a straight line: `progress` from 0 to 1 -> 0 to 1 to 0."""
@@ -80,6 +83,12 @@ def schedule(images: int, cycles: Sequence[Cycle] = CYCLES) -> list[Step]:
             for number, phase in enumerate(phases)
         ]
     return steps
+
+
+def cycle_ends(images: int, cycles: Sequence[Cycle] = CYCLES) -> list[int]:
+    """How many steps are done at the end of each cycle."""
+    lengths = [len(schedule(images, [cycle])) for cycle in cycles]
+    return list(itertools.accumulate(lengths))
 
 
 def batch_indices(images: int, step: int, seed: int) -> Tensor:

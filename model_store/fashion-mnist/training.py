@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from averaging import average, renew_statistics
 from garments import Frames, Split, augment, read_split
 from network import hasten, logits_of
-from schedule import Plan, batch_indices, schedule, spread
-from torch import nn
+from schedule import AVERAGED_CYCLES, Phase, Plan, batch_indices, cycle_ends, schedule, spread
+from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
@@ -22,6 +23,7 @@ WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.05
 VALIDATE_EVERY = 450  # steps
 SAVE_EVERY_S = 120
+STATISTICS_BATCHES = 40
 
 
 class ForeignCheckpoint(ValueError):
@@ -97,12 +99,9 @@ class Run:
     def step(self, split: Split, number: int) -> float:
         """Train on the batch of a step and return the loss."""
         seed, step = self.plan.seed, self.plan.steps[number]
-        chosen = batch_indices(self.plan.images, number, seed)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        posted = spread(step.phase.posted)
-        pixels = augment(split.images[chosen], posted, step.phase.frames, generator)
+        pixels, labels = make_batch(split, number, seed, step.phase)
         loss = F.cross_entropy(
-            logits_of(self.network, pixels), split.labels[chosen], label_smoothing=LABEL_SMOOTHING
+            logits_of(self.network, pixels), labels, label_smoothing=LABEL_SMOOTHING
         )
         if not loss.isfinite():
             raise FloatingPointError(f"the loss is {loss.item()} at step {number}")
@@ -112,6 +111,14 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.item()
+
+
+def make_batch(split: Split, number: int, seed: int, phase: Phase) -> tuple[Tensor, Tensor]:
+    """The frames (B, 3, r, r) and labels (B,) of a step, which follow from its number and seed."""
+    chosen = batch_indices(len(split.labels), number, seed)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    pixels = augment(split.images[chosen], spread(phase.posted), phase.frames, generator)
+    return pixels, split.labels[chosen]
 
 
 @torch.no_grad()
@@ -150,6 +157,7 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
     network.to(memory_format=torch.channels_last)
     run = Run(network, Plan(seed, len(split.labels), steps), work_dir / f"{name}.pt")
     hasten(network)
+    ends = cycle_ends(len(split.labels))[-AVERAGED_CYCLES:]
     done = run.resume()
     progress = tqdm(range(done, len(steps)), name, initial=done, total=len(steps), mininterval=5)
     for number in progress:
@@ -161,6 +169,20 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
             record = {"step": number + 1, **validate(network, held_out, frames)}
             with (work_dir / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
+        if number + 1 in ends:
+            torch.save(network.state_dict(), _at_end(run, number + 1))
         if time.monotonic() - run.saved_at > SAVE_EVERY_S or is_last:
             run.save(number + 1)
-    return network.eval()
+    network.load_state_dict(
+        average([torch.load(_at_end(run, end), weights_only=True) for end in ends])
+    )
+    numbers = range(len(steps), len(steps) + STATISTICS_BATCHES)
+    renew_statistics(
+        network, (make_batch(split, number, seed, steps[-1].phase)[0] for number in numbers)
+    )
+    return network
+
+
+def _at_end(run: Run, steps: int) -> Path:
+    """Where the weights after so many steps are kept until they are averaged."""
+    return run.checkpoint.with_stem(f"{run.checkpoint.stem}-{steps}")

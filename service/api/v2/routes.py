@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from service import __version__
 from service.api.bodies import BodyLimits, receive_body
 from service.api.context import RuntimeOf, context_of
+from service.api.documentation import BINARY, EXAMPLE_PNG
 from service.api.errors import error_response
 from service.api.v2.messages import (
     HEADER_LENGTH,
@@ -37,6 +38,28 @@ CONFIG_TYPES = {
 }
 MODEL = "/v2/models/{name}"
 VERSION = "/v2/models/{name}/versions/{version}"
+
+INFER_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["inputs"]},
+                "example": {
+                    "inputs": [
+                        {
+                            "name": "IMAGE",
+                            "datatype": "BYTES",
+                            "shape": [1, 1],
+                            "data": [EXAMPLE_PNG],
+                        }
+                    ]
+                },
+            },
+            "application/octet-stream": BINARY,
+        },
+    }
+}
 
 router = APIRouter(tags=["Open Inference Protocol"])
 
@@ -155,8 +178,12 @@ async def change_models(request: Request, name: str) -> Response:
     return error_response(request, 501, "unsupported", message)
 
 
-@router.post(f"{MODEL}/infer", summary="Run a model", response_class=Response)
-@router.post(f"{VERSION}/infer", summary="Run a version", response_class=Response)
+@router.post(
+    f"{MODEL}/infer", summary="Run a model", response_class=Response, openapi_extra=INFER_BODY
+)
+@router.post(
+    f"{VERSION}/infer", summary="Run a version", response_class=Response, openapi_extra=INFER_BODY
+)
 async def infer(
     request: Request,
     runtime: RuntimeOf,
@@ -166,7 +193,10 @@ async def infer(
     ] = None,
     x_request_deadline_ms: Annotated[float | None, Header(gt=0, le=LONGEST_DEADLINE_MS)] = None,
 ) -> Response:
-    """Run one request: JSON with lists, or JSON with raw tensors behind it."""
+    """Run one request: JSON with lists, JSON with raw tensors behind it, or one raw tensor alone.
+
+    The example is for the view of pictures, `NAME-image`.
+    """
     context = context_of(request.scope)
     context.model = view.model.labels
     async with admit(runtime, context, view.model, x_request_deadline_ms) as visit:
