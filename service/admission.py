@@ -57,6 +57,10 @@ class Admission:
         permit.grow(1)
         return permit
 
+    def unasked(self) -> Permit:
+        """Give a permit for no image, to count the bytes of another kind of request."""
+        return Permit(self, 0.0)
+
     def drain(self) -> None:
         """Take nothing new from now on; what is inside stays."""
         self.is_draining = True
@@ -108,6 +112,11 @@ class Permit:
         self.require_room(size_bytes)
         self._admission.in_use_bytes += size_bytes
         self._bytes += size_bytes
+
+    def release(self, size_bytes: int) -> None:
+        """Give back bytes that were counted and are not held."""
+        self._admission.in_use_bytes -= size_bytes
+        self._bytes -= size_bytes
 
     def _overloaded(self, message: str) -> Overloaded:
         return Overloaded(message, _whole_seconds(self._admission.in_use * self._pace_s))

@@ -52,7 +52,8 @@ class Answer(Generic[R]):
 
     Attributes:
         results: one per image, in the request's order.
-        phases_s: seconds of decode, queue, infer and postprocess; of several images the longest.
+        phases_s: seconds of decode (of pictures), queue, infer and postprocess; of several images
+            the longest.
         batch_size: images in the batch; of several batches the largest.
         engine: what ran the last image.
     """
@@ -139,7 +140,7 @@ class Pipeline:
         replies = await _submit(model, rows, frozenset(), deadline)
         inferred = time.monotonic()
         results = [scores_of(reply.logits) for reply in replies]
-        return _answer(results, replies, decode_s=0.0, inferred=inferred)
+        return _answer(results, replies, inferred=inferred)
 
     def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
         """Decode one image and turn it into the model's pixels; runs on a worker thread."""
@@ -173,10 +174,10 @@ class Pipeline:
 
 
 def _answer(
-    results: list[R], replies: Sequence[Reply], *, decode_s: float, inferred: float
+    results: list[R], replies: Sequence[Reply], *, inferred: float, decode_s: float | None = None
 ) -> Answer[R]:
     phases_s = {
-        "decode": decode_s,
+        **({} if decode_s is None else {"decode": decode_s}),
         "queue": max(reply.queue_s for reply in replies),
         "infer": max(reply.infer_s for reply in replies),
         "postprocess": time.monotonic() - inferred,

@@ -212,3 +212,22 @@ class TestAveraging:
         )
         assert normalisation.momentum == 0.1
         assert not network.training
+
+    def test_the_ends_of_cycles_outlast_an_interruption(self, tmp_path: Path, split: Split) -> None:
+        """They are part of the checkpoint; one without them is not taken up."""
+        plan = plan_of(FIRST, SECOND)
+        run = run_of(plan, tmp_path / "part.pt")
+        run.step(split, 0)
+        run.remember_end(1)
+        weight = run.ends[1]["2.weight"].clone()
+        run.step(split, 1)  # leaves what was kept alone
+        run.save(2)
+
+        resumed = run_of(plan, tmp_path / "part.pt")
+        done = resumed.resume()
+
+        resumed.require_ends([1, 7], done)
+        assert torch.equal(resumed.ends[1]["2.weight"], weight)
+        assert not torch.equal(resumed.network.state_dict()["2.weight"], weight)
+        with pytest.raises(ForeignCheckpoint, match=r"lacks the weights after \[2\] steps"):
+            resumed.require_ends([2, 7], done)

@@ -6,14 +6,16 @@ import asyncio
 import gzip
 import json
 import struct
+import threading
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from service.api.visit import off_the_loop
 from tests.fakes import FakeEngine, GatedEngine
-from tests.running import Running, grey, noise, png_of, running, scores_of, tiny_bundle
+from tests.running import Running, grey, noise, png_of, running, scores_of, tiny_bundle, until
 
 pytestmark = pytest.mark.anyio
 
@@ -120,8 +122,11 @@ async def test_both_protocols_share_batches() -> None:
             asyncio.ensure_future(infer(service, "tiny", json=tensor_request(white))),
             asyncio.ensure_future(infer(service, "tiny-image", content=grey(4), headers=WHOLE)),
         ]
-        while await service.metric('sge_queue_depth{model="tiny",version="1"}') < 3:
-            pass
+
+        async def all_wait() -> bool:
+            return await service.metric('sge_queue_depth{model="tiny",version="1"}') == 3
+
+        await until(all_wait)
         engine.open(2)
         assert sorted(await engine.entered()) == [2, 3, 4]
         replies = await asyncio.gather(first, *waiting)
@@ -199,7 +204,7 @@ async def test_statistics_are_those_of_the_metrics() -> None:
         "success": 1,
         "fail": 1,
         "queue": 1,
-        "compute_input": 1,
+        "compute_input": 0,
         "compute_infer": 1,
         "compute_output": 1,
         "cache_hit": 0,
@@ -218,7 +223,12 @@ async def test_statistics_are_those_of_the_metrics() -> None:
         ("tiny", {"content": b"{"}, 400, "body: "),
         ("tiny", {"content": b"", "headers": WHOLE}, 400, "the body has 0 bytes, an image takes"),
         ("tiny-image", {"content": b"GIF", "headers": WHOLE}, 400, "the 3 bytes are not an image"),
-        ("tiny-image", {"content": b"%PDF-1.7", "headers": WHOLE}, 400, ""),
+        (
+            "tiny-image",
+            {"content": b"%PDF-1.7", "headers": WHOLE},
+            400,
+            "image is PDF, accepted are",
+        ),
         ("tiny-image", {"content": grey(1), "headers": {LENGTH: "x"}}, 400, f"{LENGTH} is 'x'"),
         ("other", {"content": b""}, 404, "no model 'other', served are: tiny"),
         ("tiny/versions/7", {"content": b""}, 404, "no version '7' of tiny"),
@@ -298,14 +308,14 @@ async def test_a_timeout_in_the_request_is_a_deadline() -> None:
 async def test_too_many_rows_are_refused() -> None:
     """By the limit on images of a request."""
     async with running(engine=FakeEngine(), images_per_request=2) as service:
-        reply = await infer(service, "tiny", json=tensor_request(*[noise(1)] * 3))
+        reply = await infer(service, "tiny", content=b"\0" * 3 * 3 * 32 * 32, headers=WHOLE)
 
     assert reply.status_code == 400
     assert reply.json()["error"] == "the request holds 3 images, the limit is 2"
 
 
 async def test_permits_are_given_back() -> None:
-    """Images and bytes, those of an inflated body among them, after success and failure."""
+    """Images and bytes, after success and failure."""
     body = json.dumps(tensor_request(noise(1))).encode()
     async with running(engine=FakeEngine()) as service:
         packed = await infer(
@@ -316,3 +326,53 @@ async def test_permits_are_given_back() -> None:
 
     assert packed.status_code == 200
     assert inside == (0, 0)
+
+
+async def test_an_inflated_body_counts_by_what_it_holds() -> None:
+    """While it is inside: itself, and what it was inflated to."""
+    engine = GatedEngine()
+    body = json.dumps(tensor_request(noise(1))).encode()
+    packed = gzip.compress(body)
+    async with running(engine=engine) as service:
+        headers = {"Content-Encoding": "gzip"}
+        waiting = asyncio.ensure_future(infer(service, "tiny", content=packed, headers=headers))
+        await engine.entered()
+        inside = service.runtime.admission.in_use_bytes
+        engine.open()
+        await waiting
+
+    assert inside == len(packed) + len(body)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
+async def test_an_index_is_asked_for_by_any_client(headers: dict[str, str]) -> None:
+    """With or without a content type; what is not a question is refused, whatever its size."""
+    async with running(engine=FakeEngine()) as service:
+        path = "/v2/repository/index"
+        replies = [
+            await service.client.post(path, content=content, headers=headers)
+            for content in (b"", b'{"ready": true}', b"[]", b" " * 5000)
+        ]
+        inside = service.runtime.admission.in_use_bytes
+
+    assert [reply.status_code for reply in replies] == [200, 200, 400, 400]
+    assert inside == 0
+
+
+async def test_work_off_the_loop_keeps_its_permit() -> None:
+    """A deadline does not let others in while a thread is still busy with a request."""
+    gate, began = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        gate.wait()
+
+    working = asyncio.ensure_future(off_the_loop(work))
+    await asyncio.to_thread(began.wait)
+    working.cancel()
+    done, _ = await asyncio.wait({working}, timeout=0.05)
+    gate.set()
+
+    assert not done
+    with pytest.raises(asyncio.CancelledError):
+        await working

@@ -67,7 +67,10 @@ def test_files_in_json_are_base64() -> None:
         ([True] * 12, "IMAGE takes whole numbers from 0 to 255"),
         (["1"] * 12, "IMAGE takes whole numbers from 0 to 255"),
         ([None] * 12, "IMAGE takes whole numbers from 0 to 255"),
-        ([[1, 2], [3]], "IMAGE: the lists are not of one length"),
+        ([True, *[1] * 11], "IMAGE takes whole numbers from 0 to 255"),
+        ([[1] * 11, 3], "IMAGE has 2 values, its shape [1, 3, 2, 2] takes 12"),
+        (["x" * 10**5, *[""] * 40_000], "IMAGE has 40001 values, its shape [1, 3, 2, 2] takes 12"),
+        (["x" * 10**5, *[""] * 11], "IMAGE takes whole numbers from 0 to 255"),
         ([], "IMAGE has 0 values, its shape [1, 3, 2, 2] takes 12"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Run:
             "network": network,
             "optimizer": self.optimizer,
         }
+        self.ends: dict[int, dict[str, Tensor]] = {}  # weights at ends of cycles, by steps done
         self.saved_at = time.monotonic()
 
     def resume(self) -> int:
@@ -71,6 +73,7 @@ class Run:
         self._check(state.get("fingerprint"), done)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+        self.ends = state.get("ends", {})
         return done
 
     def _check(self, fingerprint: str | None, done: int) -> None:
@@ -87,12 +90,32 @@ class Run:
                 f"{self.plan.images} images; move it away to start anew"
             )
 
+    def require_ends(self, ends: Sequence[int], done: int) -> None:
+        """Check that the weights of the cycles that are over are there to be averaged.
+
+        Raises:
+            ForeignCheckpoint: some are not: the checkpoint was made for another end.
+        """
+        missing = [end for end in ends if end <= done and end not in self.ends]
+        if missing:
+            raise ForeignCheckpoint(
+                f"{self.checkpoint} lacks the weights after {missing} steps, which are averaged; "
+                "move it away to start anew"
+            )
+
+    def remember_end(self, done: int) -> None:
+        """Keep the weights at the end of a cycle."""
+        self.ends[done] = {
+            name: value.detach().clone() for name, value in self.network.state_dict().items()
+        }
+
     def save(self, done: int) -> None:
         """Keep everything; an interruption meanwhile leaves the previous checkpoint."""
         partial = self.checkpoint.with_suffix(".partial")
         state = {name: part.state_dict() for name, part in self.parts.items()}
         fingerprint = self.plan.fingerprint(done)
-        torch.save({**state, "done": done, "fingerprint": fingerprint}, partial)
+        known = {"done": done, "fingerprint": fingerprint, "ends": self.ends}
+        torch.save({**state, **known}, partial)
         partial.replace(self.checkpoint)
         self.saved_at = time.monotonic()
 
@@ -159,6 +182,7 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
     hasten(network)
     ends = cycle_ends(len(split.labels))[-AVERAGED_CYCLES:]
     done = run.resume()
+    run.require_ends(ends, done)
     progress = tqdm(range(done, len(steps)), name, initial=done, total=len(steps), mininterval=5)
     for number in progress:
         frames = steps[number].phase.frames
@@ -170,19 +194,12 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
             with (work_dir / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
         if number + 1 in ends:
-            torch.save(network.state_dict(), _at_end(run, number + 1))
-        if time.monotonic() - run.saved_at > SAVE_EVERY_S or is_last:
+            run.remember_end(number + 1)
+        if time.monotonic() - run.saved_at > SAVE_EVERY_S or number + 1 in ends:
             run.save(number + 1)
-    network.load_state_dict(
-        average([torch.load(_at_end(run, end), weights_only=True) for end in ends])
-    )
+    network.load_state_dict(average([run.ends[end] for end in ends]))
     numbers = range(len(steps), len(steps) + STATISTICS_BATCHES)
     renew_statistics(
         network, (make_batch(split, number, seed, steps[-1].phase)[0] for number in numbers)
     )
     return network
-
-
-def _at_end(run: Run, steps: int) -> Path:
-    """Where the weights after so many steps are kept until they are averaged."""
-    return run.checkpoint.with_stem(f"{run.checkpoint.stem}-{steps}")

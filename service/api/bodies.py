@@ -11,12 +11,12 @@ from typing import Self
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.admission import Permit
 from service.api.schemas import JsonBody
+from service.api.visit import off_the_loop
 from service.config import Settings
 from service.errors import BadRequest, BodyTooLarge, SlowBody, UnsupportedFormat
 
@@ -78,7 +78,7 @@ async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> l
     kind = media_type_of(request)
     body = await receive_body(request, limits, permit)
     if kind == "application/json":
-        images = await run_in_threadpool(_from_json, body, limits.images)  # may be megabytes
+        images = await off_the_loop(_from_json, body, limits.images)  # may be megabytes
     elif kind == "multipart/form-data":
         images = await _from_multipart(request, body, limits.images)
     else:

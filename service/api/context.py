@@ -51,7 +51,7 @@ def context_of(scope: Scope) -> RequestContext:
     return context
 
 
-def _runtime_of(request: Request) -> Runtime:
+async def _runtime_of(request: Request) -> Runtime:  # else it would run in a thread
     runtime: Runtime = request.app.state.runtime
     return runtime
 

@@ -45,7 +45,7 @@ PREDICT_BODY: dict[str, Any] = {
 }
 
 PREDICT_EXAMPLE: dict[str, Any] = {
-    "model": {"name": "fashion-mnist", "version": "3"},
+    "model": {"name": "fashion-mnist", "version": "4"},
     "request_id": "5c1f9a54a1e04a6fb4b3bba5e3a9f6de",
     "results": [
         {

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from service.admission import Permit
@@ -94,6 +95,16 @@ async def admit(
                 yield visit
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {visit.limit_ms:g} ms") from error
+
+
+async def off_the_loop(work: Callable[..., T], *arguments: object) -> T:
+    """Do what takes long on a thread; a request that is cancelled stays inside until it ends."""
+    running = asyncio.ensure_future(run_in_threadpool(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:

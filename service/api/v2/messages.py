@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +25,11 @@ from service.api.v2.tensors import (
 from service.errors import BadRequest, BodyTooLarge
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+ROOM_FOR_NAMES = 1000  # values of a request's JSON beside those of its tensor
 LONGEST_TIMEOUT_US = 3_600_000_000
 
 Parameters = dict[str, Any]
+Side = Annotated[int, Field(le=2**31 - 1)]
 
 
 class InputHead(BaseModel):
@@ -33,7 +37,7 @@ class InputHead(BaseModel):
 
     name: str
     datatype: str
-    shape: Annotated[list[int], Field(min_length=1, max_length=8)]
+    shape: Annotated[list[Side], Field(min_length=1, max_length=8)]
     parameters: Parameters = Field(default_factory=dict)
     data: list[Any] | None = None
 
@@ -50,8 +54,8 @@ class RequestHead(BaseModel):
 
     id: str = ""
     parameters: Parameters = Field(default_factory=dict)
-    inputs: list[InputHead]
-    outputs: list[OutputHead] = Field(default_factory=list)
+    inputs: Annotated[list[InputHead], Field(max_length=8)]
+    outputs: Annotated[list[OutputHead], Field(max_length=8)] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,11 @@ def inflate(body: bytes, encoding: str, limit_bytes: int) -> bytes:
 
 
 def parse_request(
-    body: bytes, header_length: str | None, image: TensorSpec, outputs: Sequence[TensorSpec]
+    body: bytes,
+    header_length: str | None,
+    image: TensorSpec,
+    outputs: Sequence[TensorSpec],
+    limit_images: int,
 ) -> InferRequest:
     """Read the body of a request.
 
@@ -119,6 +127,7 @@ def parse_request(
             where there is no JSON and the body is the raw input.
         image: the model's input.
         outputs: the model's outputs.
+        limit_images: in one request.
 
     Raises:
         BadRequest: anything that does not hold together, by its place.
@@ -126,7 +135,10 @@ def parse_request(
     size = _parse_length(header_length, len(body))
     if header_length is not None and size == 0:
         wanted = tuple(WantedOutput(spec, is_binary=True, classes=0) for spec in outputs)
-        return InferRequest("", _whole_body(image, memoryview(body)), wanted, None)
+        return InferRequest("", _whole_body(image, body), wanted, None)
+    most = limit_images * math.prod(image.dims) + ROOM_FOR_NAMES
+    if body.count(b",", 0, size) > most:  # before an object is made of each
+        raise BadRequest(f"the JSON holds more than {most} values")
     try:
         head = RequestHead.model_validate_json(body[:size])
     except ValidationError as error:
@@ -146,26 +158,26 @@ def _parse_length(text: str | None, body_bytes: int) -> int:
     if text is None:
         return body_bytes
     if not (text.isascii() and text.isdecimal() and len(text) <= 12) or int(text) > body_bytes:
-        raise BadRequest(f"{HEADER_LENGTH} is {text!r}, the body has {body_bytes} bytes")
+        raise BadRequest(f"{HEADER_LENGTH} is {_shown(text)}, the body has {body_bytes} bytes")
     return int(text)
 
 
-def _whole_body(image: TensorSpec, raw: memoryview) -> Values:
+def _whole_body(image: TensorSpec, body: bytes) -> Values:
     """Read a body without JSON: one encoded picture, or the pixels of any number of them."""
     if image.datatype == "BYTES":
         element = np.empty((1, 1), dtype=object)
-        element[0, 0] = bytes(raw)
+        element[0, 0] = body
         return element
-    row_bytes = int(np.prod(image.dims))
-    rows, rest = divmod(len(raw), row_bytes)
+    row_bytes = math.prod(image.dims)
+    rows, rest = divmod(len(body), row_bytes)
     if rest or not rows:
-        raise BadRequest(f"the body has {len(raw)} bytes, an image takes {row_bytes}")
-    return from_bytes(image, (rows, *image.dims), raw)
+        raise BadRequest(f"the body has {len(body)} bytes, an image takes {row_bytes}")
+    return from_bytes(image, (rows, *image.dims), memoryview(body))
 
 
 def _refuse_reserved(parameters: Parameters) -> None:
     for name in parameters:
-        if name.startswith(("triton_", "sequence_")):
+        if name.startswith("triton_"):  # reserved
             raise BadRequest(f"the request's parameter {name[:80]!r} is not supported")
 
 
@@ -186,7 +198,8 @@ def _read_image(inputs: Sequence[InputHead], image: TensorSpec, raw: memoryview)
         return from_json(image, shape, head.data)
     if size != len(raw) or isinstance(size, bool):
         raise BadRequest(
-            f"the binary_data_size of {image.name} is {size!r}, {len(raw)} bytes follow the JSON"
+            f"the binary_data_size of {image.name} is {_shown(size)}, {len(raw)} bytes follow the "
+            f"JSON"
         )
     return from_bytes(image, shape, raw)
 
@@ -212,7 +225,7 @@ def _read_outputs(head: RequestHead, outputs: Sequence[TensorSpec]) -> tuple[Wan
 def _read_classes(spec: TensorSpec, asked: object) -> int:
     is_count = isinstance(asked, int) and not isinstance(asked, bool) and asked >= 0
     if not is_count or (asked and spec.name != "PROBS"):
-        raise BadRequest(f"{spec.name}: classification {asked!r} is not supported")
+        raise BadRequest(f"{spec.name}: classification {_shown(asked)} is not supported")
     return min(int(asked), *spec.dims)  # type: ignore[call-overload, no-any-return]
 
 
@@ -222,8 +235,13 @@ def _read_timeout(parameters: Parameters) -> float | None:
         return None
     is_number = isinstance(microseconds, int) and not isinstance(microseconds, bool)
     if not is_number or not 0 < microseconds <= LONGEST_TIMEOUT_US:
-        raise BadRequest(f"timeout is {microseconds!r}, the limit is {LONGEST_TIMEOUT_US} us")
+        raise BadRequest(f"timeout is {_shown(microseconds)}, the limit is {LONGEST_TIMEOUT_US} us")
     return float(microseconds) / 1000
+
+
+def _shown(value: object) -> str:
+    """What a client sent, short enough to be sent back."""
+    return reprlib.repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +269,7 @@ def encode_reply(
     heads: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for wanted in request.outputs:
-        datatype, shown = _shown(wanted, values[wanted.spec.name], labels)
+        datatype, shown = _as_wanted(wanted, values[wanted.spec.name], labels)
         head: dict[str, Any] = {
             "name": wanted.spec.name,
             "datatype": datatype,
@@ -270,7 +288,9 @@ def encode_reply(
     return EncodedReply(b"".join((text, *raw)), len(text) if raw else None)
 
 
-def _shown(wanted: WantedOutput, values: Values, labels: Sequence[str]) -> tuple[DataType, Values]:
+def _as_wanted(
+    wanted: WantedOutput, values: Values, labels: Sequence[str]
+) -> tuple[DataType, Values]:
     """Give values as they are or, as the classification extension has it, as text: (B, k)."""
     if not wanted.classes:
         return wanted.spec.datatype, values

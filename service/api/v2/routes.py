@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Header, Request, Response
-from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel, ValidationError
 
 from service import __version__
 from service.api.bodies import BodyLimits, receive_body
@@ -23,10 +23,17 @@ from service.api.v2.messages import (
 from service.api.v2.statistics import statistics_of
 from service.api.v2.tensors import TensorSpec
 from service.api.v2.views import View, every_view, find_view, name_of
-from service.api.visit import Visit, admit, report_phases, server_timing, unless_disconnected
+from service.api.visit import (
+    Visit,
+    admit,
+    off_the_loop,
+    report_phases,
+    server_timing,
+    unless_disconnected,
+)
 from service.config import LONGEST_DEADLINE_MS
+from service.errors import BadRequest
 from service.health import readiness
-from service.runtime import Runtime
 
 PLATFORM = "sge_serve"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
@@ -38,6 +45,10 @@ CONFIG_TYPES = {
 }
 MODEL = "/v2/models/{name}"
 VERSION = "/v2/models/{name}/versions/{version}"
+
+MOST_DEFLATED = 1032  # bytes of which deflate makes one, at best
+QUICK_BYTES = 65_536  # of JSON, some 2 ms
+INDEX_BYTES = 4096
 
 INFER_BODY: dict[str, Any] = {
     "requestBody": {
@@ -64,7 +75,7 @@ INFER_BODY: dict[str, Any] = {
 router = APIRouter(tags=["Open Inference Protocol"])
 
 
-def _view_of(runtime: RuntimeOf, name: str, version: str | None = None) -> View:
+async def _view_of(runtime: RuntimeOf, name: str, version: str | None = None) -> View:
     return find_view(runtime.models, name, version)
 
 
@@ -153,11 +164,19 @@ async def statistics(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
 
 
 @router.post("/v2/repository/index", summary="List the models")
-async def index(
-    runtime: RuntimeOf, query: Annotated[IndexQuery | None, Body()] = None
-) -> list[dict[str, str]]:
-    """Return every view of every version, with its state."""
-    only_ready = query is not None and query.ready
+async def index(request: Request, runtime: RuntimeOf) -> list[dict[str, str]]:
+    """Return every view of every version, with its state.
+
+    The body may be empty, or `{"ready": true}` for those alone that are.
+    """
+    with runtime.admission.unasked() as permit:
+        body = await receive_body(
+            request, BodyLimits(INDEX_BYTES, 1, runtime.settings.body_timeout_s), permit
+        )
+    try:
+        query = IndexQuery.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        raise BadRequest(f"body: {error.errors()[0]['msg'].lower()}") from error
     return [
         {
             "name": name_of(view),
@@ -166,7 +185,7 @@ async def index(
             "reason": "" if view.model.is_ready else view.model.tier,
         }
         for view in every_view(runtime.models)
-        if view.model.is_ready or not only_ready
+        if view.model.is_ready or not query.ready
     ]
 
 
@@ -200,37 +219,42 @@ async def infer(
     context = context_of(request.scope)
     context.model = view.model.labels
     async with admit(runtime, context, view.model, x_request_deadline_ms) as visit:
-        body = await _receive(request, runtime, visit)
-        asked = await run_in_threadpool(
-            parse_request, body, inference_header_content_length, view.image, view.outputs
-        )
+        limits = BodyLimits.of(runtime.settings)
+        asked = await _receive(request, view, limits, visit, inference_header_content_length)
         if asked.timeout_ms is not None:
             visit.shorten(asked.timeout_ms)
-        BodyLimits.of(runtime.settings).bound(len(asked.images))
+        limits.bound(len(asked.images))
         visit.hold(len(asked.images))
         work = view.run(runtime.pipeline, asked.images, visit.deadline)
         outcome = await unless_disconnected(request, work)
         timing_ms = report_phases(runtime, visit, outcome.answer.phases_s)
-        return await _respond(view, asked, outcome.values, timing_ms)
+        return _respond(view, asked, outcome.values, timing_ms)
 
 
-async def _receive(request: Request, runtime: Runtime, visit: Visit) -> bytes:
-    limits = BodyLimits.of(runtime.settings)
+async def _receive(
+    request: Request, view: View, limits: BodyLimits, visit: Visit, header_length: str | None
+) -> InferRequest:
+    """Read a request's body; nothing of it is held beside what is returned."""
     body = await receive_body(request, limits, visit.permit)
     encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() == "identity":
-        return body
-    whole = await run_in_threadpool(inflate, body, encoding, limits.size_bytes)
-    visit.permit.hold(len(whole))
-    return whole
+    if encoding.lower() != "identity":
+        most = min(limits.size_bytes, MOST_DEFLATED * len(body))
+        visit.permit.hold(most)
+        inflated = await off_the_loop(inflate, body, encoding, most)
+        visit.permit.release(most - len(inflated))
+        body = inflated
+    parse = functools.partial(
+        parse_request, body, header_length, view.image, view.outputs, limits.images
+    )
+    is_quick = header_length == "0" or len(body) < QUICK_BYTES
+    return parse() if is_quick else await off_the_loop(parse)
 
 
-async def _respond(
+def _respond(
     view: View, asked: InferRequest, values: dict[str, Any], timing_ms: dict[str, float]
 ) -> Response:
-    reply = await run_in_threadpool(
-        encode_reply, (name_of(view), view.model.labels[1]), asked, values, view.model.bundle.labels
-    )
+    names = name_of(view), view.model.labels[1]
+    reply = encode_reply(names, asked, values, view.model.bundle.labels)
     headers = {"Server-Timing": server_timing(timing_ms)}
     if reply.json_bytes is None:
         return Response(reply.content, headers=headers, media_type="application/json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import math
 import struct
 from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ class TensorSpec:
             BadRequest: another datatype, or a shape that does not fit.
         """
         if datatype != self.datatype:
-            raise BadRequest(f"{self.name} is {datatype}, the model takes {self.datatype}")
+            raise BadRequest(f"{self.name} is {datatype[:20]}, the model takes {self.datatype}")
         if self.datatype == "BYTES" and len(shape) == 1:
             shape = (*shape, 1)
         if tuple(shape[1:]) != self.dims or shape[0] < 1:
@@ -107,21 +108,25 @@ def from_json(spec: TensorSpec, shape: tuple[int, ...], data: list[Any]) -> Valu
     """Read lists, nested or flat: of numbers, or of base64 texts for BYTES.
 
     Raises:
-        BadRequest: ragged lists, other values than the datatype's, or not as many as fit.
+        BadRequest: other values than the datatype's, or not as many as fit.
     """
     if spec.datatype == "BYTES":
-        texts = np.array(data, dtype=object).ravel()
-        _require_count(spec, shape, texts.size)
+        texts = _flattened(data)
+        _require_count(spec, shape, len(texts))
         return _objects((_from_base64(spec.name, text) for text in texts), shape)
-    try:
-        numbers = np.array(data)
-    except ValueError as error:
-        raise BadRequest(f"{spec.name}: the lists are not of one length") from error
-    _require_count(spec, shape, numbers.size)
+    values = _flattened(data)
+    _require_count(spec, shape, len(values))
     limits = np.iinfo(_DTYPES[spec.datatype])
-    if numbers.dtype.kind not in "iu" or numbers.min() < limits.min or numbers.max() > limits.max:
+    if {*map(type, values)} != {int} or min(values) < limits.min or max(values) > limits.max:
         raise BadRequest(f"{spec.name} takes whole numbers from {limits.min} to {limits.max}")
-    return numbers.astype(_DTYPES[spec.datatype]).reshape(shape)
+    return np.array(values, _DTYPES[spec.datatype]).reshape(shape)
+
+
+def _flattened(data: list[Any]) -> list[Any]:
+    """The values of nested lists in order; a list of something else stays as it is."""
+    while data and all(isinstance(value, list) for value in data):
+        data = list(itertools.chain.from_iterable(data))
+    return data
 
 
 def _require_count(spec: TensorSpec, shape: tuple[int, ...], count: int) -> None:
