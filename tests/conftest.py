@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def generator() -> torch.Generator:
 def anyio_backend() -> str:
     """The event loop of asynchronous tests."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_without_twins() -> Iterator[None]:
+    """Spare builds half of their time: `test_packing.py` has what builds and runs a twin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.engines.compiled.export_programs_of_one", lambda *_: {})
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ POST_PNG = {
     "path": "/v1/predict",
     "raw_path": b"/v1/predict",
     "query_string": b"",
-    "headers": [(b"content-type", b"image/png")],
+    "headers": [(b"content-type", b"image/png"), (b"inference-header-content-length", b"0")],
     "http_version": "1.1",
     "scheme": "http",
     "server": ("service", 80),
@@ -101,14 +101,15 @@ class Running:
         sent = PNG | {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.post(f"/v1/predict?{query}", content=image, headers=sent)
 
-    async def converse(self, receive: Receive) -> httpx.Response:
+    async def converse(self, receive: Receive, path: str = "/v1/predict") -> httpx.Response:
         """Post a PNG whose bytes, and whose client's leaving, come as `receive` says."""
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await self.app(dict(POST_PNG), receive, send)
+        scope = POST_PNG | {"path": path, "raw_path": path.encode()}
+        await self.app(scope, receive, send)
         head, *body = sent
         content = b"".join(message["body"] for message in body)
         return httpx.Response(head["status"], headers=head["headers"], content=content)

@@ -43,7 +43,7 @@ def test_a_service_that_refuses_ends_the_run() -> None:
     """A rate of refusals would look like speed."""
     settings = WANTED.settings.model_copy(update={"queue_limit": 1})
 
-    with pytest.raises(EngineFailed, match=r"^the service answered 429"):
+    with pytest.raises(EngineFailed, match=r"^the service answered 503"):
         bench_service(
             replace(WANTED, settings=settings), MACHINE, lambda _: None, time.perf_counter
         )

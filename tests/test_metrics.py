@@ -34,8 +34,9 @@ async def has_depth(service: Running, depth: int) -> bool:
     return next(iter(service.runtime.models)).batcher.depth == depth
 
 
-async def test_a_client_that_hangs_up_is_taken_out_of_the_queue() -> None:
-    """The engine never sees its image, and the outcome is counted."""
+@pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/tiny-image/infer"])
+async def test_a_client_that_hangs_up_is_taken_out_of_the_queue(path: str) -> None:
+    """The engine never sees its image, and the outcome is counted, whatever the protocol."""
     engine = GatedEngine()
     body: list[Message] = [{"type": "http.request", "body": grey(2)}, {"type": "http.disconnect"}]
     queued = asyncio.Event()
@@ -48,7 +49,7 @@ async def test_a_client_that_hangs_up_is_taken_out_of_the_queue() -> None:
     async with running(engine=engine, max_batch=2) as service:
         first = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
-        second = asyncio.ensure_future(service.converse(receive))
+        second = asyncio.ensure_future(service.converse(receive, path))
         await until(lambda: has_depth(service, 1))
         queued.set()
         await second

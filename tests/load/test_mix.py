@@ -23,6 +23,11 @@ async def test_each_kind_gets_the_answer_it_asks_for() -> None:
         kind.name: kind.status for kind in KINDS
     }
     assert {
+        kind.name: b'"MASK"' in answer.content
+        for kind, answer in answers.items()
+        if kind.name.endswith("v2") and kind.status == 200
+    } == {"photo v2": False, "masks v2": True}
+    assert {
         kind.name: ["masks" in result for result in answer.json()["results"]]
         for kind, answer in answers.items()
         if kind.status == 200 and not kind.name.endswith("v2")
