@@ -84,16 +84,6 @@ async def test_images_that_come_while_the_engine_works_travel_together() -> None
     assert b.record.batches == [1, 3]
 
 
-async def test_the_images_of_a_request_leave_together() -> None:
-    """An idle engine does not take the first of them alone."""
-    engine = FakeEngine()
-    async with bench(engine) as b:
-        replies = b.batcher.submit([row_of(1), row_of(2), row_of(3)], NOTHING, FAR)
-        assert [(await reply).logits[0] for reply in replies] == [1, 2, 3]
-
-    assert engine.ran == [Ran((1, 2, 3), NOTHING)]
-
-
 async def test_a_full_batch_is_handed_over_while_another_runs() -> None:
     """The engine's thread finds a full batch waiting; what comes later stays queued."""
     engine = GatedEngine()

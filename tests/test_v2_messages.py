@@ -1,19 +1,17 @@
-"""Requests and replies of `/infer` as bytes: headers, raw tensors, outputs, compression."""
+"""Requests and replies of `/infer` as bytes: headers, raw tensors, outputs."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.api.v2.messages import InferRequest, encode_reply, inflate, parse_request
+from service.api.v2.messages import InferRequest, encode_reply, parse_request
 from service.api.v2.tensors import TensorSpec
-from service.errors import BadRequest, BodyTooLarge
+from service.errors import BadRequest
 
 IMAGE = TensorSpec("IMAGE", "UINT8", (3, 1, 1))
 FILE = TensorSpec("IMAGE", "BYTES", (1,))
@@ -220,24 +218,3 @@ def test_probabilities_can_come_as_text() -> None:
         "shape": [1, 2],
         "data": ["0.700000:1:dog", "0.200000:0:cat"],
     }
-
-
-@pytest.mark.parametrize(
-    ("encoding", "compress"), [("gzip", gzip.compress), ("Deflate", zlib.compress)]
-)
-def test_bodies_may_be_compressed(encoding: str, compress: Any) -> None:
-    """Up to the limit, and to the last byte."""
-    packed = compress(b"x" * 1000)
-
-    assert inflate(packed, encoding, 1000) == b"x" * 1000
-    with pytest.raises(BodyTooLarge, match="inflates to more than 999 bytes"):
-        inflate(packed, encoding, 999)
-    for damaged in (packed[:-1], packed + b"x", b"x", b""):
-        with pytest.raises(BadRequest, match=r"^the body is not "):
-            inflate(damaged, encoding, 1000)
-
-
-def test_other_encodings_are_refused() -> None:
-    """By name."""
-    with pytest.raises(BadRequest, match=r"^content encoding 'br' is not accepted"):
-        inflate(b"", "br", 1000)

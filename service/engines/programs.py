@@ -143,8 +143,6 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
 
     from service.engines.packing import Packing, packing_pass  # noqa: PLC0415
 
-    offer_cuda_headers()
-
     files: dict[str, Any] = {}
     needless: set[str] = set()
     with fresh_cache():
@@ -153,6 +151,8 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
                 continue
             inputs, _ = program.example_inputs
             is_on_cpu = inputs[0].device.type == "cpu"
+            if not is_on_cpu:
+                offer_cuda_headers()
             packing = Packing()
             options = {
                 "aot_inductor.package": True,

@@ -13,11 +13,11 @@ from service.api.bodies import BodyLimits, receive_body
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import BINARY, EXAMPLE_PNG
 from service.api.errors import error_response
+from service.api.v2.compression import inflate
 from service.api.v2.messages import (
     HEADER_LENGTH,
     InferRequest,
     encode_reply,
-    inflate,
     parse_request,
 )
 from service.api.v2.statistics import statistics_of
