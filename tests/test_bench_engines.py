@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from service.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
 from service.bench.machine import describe, peak_gflops
 from service.bench.networks import random_bundle
 from service.bench.ours import FORMS, Ours, engine_runner, our_entrants
-from service.bench.ratios import AS_WRITTEN, FUSED, PLAIN
+from service.bench.ratios import AS_WRITTEN, FUSED, MASKS_ALL, MASKS_LAST, PLAIN
 from service.bench.report import Absent, Label
 from service.bench.start_up import StartUpBench
 from service.engines.eager import EagerEngine
@@ -98,6 +99,38 @@ def test_one_that_computes_something_else_is_absent(factor: float) -> None:
     assert absent[0].reason.startswith("computes something else: its logits are ")
 
 
+def test_one_that_errs_at_a_larger_batch_is_absent() -> None:
+    """Every size is looked at, since a program may be another one for it."""
+    run = true_runner()
+
+    labels, absent = admitted(entrant(lambda: lambda x: run(x) * np.float32(len(x))))
+
+    assert labels == []
+    assert "100.0% from the reference's" in absent[0].reason
+
+
+def test_how_far_off_is_kept() -> None:
+    """A reader sees what a tolerance allowed."""
+    trial, run = Trial(BUNDLE), true_runner()
+    off = entrant(lambda: lambda x: run(x) * np.float32(1.25), "int8")
+
+    admit([off], trial, (1, 2), lambda _: None)
+
+    assert trial.furthest == {"some int8": pytest.approx(0.25, rel=1e-3)}
+
+
+def test_a_gpu_has_tensorrt_beside_compiled() -> None:
+    """With and without masks; nothing is built before its turn, and int8 is the CPU's."""
+    on_gpu = dataclasses.replace(EAGER_ONLY, device=torch.device("cuda"), precisions=("bf16",))
+
+    found = {(e.engine, e.precision, e.model) for e in our_entrants(on_gpu) if e.engine != "eager"}
+
+    forms = {FUSED, MASKS_LAST, MASKS_ALL}
+    assert found == {("compiled", "bf16", form) for form in {PLAIN, AS_WRITTEN, *forms}} | {
+        ("tensorrt", "fp16", form) for form in forms
+    }
+
+
 def test_lower_precision_may_round_more() -> None:
     """int8 keeps 8 bits: a tenth off is no other function."""
     run = true_runner()
@@ -149,7 +182,7 @@ def test_the_field_is_what_the_issue_of_speed_asks_for(tmp_path: Path) -> None:
         cache_dir=tmp_path,
     )
 
-    starts = StartUpBench(BUNDLE, (), "fp32", threads=1, max_batch=8, folder=tmp_path)
+    starts = StartUpBench(BUNDLE, (), "fp32", "cpu", threads=1, max_batch=8, folder=tmp_path)
 
     field = {(e.engine, e.precision, e.model) for e in all_entrants(wanted, starts, tmp_path)}
 

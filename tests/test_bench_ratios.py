@@ -35,7 +35,7 @@ MEASURED = {
 def rows(batch: int = 8) -> list[Row]:
     """What was measured, at one batch size."""
     return [
-        Row(Label(engine, model, precision, batch), speed, 1000 * batch / speed)
+        Row(Label(engine, model, precision, batch), (speed,), 1000 * batch / speed)
         for (engine, model, precision), speed in MEASURED.items()
     ]
 
@@ -50,6 +50,9 @@ def test_the_ratios_are_those_of_the_rows() -> None:
             "sge_over_plain_fp32_b8": 0.95,
             "as_written_over_plain_fp32_b8": None,
             "int8_over_fp32_b8": 5.0,
+            "sge_over_plain_fp16_b8": None,
+            "as_written_over_plain_fp16_b8": None,
+            "int8_over_fp16_b8": None,
             "ours_over_best_peer_b8": 1.9,
             "ours_over_best_peer_given_our_graph_b8": 1.25,
             "int8_over_openvino_int8_b8": 2.0,
@@ -67,7 +70,7 @@ def test_other_batch_sizes_make_no_ratio() -> None:
 def test_a_missing_side_makes_no_ratio() -> None:
     """Nothing is invented for a row that is not there."""
     here, there = Label("a", "net", "fp32", 1), Label("b", "net", "fp32", 1)
-    found = [Row(here, 10.0, 100.0)]
+    found = [Row(here, (10.0,), 100.0)]
 
     assert (over(found, here, there), cost(found, here, there)) == (None, None)
 
@@ -76,6 +79,28 @@ def test_a_cost_is_the_share_of_speed_that_is_lost() -> None:
     """Nine of ten images a second left: a tenth is the cost."""
     dear, bare = Label("a", "masks", "fp32", 1), Label("a", "none", "fp32", 1)
 
-    lost = cost([Row(dear, 9.0, 111.0), Row(bare, 10.0, 100.0)], dear, bare)
+    lost = cost([Row(dear, (9.0,), 111.0), Row(bare, (10.0,), 100.0)], dear, bare)
 
     assert lost == pytest.approx(0.1)
+
+
+def test_a_machine_that_changes_changes_no_ratio() -> None:
+    """Sides are compared within a round; medians of either side would say 2.0 here."""
+    one, other = Label("a", "net", "fp32", 1), Label("b", "net", "fp32", 1)
+    rows = [Row(one, (10.0, 20.0, 40.0), 50.0), Row(other, (12.5, 10.0, 50.0), 80.0)]
+
+    assert [row.images_per_s for row in rows] == [20.0, 12.5]
+    assert over(rows, one, other) == pytest.approx(0.8)
+
+
+def test_masks_are_compared_on_the_engine_that_is_best() -> None:
+    """On a GPU that may be TensorRT's."""
+    best = [
+        Row(Label("tensorrt", model, "fp16", 8), (speed,), 1.0)
+        for model, speed in ((FUSED, 200.0), (MASKS_LAST, 150.0))
+    ]
+
+    ratios = engine_ratios([*rows(), *best])
+
+    assert ratios["engine_masks_last_cost_b8"] == pytest.approx(0.25)
+    assert ratios["engine_masks_all_cost_b8"] is None

@@ -65,7 +65,7 @@ def test_a_service_that_answers_with_an_error_cannot_be_measured() -> None:
 def test_the_real_service_is_started_from_a_store_of_its_own(tmp_path: Path) -> None:
     """The eager engine keeps nothing in the cache, so it starts once."""
     bundle = random_bundle(TINY)
-    wanted = StartUpBench(bundle, ("eager",), "fp32", threads=1, max_batch=2, folder=tmp_path)
+    wanted = StartUpBench(bundle, ("eager",), "fp32", "cpu", 1, 2, tmp_path)
 
     measured = bench_start_up(wanted, lambda _: None, time.perf_counter)
 

@@ -69,7 +69,8 @@ def test_packed_weights_change_no_result(
     monkeypatch.setattr(packing, "packing_pass", watched)
     package = tmp_path / "pair.pt2"
     build_package({FRONT: exported(pair)[FRONT]}, package)
-    program = load_unlocked(package, FRONT)
+    with package.open("rb") as file:
+        program = load_unlocked(file, FRONT)
 
     (found,) = seen
     assert found.packed + found.left == 2
@@ -98,9 +99,12 @@ def test_a_twin_is_built_where_one_image_is_another_matter(
     package = tmp_path / "pair.pt2"
     build_package(exported(pair), package)
 
-    assert names_in(package) == ({FRONT, FRONT_OF_ONE} if differs else {FRONT})
-    if differs:
-        both = BySize(load_unlocked(package, FRONT_OF_ONE), load_unlocked(package, FRONT))
+    with package.open("rb") as file:
+        assert names_in(file) == ({FRONT, FRONT_OF_ONE} if differs else {FRONT})
+        twin = load_unlocked(file, FRONT_OF_ONE) if differs else None
+        program = load_unlocked(file, FRONT)
+    if twin is not None:
+        both = BySize(twin, program)
         for count in (1, 2):
             torch.testing.assert_close(
                 both([images(count)])[0], pair(images(count))[0], rtol=1e-5, atol=1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from pathlib import Path
@@ -48,7 +49,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def program(package: Path) -> UnlockedProgram:
     """The program, loaded."""
-    return load_unlocked(package, "powers")
+    with package.open("rb") as file:
+        return load_unlocked(file, "powers")
 
 
 def test_it_computes_what_the_network_does(program: UnlockedProgram) -> None:
@@ -91,17 +93,30 @@ def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:
 
 def test_a_program_that_is_not_there_is_named(package: Path) -> None:
     """An error of ours instead of the loader's."""
-    with pytest.raises(RuntimeError, match=r"^powers\.pt2 holds no program called front$"):
-        load_unlocked(package, "front")
+    with (
+        package.open("rb") as file,
+        pytest.raises(RuntimeError, match=r"^the package holds no program called front$"),
+    ):
+        load_unlocked(file, "front")
+
+
+def test_a_package_may_stand_behind_something_else(package: Path, tmp_path: Path) -> None:
+    """As behind the digest of a sealed file."""
+    path = tmp_path / "sealed"
+    path.write_bytes(bytes(32) + package.read_bytes())
+    x = torch.rand(SIDE, SIDE) / SIDE
+    with path.open("rb") as file:
+        file.seek(32)
+
+        given = load_unlocked(file, "powers")([x])
+
+    torch.testing.assert_close(given, Powers()(x))
 
 
 def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
     """As what a torch of another kind would leave behind."""
-    file = tmp_path / "programs.pt2"
-    file.write_bytes(b"x" * 100)
-
-    with pytest.raises(RuntimeError, match=r"^programs\.pt2 is no package$"):
-        load_unlocked(file, "powers")
+    with pytest.raises(RuntimeError, match=r"^the file is no package$"):
+        load_unlocked(io.BytesIO(b"x" * 100), "powers")
 
 
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:

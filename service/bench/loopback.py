@@ -256,7 +256,7 @@ async def _post(pool: Any, address: str, post: Post) -> None:
 def _row(label: Label, windows: Sequence[Window]) -> Row:
     return Row(
         label,
-        images_per_s=statistics.median(window.images_per_s for window in windows),
+        rounds=tuple(window.images_per_s for window in windows),
         ms_p50=1000 * statistics.median(window.median_s for window in windows),
     )
 
@@ -275,7 +275,7 @@ def _ratios(rows: Sequence[Row], labels: dict[str, Label]) -> dict[str, float | 
 def _notes(wanted: ServiceBench) -> tuple[str, ...]:
     return (
         f"{wanted.clients} clients over loopback, in the service's own process",
-        f"median of {wanted.rounds} interleaved windows of {wanted.window_s:g} s",
+        f"median of {wanted.rounds} interleaved windows of {wanted.window_s:g} s, of ratios too",
         "times are a batch's for the engine alone, and a request's over HTTP",
         f"'{TENSOR}': raw uint8 by the Open Inference Protocol",
         "last masks: every group of the last block; all masks: the mean of each block; as .npy",

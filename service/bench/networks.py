@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from service.manifest import Hashes, InputContract, Manifest
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet, plain_resnet
+from service.model.shapes import shapes_alone
 from service.model.torchvision_resnet import ResNet
 from service.store import Bundle
 from service.version_files import encode_labels, sha256_of
@@ -35,8 +36,7 @@ def random_network(spec: ResNetSpec) -> SgeResNet:
 
     It is in evaluation mode and without gradients; the same each time.
     """
-    with torch.device("meta"):  # the usual random numbers would only be thrown away
-        network = SgeResNet(spec)
+    network = shapes_alone(spec)
     network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(SEED)
     for name, value in network.state_dict().items():

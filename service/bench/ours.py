@@ -21,6 +21,7 @@ from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
 from service.engines.device import DTYPES
 from service.engines.int8 import Int8Engine
+from service.engines.tensorrt import TensorRtEngine
 from service.manifest import InputContract
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
@@ -28,6 +29,7 @@ from service.store import Bundle
 
 FORMS = (PLAIN, AS_WRITTEN, FUSED)
 CALIBRATION_IMAGES = 32
+TENSORRT_PRECISION = "fp16"  # what the service takes by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Ours:
 
 
 def our_entrants(ours: Ours) -> Iterator[Entrant]:
-    """Eager and compiled, each form of the network; int8 of the fused one; masks."""
+    """Eager and compiled, each form of the network; masks; of the fused one int8 or TensorRT."""
     for form in FORMS:
         yield Entrant("eager", form, "fp32", functools.partial(_eager, ours, form))
     for precision in ours.precisions:
@@ -61,7 +63,11 @@ def our_entrants(ours: Ours) -> Iterator[Entrant]:
         for form in (PLAIN, AS_WRITTEN):
             build = functools.partial(_compiled, ours, form, precision)
             yield Entrant("compiled", form, precision, build)
-        yield from _engine_entrants(ours, precision)
+        build_engine = functools.partial(_compiled_engine, ours, precision)
+        yield from _engine_entrants(ours, "compiled", precision, build_engine)
+    if ours.device.type == "cuda":
+        build_engine = functools.partial(_tensorrt_engine, ours)
+        yield from _engine_entrants(ours, "tensorrt", TENSORRT_PRECISION, build_engine)
     if "int8" in ours.precisions:
         yield Entrant("int8", FUSED, "int8", functools.partial(_int8, ours))
 
@@ -86,9 +92,11 @@ def engine_runner(engine: Engine, asked: frozenset[str] = frozenset()) -> Runner
     return run
 
 
-def _engine_entrants(ours: Ours, precision: str) -> Iterator[Entrant]:
-    """The compiled engine: without masks, with the last block's, with every block's."""
-    loaded = functools.cache(functools.partial(_compiled_engine, ours, precision))
+def _engine_entrants(
+    ours: Ours, name: str, precision: str, build_engine: Callable[[], Engine]
+) -> Iterator[Entrant]:
+    """An engine of the service: without masks, with the last block's, with every block's."""
+    loaded = functools.cache(build_engine)
     blocks = [block.name for block in ours.bundle.manifest.spec.blocks()]
     for form, asked, only_batch in (
         (FUSED, [], None),
@@ -96,7 +104,7 @@ def _engine_entrants(ours: Ours, precision: str) -> Iterator[Entrant]:
         (MASKS_ALL, blocks, BATCH),
     ):
         build = _EngineBuild(loaded, frozenset(asked))
-        yield Entrant("compiled", form, precision, build, only_batch)
+        yield Entrant(name, form, precision, build, only_batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,18 @@ def _compiled_engine(ours: Ours, precision: str) -> Engine:
         ours.device,
         precision,
         ours.threads,
+        max_batch=ours.max_batch,
+        cache_dir=ours.cache_dir,
+    )
+    engine.load()
+    return engine
+
+
+def _tensorrt_engine(ours: Ours) -> Engine:
+    engine = TensorRtEngine(
+        ours.bundle,
+        ours.device,
+        TENSORRT_PRECISION,
         max_batch=ours.max_batch,
         cache_dir=ours.cache_dir,
     )
@@ -156,12 +176,16 @@ def _eager(ours: Ours, form: str) -> Runner:
 
 
 def _compiled(ours: Ours, form: str, precision: str) -> Runner:
-    """A graph that the service does not serve, compiled as well as its own: frozen, per shape."""
+    """A graph that the service does not serve, compiled as well as its own: frozen, per shape.
+
+    On a GPU it is recorded as the service's own is.
+    """
     graph = graph_of(ours.bundle, form, precision).to(ours.device)
     compiled: Callable[[Tensor], Tensor] = torch.compile(  # type: ignore[call-overload]  # stubs lag behind
         lambda pixels: graph(pixels).logits,
         fullgraph=True,
         dynamic=False,
+        options={"triton.cudagraphs": ours.device.type == "cuda"},
         isolate_recompiles=True,  # otherwise all forms share one limit of recompilations
     )
     return _GraphRunner(compiled, ours.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -66,11 +67,22 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: how fast it was, and the median time of a run."""
+    """One line of the table.
+
+    Attributes:
+        label: what it is about.
+        rounds: images a second, one number a round; rounds of rows of a report belong together.
+        ms_p50: the median time of a run.
+    """
 
     label: Label
-    images_per_s: float
+    rounds: tuple[float, ...]
     ms_p50: float
+
+    @property
+    def images_per_s(self) -> float:
+        """Of the median round."""
+        return statistics.median(self.rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +135,9 @@ class Report:
         return {
             "machine": asdict(self.machine),
             "rows": [
-                asdict(row.label) | {"images_per_s": row.images_per_s, "ms_p50": row.ms_p50}
+                asdict(row.label)
+                | {"images_per_s": row.images_per_s, "ms_p50": row.ms_p50}
+                | {"rounds_images_per_s": list(row.rounds)}
                 for row in self.rows
             ],
             "ratios": dict.fromkeys(RATIOS) | dict(self.ratios),

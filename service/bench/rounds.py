@@ -82,11 +82,14 @@ def _timed(run: Callable[[], object], clock: Clock) -> float:
 
 
 def rows_of(seconds: Mapping[Label, Sequence[float]]) -> tuple[Row, ...]:
-    """The table's lines: of each contestant the median round."""
-    medians = {label: statistics.median(values) for label, values in seconds.items()}
+    """The table's lines, one a contestant."""
     return tuple(
-        Row(label, images_per_s=label.batch / median, ms_p50=1000 * median)
-        for label, median in medians.items()
+        Row(
+            label,
+            rounds=tuple(label.batch / value for value in values),
+            ms_p50=1000 * statistics.median(values),
+        )
+        for label, values in seconds.items()
     )
 
 
@@ -99,7 +102,7 @@ def spread_note(seconds: Mapping[Label, Sequence[float]]) -> str:
     if not spreads:
         return "nothing was measured"
     return (
-        f"median of {rounds} interleaved rounds; from its slowest to its fastest round a row "
-        f"spreads over {statistics.median(spreads):.0%} of its median, the widest over "
-        f"{max(spreads):.0%}"
+        f"median of {rounds} interleaved rounds, of ratios too; from its slowest to its fastest "
+        f"round a row spreads over {statistics.median(spreads):.0%} of its median, the widest "
+        f"over {max(spreads):.0%}"
     )

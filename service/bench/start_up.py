@@ -38,6 +38,7 @@ class StartUpBench:
         bundle: the model that is served.
         engines: names of `SGE_ENGINE`; one that keeps nothing in the cache starts once.
         precision: of all of them, a value of `SGE_PRECISION`.
+        device: where they run, a value of `SGE_DEVICE`.
         threads: of one forward pass.
         max_batch: images in the largest batch.
         folder: where the model is written, and each engine keeps what it compiles.
@@ -46,6 +47,7 @@ class StartUpBench:
     bundle: Bundle
     engines: tuple[str, ...]
     precision: str
+    device: str
     threads: int
     max_batch: int
     folder: Path
@@ -104,6 +106,7 @@ def _command(wanted: StartUpBench, engine: str) -> list[str]:
         "cache-dir": wanted.cache_of(engine),
         "engine": engine,
         "precision": wanted.precision,
+        "device": wanted.device,
         "threads": wanted.threads,
         "max-batch": wanted.max_batch,
         "tiered": "false",

@@ -12,7 +12,7 @@ import torch
 from service.bench.decode import DecodeBench, bench_decode
 from service.bench.engines import EngineBench, bench_engines
 from service.bench.loopback import ServiceBench, bench_service
-from service.bench.machine import describe, has_native_bf16
+from service.bench.machine import describe
 from service.bench.networks import random_bundle
 from service.bench.ours import FORMS
 from service.bench.plot import save_plot
@@ -23,7 +23,7 @@ from service.bench.text import render
 from service.commands.bench_flags import Wanted
 from service.commands.contents import load_contents
 from service.config import Settings, keep_artefacts_in
-from service.engines.device import choose_device
+from service.engines.device import choose_device, choose_precision
 from service.errors import BadSetting
 from service.logs import configure_logs
 from service.model.resnet import ResNetSpec
@@ -73,15 +73,17 @@ def run(settings: Settings, wanted: Wanted, *, say: Say, note: Say) -> int:
 
 
 def _engines(settings: Settings, wanted: Wanted, note: Say) -> Report:
-    native = ("fp32", "bf16") if has_native_bf16() else ("fp32",)
+    device = choose_device(settings.device)
+    native = tuple(dict.fromkeys(("fp32", choose_precision("auto", device))))
+    is_whole = device.type == "cpu" and not wanted.quick
     bench = EngineBench(
         spec=_spec_of(wanted),
         engines=wanted.engines,
-        precisions=wanted.precisions or (native if wanted.quick else (*native, "int8")),
+        precisions=wanted.precisions or ((*native, "int8") if is_whole else native),
         batches=wanted.batch or (QUICK_BATCHES if wanted.quick else BATCHES),
         threads=_threads(settings),
         peer_forms=(AS_WRITTEN,) if wanted.quick else FORMS,
-        device=choose_device(settings.device),
+        device=device,
         rounds=wanted.rounds,
         budget_s=QUICK_BUDGET_S if wanted.quick else BUDGET_S,
         with_start_up=not wanted.quick,

@@ -6,6 +6,7 @@ import functools
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -110,9 +111,7 @@ class CompiledEngine(TorchEngine):
             Exception: the compiler is missing or fails.
         """
         self.use_threads()
-        with tempfile.TemporaryDirectory() as folder:
-            package = Path(folder) / "programs.pt2"
-            self.programs = self._kept(package) or self._built(package)
+        self.programs = self._kept() or self._built()
         if self.device.type == "cuda":
             self.programs = self._recorded(self.programs)
         else:
@@ -132,6 +131,10 @@ class CompiledEngine(TorchEngine):
                 similarities[block.name] = part.similarity()
         return Outputs(rear.result, similarities)
 
+    def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
+        """One image, and the largest piece: no batch has a larger one."""
+        return sorted({1, min(max_batch, max(self.pieces))})
+
     def close(self) -> None:
         """Let go of the programs, and with them of the weights."""
         self.programs = None
@@ -143,27 +146,29 @@ class CompiledEngine(TorchEngine):
         twins = export_programs_of_one(graph, side_px) if self.device.type == "cpu" else {}
         return export_programs(graph, side_px) | twins
 
-    def _kept(self, package: Path) -> Programs | None:
+    def _kept(self) -> Programs | None:
         """Load what an earlier start has kept; None where there is nothing, or nothing of use."""
-        content = self.files.read(self.key)
-        if content is None:
+        package = self.files.open(self.key)
+        if package is None:
             return None
-        package.write_bytes(content)
-        try:
-            return load_package(package, self.device)
-        except RuntimeError as error:
-            log.warning("what was compiled cannot be loaded", reason=str(error))
-            return None
+        with package:
+            try:
+                return load_package(package, self.device)
+            except RuntimeError as error:
+                log.warning("what was compiled cannot be loaded", reason=str(error))
+                return None
 
-    def _built(self, package: Path) -> Programs:
+    def _built(self) -> Programs:
         log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
         started = time.monotonic()
-        package.unlink(missing_ok=True)
-        build_package(self.exported(), package)
-        self.files.keep(self.key, package.read_bytes())
-        seconds = round(time.monotonic() - started, 1)
-        log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
-        return load_package(package, self.device)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "programs.pt2"
+            build_package(self.exported(), path)
+            self.files.keep(self.key, path.read_bytes())
+            seconds = round(time.monotonic() - started, 1)
+            log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
+            with path.open("rb") as package:
+                return load_package(package, self.device)
 
     def _pieces(self, programs: Programs) -> Pieces:
         """Read how large the pieces are, or measure it."""

@@ -110,8 +110,8 @@ class Int8Engine(CompiledEngine):
         pixels = torch.from_numpy(self.calibration.pixels(self.bundle.manifest.input))
         return export_quantised(self.fused_graph("fp32"), pixels, weight_bits())
 
-    def _built(self, package: Path) -> Programs:
-        programs = super()._built(package)
+    def _built(self) -> Programs:
+        programs = super()._built()
         self.files.keep(self._name_of_digest, self._digest_of_pictures().encode())
         return programs
 

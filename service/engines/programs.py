@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import structlog
 import torch
@@ -199,27 +201,33 @@ def _require_own_code(name: str, files: Sequence[Any]) -> None:
         raise RuntimeError(f"the program {name} has an operation that is not compiled")
 
 
-def load_package(package: Path, device: torch.device) -> Programs:
+def load_package(package: BinaryIO, device: torch.device) -> Programs:
     """Load both programs of a package; takes a moment and imports no compiler.
 
     Args:
-        package: the file; it may be removed once it is loaded.
+        package: a file, at the start of the package; it may be removed once it is loaded.
         device: for which it was built.
 
     Raises:
         RuntimeError: the file is no package, or one of another torch.
     """
-
-    def loaded(name: str, of_one: str) -> Program:
-        if device.type == "cpu":
-            program = load_unlocked(package, name)
-            has_twin = of_one in names_in(package)
-            return BySize(load_unlocked(package, of_one), program) if has_twin else program
+    if device.type == "cpu":
+        return Programs(
+            _with_twin(package, FRONT, FRONT_OF_ONE), _with_twin(package, REAR, REAR_OF_ONE)
+        )
+    with tempfile.NamedTemporaryFile(suffix=".pt2") as copy:
+        shutil.copyfileobj(package, copy)
+        copy.flush()
         # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
-        loader = torch._C._aoti.AOTIModelPackageLoader(str(package), name, True, 1, -1)  # noqa: SLF001
-        return loader.boxed_run
+        loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001
+        front, rear = (loader(copy.name, name, True, 1, -1).boxed_run for name in (FRONT, REAR))
+        return Programs(front, rear)
 
-    return Programs(loaded(FRONT, FRONT_OF_ONE), loaded(REAR, REAR_OF_ONE))
+
+def _with_twin(package: BinaryIO, name: str, of_one: str) -> Program:
+    program = load_unlocked(package, name)
+    has_twin = of_one in names_in(package)
+    return BySize(load_unlocked(package, of_one), program) if has_twin else program
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,19 +51,31 @@ class SealedFiles:
         """Whether a file of that name can be read; only `read` knows whether it is sound."""
         return os.access(self.folder / name, os.R_OK)
 
-    def read(self, name: str) -> bytes | None:
-        """Return a file's content; None where it is missing, unreadable or damaged."""
+    def open(self, name: str) -> BufferedReader | None:
+        """Open a file at the start of its content; None where it is missing or damaged.
+
+        Whoever writes another one meanwhile puts it beside the open one, which stays as it is.
+        """
         path = self.folder / name
         try:
-            sealed = path.read_bytes()
+            file = path.open("rb")
         except OSError:
             return None
-        digest, content = sealed[:DIGEST_BYTES], memoryview(sealed)[DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != digest:
+        if not _is_sound(file):
+            file.close()
             return None
         with contextlib.suppress(OSError):  # a folder that cannot be written needs no order
             os.utime(path)
-        return bytes(content)
+        file.seek(DIGEST_BYTES)
+        return file
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content; None where it is missing or damaged."""
+        file = self.open(name)
+        if file is None:
+            return None
+        with file:
+            return file.read()
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in its place, instead of an older one, and make room for it.
@@ -109,3 +122,11 @@ class SealedFiles:
             with contextlib.suppress(OSError):
                 stat = path.stat()
                 yield _Kept(stat.st_mtime, stat.st_size, path)
+
+
+def _is_sound(file: BufferedReader) -> bool:
+    """Whether the rest of a file has the SHA-256 that it begins with, read in small pieces."""
+    try:
+        return file.read(DIGEST_BYTES) == hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return False

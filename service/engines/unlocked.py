@@ -12,6 +12,7 @@ import tempfile
 import weakref
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -82,26 +83,33 @@ class UnlockedProgram:
         return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(capsules)  # noqa: SLF001
 
 
-def names_in(package: Path) -> set[str]:
+def names_in(package: BinaryIO) -> set[str]:
     """The names of the programs in a package of AOTInductor.
+
+    Args:
+        package: a file; what stands before the package in it is passed over.
 
     Raises:
         RuntimeError: the file is no package.
     """
     if not zipfile.is_zipfile(package):
-        raise RuntimeError(f"{package.name} is no package")
+        raise RuntimeError("the file is no package")
     with zipfile.ZipFile(package) as archive:
         return {Path(name).parent.name for name in archive.namelist() if name.endswith(".so")}
 
 
-def load_unlocked(package: Path, name: str) -> UnlockedProgram:
+def load_unlocked(package: BinaryIO, name: str) -> UnlockedProgram:
     """Load one program of a package of AOTInductor.
+
+    Args:
+        package: as `names_in` takes it.
+        name: of the program.
 
     Raises:
         RuntimeError: the file is no package, or it holds no such program.
     """
     if name not in names_in(package):
-        raise RuntimeError(f"{package.name} holds no program called {name}")
+        raise RuntimeError(f"the package holds no program called {name}")
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(package) as archive:
         (library,) = (
             entry for entry in archive.namelist() if f"/{name}/" in entry and entry.endswith(".so")
