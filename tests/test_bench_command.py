@@ -66,7 +66,7 @@ def test_what_cannot_be_measured_is_one_clear_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--precisions", "fp64"], "'fp64' is no precision, known are: fp32, bf16, int8"),
+        (["--precisions", "fp64"], "'fp64' is no precision, known are: fp32, bf16, fp16, int8"),
         (["--batch", "1,0"], "'0' is not a number of at least 1"),
         (["--rounds", "few"], "'few' is not a number of at least 1"),
     ],

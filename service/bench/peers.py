@@ -28,8 +28,9 @@ from service.store import Bundle
 LIBRARIES = ("onnxruntime", "openvino", "nncf", "onnx", "onnxscript")
 LARGEST_BATCH = 1024
 
-# OpenVINO's own names of what `bench` calls fp32 and bf16.
-_OPENVINO_TYPES = {"fp32": "f32", "bf16": "bf16"}
+# OpenVINO's own names of what it computes in; quantised networks keep f32 for the rest.
+_OPENVINO_TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_OF_SOME_PROCESSORS = ("bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,16 @@ def _onnxruntime(peers: Peers, form: str) -> Runner:
 
 def _openvino(peers: Peers, form: str, precision: str) -> Runner:
     core = import_extra("openvino").Core()
-    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise CannotRun("the processor has no bf16, OpenVINO would compute in fp32")
+    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision in _OF_SOME_PROCESSORS and precision.upper() not in has:
+        raise CannotRun(f"the processor has no {precision}, OpenVINO would compute in fp32")
     model = core.read_model(exported(peers.bundle, form, peers.folder))
     if precision == "int8":
         model = _quantised(model, peers.calibration)
     options = {
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
         "INFERENCE_NUM_THREADS": peers.threads,
-        "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES.get(precision, "f32"),
+        "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
     }
     return _PerBatch(functools.partial(_compile_openvino, core, model, options))
 

@@ -105,6 +105,25 @@ class StartUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one kind of kernel takes of a forward pass.
+
+    Attributes:
+        model: which form of the network.
+        name: of the kind.
+        ms: of a pass, all kernels of the kind together.
+        share: of the pass.
+        gflops: 1e9 operations a second, where they are counted.
+    """
+
+    model: str
+    name: str
+    ms: float
+    share: float
+    gflops: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Absent:
     """What was asked for and not measured, and why."""
 
@@ -118,6 +137,7 @@ class Report:
 
     Attributes:
         ratios: what was measured; `as_json` adds the names of `RATIOS` that were not.
+        parts: where the time of a forward pass goes.
         agreement: how far results are from their reference, by what was compared.
         notes: what a reader must know to read the figures.
     """
@@ -126,6 +146,7 @@ class Report:
     rows: tuple[Row, ...]
     ratios: Mapping[str, float | None]
     start_ups: tuple[StartUp, ...] = ()
+    parts: tuple[Part, ...] = ()
     agreement: Mapping[str, float] = field(default_factory=dict)
     absent: tuple[Absent, ...] = ()
     notes: tuple[str, ...] = ()
@@ -142,6 +163,7 @@ class Report:
             ],
             "ratios": dict.fromkeys(RATIOS) | dict(self.ratios),
             "start_ups": [asdict(start_up) for start_up in self.start_ups],
+            "parts": [asdict(part) for part in self.parts],
             "agreement": dict(self.agreement),
             "absent": [asdict(absent) for absent in self.absent],
             "notes": list(self.notes),

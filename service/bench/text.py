@@ -16,6 +16,7 @@ def render(report: Report) -> str:
         _machine(report),
         _rows(report),
         _start_ups(report),
+        _parts(report),
         _ratios(report),
         _agreement(report),
         _remarks(report),
@@ -95,6 +96,23 @@ def _start_ups(report: Report) -> str:
             "" if start.memory_peak_mb is None else f"{start.memory_peak_mb:.0f}",
         )
         for start in report.start_ups
+    ]
+    return table(lines)
+
+
+def _parts(report: Report) -> str:
+    if not report.parts:
+        return ""
+    lines = [("model", "part of a pass", "ms", "share", "GFLOP/s")]
+    lines += [
+        (
+            part.model,
+            part.name,
+            f"{part.ms:.1f}",
+            f"{part.share:.1%}",
+            "" if part.gflops is None else f"{part.gflops:.0f}",
+        )
+        for part in report.parts
     ]
     return table(lines)
 

@@ -16,6 +16,7 @@ from service.bench.machine import describe
 from service.bench.networks import random_bundle
 from service.bench.ours import FORMS
 from service.bench.plot import save_plot
+from service.bench.profile import ProfileBench, bench_profile
 from service.bench.ratios import AS_WRITTEN
 from service.bench.report import Report
 from service.bench.rounds import Pace
@@ -60,9 +61,8 @@ def run(settings: Settings, wanted: Wanted, *, say: Say, note: Say) -> int:
     """
     configure_logs("error", "console")
     keep_artefacts_in(settings.cache_dir)
-    report = {"engines": _engines, "decode": _decode, "service": _service}[wanted.subject](
-        settings, wanted, note
-    )
+    measure = SUBJECTS[wanted.subject]
+    report = measure(settings, wanted, note)
     document = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
     say(document.decode() if wanted.json == "-" else render(report))
     if wanted.json not in (None, "-"):
@@ -116,6 +116,19 @@ def _service(settings: Settings, wanted: Wanted, note: Say) -> Report:
     machine = in_passing_thread(describe, _threads(settings), ("uvicorn", "fastapi"))
     note("starting the service")
     return bench_service(bench, machine, note, CLOCK)
+
+
+def _profile(settings: Settings, wanted: Wanted, note: Say) -> Report:
+    bench = ProfileBench(
+        spec=_spec_of(wanted),
+        batch=(wanted.batch or QUICK_BATCHES)[0],
+        threads=_threads(settings),
+        rounds=wanted.rounds,
+    )
+    return bench_profile(bench, note, CLOCK)
+
+
+SUBJECTS = {"engines": _engines, "decode": _decode, "service": _service, "profile": _profile}
 
 
 def _spec_of(wanted: Wanted) -> ResNetSpec:

@@ -10,12 +10,13 @@ from typing import Literal
 
 from service.config import Settings
 
-Subject = Literal["engines", "decode", "service"]
+Subject = Literal["engines", "decode", "service", "profile"]
 
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _SETTINGS: dict[str, set[str]] = {
     "engines": {"device", "threads", "cache_dir"},
     "decode": {"model_store", "cache_dir"},
+    "profile": {"threads", "cache_dir"},
     "service": {
         *("device", "threads", "cache_dir", "engine", "precision"),
         *("max_batch", "window_ms", "decode_threads"),
@@ -70,7 +71,8 @@ def add_flags(parser: argparse.ArgumentParser, add_settings: AddSettings) -> Non
     for subject, about, add in (
         ("engines", "our engines and their peers on one network", _add_engines),
         ("decode", "decoding and scaling against Pillow's", _add_decode),
-        ("service", "the service over loopback against its engine", _add_service),
+        ("service", "the service over loopback against its engine", _add_network),
+        ("profile", "where a forward pass spends its time, with SGE and without", _add_profile),
     ):
         flags = subjects.add_parser(subject, help=about, description=about, allow_abbrev=False)
         _add_common(flags)
@@ -100,14 +102,14 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
         type=_words,
         metavar="NAME,...",
         default=(),
-        help="only these of eager, compiled, int8, onnxruntime, openvino",
+        help="only these of eager, compiled, int8, tensorrt, onnxruntime, openvino",
     )
     parser.add_argument(
         "--precisions",
         type=_precisions,
         metavar="NAME,...",
         default=(),
-        help="only these of fp32, bf16, int8; by default all that the processor has, "
+        help="only these of fp32, bf16, fp16, int8; by default all that the processor has, "
         "with --quick without int8",
     )
     parser.add_argument(
@@ -126,8 +128,11 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_service(parser: argparse.ArgumentParser) -> None:
+def _add_profile(parser: argparse.ArgumentParser) -> None:
     _add_network(parser)
+    parser.add_argument(
+        "--batch", type=_one_size, metavar="N", default=(), help="images at a time (default 8)"
+    )
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +156,10 @@ def _precisions(text: str) -> tuple[str, ...]:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(_positive(word) for word in _words(text)))
+
+
+def _one_size(text: str) -> tuple[int, ...]:
+    return (_positive(text),)
 
 
 def _positive(text: str) -> int:

@@ -129,11 +129,18 @@ def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
     return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
-def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
+def build_package(
+    programs: dict[str, ExportedProgram], package: Path, *, profiled: bool = False
+) -> None:
     """Compile exported programs into one file, without twins that would be of no use.
 
     A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
     files without regard to weights, so each build has a folder of its own.
+
+    Args:
+        programs: by name.
+        package: the file to write.
+        profiled: every kernel tells torch's profiler of itself.
 
     Raises:
         Exception: whatever the compiler raises.
@@ -162,6 +169,7 @@ def build_package(programs: dict[str, ExportedProgram], package: Path) -> None:
                 # It would turn (B, H, W, G) into what is best for (B, C, H, W).
                 "layout_optimization": not is_on_cpu,
                 "cpp.dynamic_threads": True,  # any number of threads may run it
+                "cpp.enable_kernel_profile": profiled,
                 "post_grad_custom_pre_pass": packing_pass(packing) if is_on_cpu else None,
             }
             with torch.no_grad():
