@@ -8,18 +8,13 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from tests.load.client import Target, connect
-from tests.load.machine import (
-    CpuMeter,
-    ProcessMeter,
-    describe_machine,
-    find_server,
-    take_precedence,
-)
+from tests.load.machine import cpu_clock, describe_machine, take_precedence
 from tests.load.mix import Kind, make_kinds, single_images
 from tests.load.page import as_html
 from tests.load.plots import save_png
@@ -70,10 +65,9 @@ async def load_service(options: argparse.Namespace) -> Report:
         ClientTooSlow: the client was the bottleneck.
         aiohttp.ClientError: the service cannot be reached.
     """
-    meter = ProcessMeter(options.server_pid or find_server(options.url))
     async with connect(options.url, options.timeout_s) as target:
         await wait_until_settled(target, options.wait_s, _say)
-        return await _measure(target, meter, options)
+        return await _measure(target, options)
 
 
 async def wait_until_settled(target: Target, wait_s: float, say: Say) -> None:
@@ -85,9 +79,10 @@ async def wait_until_settled(target: Target, wait_s: float, say: Say) -> None:
         if attempt == 0:
             say(f"the engine is at tier {tier}: waiting for the one that stays")
         await asyncio.sleep(LOOK_AGAIN_S)
+    say(f"after {wait_s:g} s it is still not there: going on with what answers (--wait-s)")
 
 
-async def _measure(target: Target, meter: CpuMeter, options: argparse.Namespace) -> Report:
+async def _measure(target: Target, options: argparse.Namespace) -> Report:
     """Let the users in, then sweep."""
     before = await target.describe()
     kinds = _chosen(options.kinds, before["name"])
@@ -97,7 +92,7 @@ async def _measure(target: Target, meter: CpuMeter, options: argparse.Namespace)
         crowd = await asyncio.to_thread(run_users, options.url, options.users, options.users_s)
     if options.only != "users":
         take_precedence()
-        sweep = await Sweeper(target, kinds, meter, _plan(options), _say).run()
+        sweep = await Sweeper(target, kinds, cpu_clock, _plan(options), _say).run()
     return Report(
         url=options.url,
         machine=describe_machine(),
@@ -147,7 +142,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tests.load", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--url", default="http://127.0.0.1:8000", help="of a running service")
+    add("--url", type=_address, default="http://127.0.0.1:8000", help="of a running service")
     add("--only", choices=("users", "sweep"), help="leave the other part out")
     add("--users", type=int, default=8, help="in closed loop")
     add("--users-s", type=int, default=20, help="for how long they stay")
@@ -163,12 +158,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--wait-s", type=float, default=60, help="how long to wait for the final engine")
     add("--late-limit-ms", type=float, default=10, help="p99 of late sends; above: no report")
     add("--cores-limit", type=float, default=0.8, help="the client's own; above: no report")
-    add("--server-pid", type=int, help="for its processor time; found by port if it runs here")
     add("--seed", type=int, default=1, help="of arrivals and kinds")
     add("--json", type=Path, help="file of every figure, histograms included")
     add("--html", type=Path, help="file with plots and tables")
     add("--png", type=Path, help="file with the plots alone")
     return parser.parse_args(arguments)
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise argparse.ArgumentTypeError(f"{text}: not an address such as http://127.0.0.1:8000")
+    return text
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,15 +36,44 @@ class Target(Protocol):
 
 @dataclass(slots=True)
 class _Stamp:
-    """When a request began to leave; until then, when the client took it up."""
+    """A request's moments, on the clock of the running loop.
+
+    Attributes:
+        left_s: when it began to leave; until then, when the client took it up.
+        connecting_since_s: when it began to open a connection.
+        connecting_s: how long that took.
+    """
 
     left_s: float
+    connecting_since_s: float = 0.0
+    connecting_s: float = 0.0
+
+    def start_connecting(self, now: float) -> None:
+        self.connecting_since_s = now
+
+    def end_connecting(self, now: float) -> None:
+        self.connecting_s = now - self.connecting_since_s
+
+    def leave(self, now: float) -> None:
+        self.left_s = now
 
 
-async def _set_stamp(_: aiohttp.ClientSession, context: Any, __: object) -> None:
-    """Note that the head of a request goes out; whoever wants to know it has left a stamp."""
-    if isinstance(context.trace_request_ctx, _Stamp):
-        context.trace_request_ctx.left_s = asyncio.get_running_loop().time()
+def _telling(moment: Callable[[_Stamp, float], None]) -> Callable[..., Awaitable[None]]:
+    """What tells the stamp that was left with a request, if one was, that a moment has come."""
+
+    async def tell(_: aiohttp.ClientSession, context: Any, __: object) -> None:
+        if isinstance(context.trace_request_ctx, _Stamp):
+            moment(context.trace_request_ctx, asyncio.get_running_loop().time())
+
+    return tell
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_start.append(_telling(_Stamp.start_connecting))
+    tracing.on_connection_create_end.append(_telling(_Stamp.end_connecting))
+    tracing.on_request_headers_sent.append(_telling(_Stamp.leave))
+    return tracing
 
 
 class HttpTarget:
@@ -61,7 +90,7 @@ class HttpTarget:
         """Post a kind's body; connections are kept, and made as many as there is need for."""
         stamp = _Stamp(asyncio.get_running_loop().time())
         answer = await self._post(kind, deadline_s, stamp)
-        return Sent(answer, stamp.left_s)
+        return Sent(answer, stamp.left_s, stamp.connecting_s)
 
     async def _post(self, kind: Kind, deadline_s: float | None, stamp: _Stamp) -> Answer:
         headers = kind.headers
@@ -106,11 +135,9 @@ async def connect(url: str, timeout_s: float) -> AsyncIterator[Target]:
         url: the service's address.
         timeout_s: after it the client gives a request up.
     """
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_headers_sent.append(_set_stamp)
     async with aiohttp.ClientSession(
         url,
-        trace_configs=[tracing],
+        trace_configs=[_tracing()],
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         connector=aiohttp.TCPConnector(limit=0),  # a limit would be a queue of the client's own
     ) as session:

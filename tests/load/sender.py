@@ -27,12 +27,13 @@ class Sent:
 
     Attributes:
         answer: what became of it.
-        left_s: when it began to leave the client, on the clock of the running loop; preparing it
-            and opening a connection are the client's own time, and come before that.
+        left_s: when it began to leave the client, on the clock of the running loop.
+        connecting_s: how long it took before that to open a connection, where it needed one.
     """
 
     answer: Answer
     left_s: float
+    connecting_s: float = 0.0
 
 
 Send = Callable[[Kind], Awaitable[Sent]]
@@ -45,6 +46,7 @@ class Shot:
     Attributes:
         intended_s: when it was due.
         sent_s: when it began to leave the client.
+        connecting_s: seconds before that which the way to the service took, not the client.
         ended_s: when its answer was complete, or was given up.
     """
 
@@ -53,6 +55,7 @@ class Shot:
     sent_s: float
     ended_s: float
     answer: Answer
+    connecting_s: float = 0.0
 
     @property
     def latency_s(self) -> float:
@@ -67,7 +70,7 @@ class Shot:
     @property
     def lateness_s(self) -> float:
         """The part of it that is the client's own fault."""
-        return self.sent_s - self.intended_s
+        return self.sent_s - self.connecting_s - self.intended_s
 
 
 async def send_open_loop(send: Send, kinds: Sequence[Kind], due_s: Sequence[float]) -> list[Shot]:
@@ -86,7 +89,7 @@ async def send_open_loop(send: Send, kinds: Sequence[Kind], due_s: Sequence[floa
 
     async def shoot(kind: Kind, intended_s: float) -> Shot:
         sent = await send(kind)
-        return Shot(kind, intended_s, sent.left_s - start, loop.time() - start, sent.answer)
+        return _shot(kind, intended_s, sent, start, loop.time())
 
     under_way: list[asyncio.Task[Shot]] = []
     async with asyncio.TaskGroup() as group:
@@ -111,9 +114,12 @@ async def send_closed_loop(
         while (due_s := loop.time() - start) < duration_s:
             kind = next(supply)
             sent = await send(kind)
-            ended_s = loop.time() - start
-            shots.append(Shot(kind, due_s, sent.left_s - start, ended_s, sent.answer))
+            shots.append(_shot(kind, due_s, sent, start, loop.time()))
 
     supply = itertools.cycle(kinds)
     await asyncio.gather(*(call(supply) for _ in range(callers)))
     return shots
+
+
+def _shot(kind: Kind, intended_s: float, sent: Sent, start: float, now: float) -> Shot:
+    return Shot(kind, intended_s, sent.left_s - start, now - start, sent.answer, sent.connecting_s)

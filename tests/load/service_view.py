@@ -52,12 +52,14 @@ class ServiceView:
         phases: times in seconds by phase, of requests answered ok.
         batch_size: images in a batch.
         batch_s: engine seconds of a batch.
+        processor_s: processor time of its process; None where its system does not tell.
     """
 
     outcomes: dict[str, float]
     phases: dict[str, Distribution]
     batch_size: Distribution
     batch_s: Distribution
+    processor_s: float | None
 
     @classmethod
     def between(cls, before: str, after: str) -> Self:
@@ -84,6 +86,7 @@ class ServiceView:
             {phase: distribution("sge_phase_seconds", phase) for phase in PHASES},
             distribution("sge_batch_size"),
             distribution("sge_batch_seconds"),
+            samples.get(("process_cpu_seconds_total", "")),
         )
 
 

@@ -10,7 +10,6 @@ from typing import Self
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it has no types
 
 from tests.load.arrivals import ArrivalKind
-from tests.load.machine import CpuTimes
 from tests.load.sender import Answer, Shot
 from tests.load.service_view import ServiceView
 
@@ -64,12 +63,9 @@ class Cores:
     server: float | None
 
     @classmethod
-    def between(cls, before: CpuTimes, after: CpuTimes, elapsed_s: float) -> Self:
-        """Take the difference of two readings."""
-        client = (after.client_s - before.client_s) / elapsed_s
-        if before.server_s is None or after.server_s is None:
-            return cls(client, None)
-        return cls(client, (after.server_s - before.server_s) / elapsed_s)
+    def of(cls, client_s: float, server_s: float | None, elapsed_s: float) -> Self:
+        """Spread processor seconds over a stretch of time."""
+        return cls(client_s / elapsed_s, None if server_s is None else server_s / elapsed_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ class Step:
         latency: from the moment each was due; of answers, and of those given up as long as they
             were waited for.
         service_time: from sending on, of answers ok: what the service's own times compare with.
-        lateness: how long after its moment each was sent.
+        lateness: how long after its moment each was sent, but for opening a connection.
         cores: used meanwhile.
         service: its own view of the same time.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.load.arrivals import ArrivalKind, plan_arrivals
 from tests.load.client import Target
-from tests.load.machine import CpuMeter
+from tests.load.machine import CpuClock
 from tests.load.mix import Kind, choose
 from tests.load.sender import Answer, send_closed_loop, send_open_loop
 from tests.load.service_view import ServiceView
@@ -81,17 +81,17 @@ class Sweeper:
     Args:
         target: the service.
         kinds: what is sent, by weight; one image each.
-        meter: of processor time.
+        cpu_clock: of the client.
         plan: how it is done.
         say: is told of each step as it ends.
     """
 
     def __init__(
-        self, target: Target, kinds: Sequence[Kind], meter: CpuMeter, plan: Plan, say: Say
+        self, target: Target, kinds: Sequence[Kind], cpu_clock: CpuClock, plan: Plan, say: Say
     ) -> None:
         self._target = target
         self._kinds = kinds
-        self._meter = meter
+        self._cpu_clock = cpu_clock
         self._plan = plan
         self._say = say
         self._steps: list[Step] = []
@@ -135,18 +135,18 @@ class Sweeper:
         seed = plan.seed + len(self._steps)
         due_s = plan_arrivals(arrivals, rate, plan.step_s, seed)
         kinds = choose(self._kinds, len(due_s), seed)
-        before, metrics = self._meter.read(), await self._target.read_metrics()
-        began = loop.time()
+        before = await self._target.read_metrics()
+        began, used_s = loop.time(), self._cpu_clock()
         shots = await send_open_loop(self._send, kinds, due_s.tolist())
-        elapsed_s = loop.time() - began
-        after = self._meter.read()
+        elapsed_s, used_s = loop.time() - began, self._cpu_clock() - used_s
+        service = ServiceView.between(before, await self._target.read_metrics())
         step = sum_up(
             shots,
             arrivals,
             plan.step_s,
             plan.deadline_s,
-            cores=Cores.between(before, after, elapsed_s),
-            service=ServiceView.between(metrics, await self._target.read_metrics()),
+            cores=Cores.of(used_s, service.processor_s, elapsed_s),
+            service=service,
         )
         require_idle_client(step, plan.limits)
         self._steps.append(step)

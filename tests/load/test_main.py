@@ -92,9 +92,22 @@ def test_a_settled_engine_is_not_waited_for() -> None:
 
 
 def test_an_engine_that_never_settles_is_waited_for_so_long_and_no_longer() -> None:
-    """It is said once, and after that time the test goes on with what is there."""
+    """After that time the test goes on with what is there, and says so."""
     said: list[str] = []
 
     run_virtually(wait_until_settled(FakeTarget(0.01, tier="first"), 60, said.append))
 
-    assert said == ["the engine is at tier first: waiting for the one that stays"]
+    assert said == [
+        "the engine is at tier first: waiting for the one that stays",
+        "after 60 s it is still not there: going on with what answers (--wait-s)",
+    ]
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://", "ftp://127.0.0.1"])
+def test_what_is_no_address_is_a_wrong_flag(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told with an example of one."""
+    with pytest.raises(SystemExit) as ended:
+        main([f"--url={url}"])
+
+    assert ended.value.code == 2
+    assert f"{url}: not an address such as http://127.0.0.1:8000" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import json
 import orjson
 import pytest
 
-from tests.load.fake_target import FakeTarget, IdleMeter
+from tests.load.fake_target import FakeTarget, idle_clock
 from tests.load.machine import describe_machine
 from tests.load.mix import PREDICT, Kind
 from tests.load.page import as_html
@@ -35,7 +35,7 @@ def make_report(*, counts_double: bool = False, tier_after: str = "final") -> Re
     async def measure() -> Report:
         target = FakeTarget(0.02, counts_double=counts_double)
         plan = Plan(rates=(20.0, 60.0), arrivals=("constant",), step_s=5.0, deadline_s=0.2)
-        sweep = await Sweeper(target, [KIND], IdleMeter(), plan, lambda _: None).run()
+        sweep = await Sweeper(target, [KIND], idle_clock, plan, lambda _: None).run()
         before, after = await target.describe(), await target.describe()
         after["engine"]["tier"] = tier_after
         return Report(

@@ -29,6 +29,20 @@ def evenly() -> list[float]:
     return [float(due_s) for due_s in plan_arrivals("constant", RATE, DURATION_S, seed=0)]
 
 
+def test_opening_a_connection_is_no_lateness() -> None:
+    """It is part of what the caller waited, and nobody's fault that the client could mend."""
+
+    async def send(_: Kind) -> Sent:
+        await asyncio.sleep(0.25)
+        return Sent(Answer.OK, asyncio.get_running_loop().time(), connecting_s=0.25)
+
+    (shot,) = run_virtually(send_open_loop(send, [KIND], [1.0]))
+
+    assert shot.lateness_s == pytest.approx(0.0)
+    assert shot.latency_s == pytest.approx(0.25)
+    assert shot.service_s == pytest.approx(0.0)
+
+
 def test_requests_leave_at_their_moments() -> None:
     """A request is sent when it is due, whatever became of those before it."""
     shots = open_loop(FakeTarget(image_s=3.0), [0.0, 0.5, 2.0])

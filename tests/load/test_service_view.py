@@ -37,6 +37,19 @@ def test_a_view_holds_what_came_between_two_readings() -> None:
     assert view.batch_size.count == 3
 
 
+def test_processor_time_is_the_services_own() -> None:
+    """Where its system tells it; of models there may be many, of processes one."""
+    metrics = Metrics(CollectorRegistry())
+    silent = generate_latest(metrics.registry).decode()
+
+    def used(seconds: float) -> str:
+        line = f"process_cpu_seconds_total {seconds}"
+        return f"{silent}# TYPE process_cpu_seconds counter\n{line}\n"
+
+    assert ServiceView.between(used(2.5), used(4.0)).processor_s == pytest.approx(1.5)
+    assert ServiceView.between(silent, silent).processor_s is None
+
+
 def test_a_silent_service_has_an_empty_view() -> None:
     """Nothing is counted, every mean is 0, every phase is there."""
     text = generate_latest(Metrics(CollectorRegistry()).registry).decode()

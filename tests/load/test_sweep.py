@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.load.fake_target import FakeTarget, IdleMeter
+from tests.load.fake_target import FakeTarget, idle_clock
 from tests.load.mix import PREDICT, Kind
 from tests.load.sender import Answer
 from tests.load.sweep import Plan, Sweep, Sweeper
@@ -18,7 +18,7 @@ IMAGE_S = 0.02  # 50 a second
 def sweep(target: FakeTarget, said: list[str], **changes: object) -> Sweep:
     """Sweep over a fake service."""
     plan = Plan(**({"step_s": 6.0} | changes))  # type: ignore[arg-type]
-    return run_virtually(Sweeper(target, KINDS, IdleMeter(), plan, said.append).run())
+    return run_virtually(Sweeper(target, KINDS, idle_clock, plan, said.append).run())
 
 
 def test_a_sweep_finds_capacity_and_knee() -> None:

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from service.metrics import PHASES
-from tests.load.machine import CpuTimes
 from tests.load.mix import PREDICT, Kind
 from tests.load.sender import Answer, Shot
 from tests.load.service_view import Distribution, ServiceView
@@ -33,7 +32,7 @@ def view(answers: int, mean_s: float = 0.1) -> ServiceView:
         answers * mean_s, answers, (0.05, 0.1, float("inf")), (0, answers, answers)
     )
     phases = dict.fromkeys(PHASES, total)
-    return ServiceView({"ok": float(answers)}, phases, SILENT, SILENT)
+    return ServiceView({"ok": float(answers)}, phases, SILENT, SILENT, None)
 
 
 def step(
@@ -73,9 +72,8 @@ def test_a_client_whose_core_is_full_reports_nothing() -> None:
 
 
 def test_cores_are_processor_seconds_a_second() -> None:
-    """Both sides are read twice; a server that cannot be seen stays unknown."""
-    seen = Cores.between(CpuTimes(1.0, 10.0), CpuTimes(1.5, 13.0), 2.0)
-    unseen = Cores.between(CpuTimes(1.0, None), CpuTimes(1.5, None), 2.0)
+    """A server that does not tell stays unknown."""
+    seen, unseen = Cores.of(0.5, 3.0, 2.0), Cores.of(0.5, None, 2.0)
 
     assert (seen, unseen) == (Cores(0.25, 1.5), Cores(0.25, None))
 

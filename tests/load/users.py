@@ -82,14 +82,25 @@ def run_users(url: str, users: int, duration_s: int) -> Crowd:
         command = [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless"]
         limits = ["--users", f"{users}", "--spawn-rate", f"{users}", "--run-time", f"{duration_s}s"]
         ending = ["--stop-timeout", "20", "--exit-code-on-error", "0", "--only-summary"]
-        done = subprocess.run(
-            [*command, "--host", url, *limits, *ending, "--json-file", str(stats.with_suffix(""))],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=duration_s + GRACE_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [
+                    *command,
+                    "--host",
+                    url,
+                    *limits,
+                    *ending,
+                    "--json-file",
+                    str(stats.with_suffix("")),
+                ],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=duration_s + GRACE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LocustFailed(f"it did not end {GRACE_S} s after its time") from error
         if done.returncode or not stats.exists():
             raise LocustFailed(done.stderr.strip()[-2000:] or f"exit code {done.returncode}")
         return read_stats(users, duration_s, json.loads(stats.read_text(encoding="utf-8")))
