@@ -52,7 +52,11 @@ class Settings(BaseSettings):
     tiered: bool = Field(
         True, description="answer on the eager engine while the compiled one is being built"
     )
-    threads: int = Field(0, ge=0, description="threads of one forward pass on a CPU; 0: every core")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="threads of one forward pass on a CPU; 0: one a core that the process may use",
+    )
     cache_dir: Path = Field(
         Path("~/.cache/sge-serve"), description="folder where compiled engines are kept"
     )
@@ -111,7 +115,7 @@ class Settings(BaseSettings):
         256, ge=1, description="mask pictures (png, overlay) that one request may ask for"
     )
     decode_threads: int = Field(
-        0, ge=0, description="threads that decode images and draw masks; 0: one a core"
+        0, ge=0, description="threads that decode images and draw masks; 0: the same"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

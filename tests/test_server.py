@@ -146,3 +146,23 @@ async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
         engine.may_load.set()
 
     assert (refused.status_code, is_building, service.server.cut_images) == (503, True, 0)
+
+
+async def test_time_runs_from_a_requests_first_bytes() -> None:
+    """Whoever sends half of a head has been there since then."""
+    image = grey(100)
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: here\r\nContent-Length: {len(image)}\r\n"
+    async with listening(FakeEngine()) as served:
+        await served.client.get("/readyz")
+        address = served.client.base_url
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(head.encode())
+        await asyncio.sleep(0.2)
+        writer.write(b"Content-Type: image/png\r\n\r\n" + image)
+        answer = await reader.readuntil(b"}")
+        writer.close()
+        served.signal()
+
+    (timing,) = (line for line in answer.splitlines() if line.lower().startswith(b"server-timing"))
+    total_ms = float(timing.rpartition(b"total;dur=")[2])
+    assert 200 <= total_ms < 10_000

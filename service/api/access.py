@@ -7,12 +7,12 @@ import re
 import time
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Admission
-from service.api.context import REQUEST_ID_HEADER, RequestContext, choose_request_id
+from service.api.context import REQUEST_ID_HEADER, RequestContext, open_context
 from service.api.errors import ADMISSION_CODES, internal_error
 from service.metrics import Metrics
 
@@ -35,8 +35,7 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = RequestContext(choose_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER)))
-        scope["sge.context"] = context
+        context = open_context(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=context.request_id)
         is_prediction = scope["method"] == "POST" and PREDICTIONS.fullmatch(scope["path"])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from service.metrics import NO_MODEL
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
+ARRIVED = "sge.arrived"  # in a scope: when the first bytes came, by `time.monotonic`
 LONGEST_REQUEST_ID = 128
 
 
@@ -23,7 +25,7 @@ class RequestContext:
 
     Attributes:
         request_id: the client's own, or made here.
-        began: the moment it came in, of `time.monotonic`.
+        began: the moment it came in, of `time.monotonic`; from it on times and deadlines count.
         model: name and version of the model that was asked.
         outcome: `ok`, or the code of the error that was answered.
         status: of the answer; 0 until it is sent.
@@ -31,11 +33,19 @@ class RequestContext:
     """
 
     request_id: str
-    began: float = field(default_factory=time.monotonic)
+    began: float
     model: tuple[str, str] = NO_MODEL
     outcome: str = "ok"
     status: int = 0
     images: int = 0
+
+
+def open_context(scope: Scope) -> RequestContext:
+    """Make the context of a request that comes in, and keep it in its scope."""
+    request_id = choose_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
+    context = RequestContext(request_id, began=scope.get(ARRIVED, time.monotonic()))
+    scope["sge.context"] = context
+    return context
 
 
 def choose_request_id(sent: str | None) -> str:
@@ -46,7 +56,7 @@ def choose_request_id(sent: str | None) -> str:
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """The context of a request; `RequestScope` put it there."""
+    """The context of a request that was opened."""
     context: RequestContext = scope["sge.context"]
     return context
 

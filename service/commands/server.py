@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.admission import Admission
+from service.api.context import ARRIVED
 from service.runtime import Runtime
 
 TICK_S = 0.1  # how soon the drain notices its end or a second signal
 SILENCE_S = 0.5  # a client that is about to use its connection again has done so by then
 LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
 KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they close first
+
+
+class StampingProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; a request's time runs from its first bytes.
+
+    Its turn on the event loop comes later, the more so the more there is to do.
+    """
+
+    def on_message_begin(self) -> None:
+        """Note the moment in the request's scope."""
+        super().on_message_begin()
+        self.scope[ARRIVED] = time.monotonic()  # type: ignore[literal-required]
 
 
 class DrainingServer(uvicorn.Server):
@@ -79,6 +94,7 @@ def build_server(app: Callable[..., Any], runtime: Runtime) -> DrainingServer:
         access_log=False,
         lifespan="on",
         server_header=False,
+        http=StampingProtocol,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=runtime.settings.drain_timeout_s,
     )
