@@ -7,7 +7,8 @@ import platform
 import time
 from collections.abc import Callable
 
-PRECEDENCE = -10  # as nice counts: 0 is usual, -20 the most
+REAL_TIME = "real time"
+USUAL = "as other processes"
 
 CpuClock = Callable[[], float]
 """Processor seconds that the client has used."""
@@ -16,19 +17,27 @@ cpu_clock: CpuClock = time.process_time
 
 
 def take_precedence() -> bool:
-    """Let this process run before others that want the same core, where the system lets it.
+    """Let this process run as soon as it has something to do, where the system lets it.
 
     A client that shares its machine with the service uses little of a core but has to be there in
     time: what it waits for one would count as the service's.
 
     Returns:
-        Whether it does; it takes a right that few users have.
+        Whether it does; Linux gives that right to few users, other systems have no such thing.
     """
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, PRECEDENCE)
-    except PermissionError:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except (AttributeError, PermissionError):
         return False
     return True
+
+
+def scheduling() -> str:
+    """When this process gets a core: `REAL_TIME` or `USUAL`."""
+    try:
+        return REAL_TIME if os.sched_getscheduler(0) == os.SCHED_RR else USUAL
+    except AttributeError:
+        return USUAL
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -38,7 +47,7 @@ def describe_machine() -> dict[str, str | int]:
         "cores": os.cpu_count() or 0,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "niceness": os.getpriority(os.PRIO_PROCESS, 0),
+        "scheduling": scheduling(),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.load.machine import REAL_TIME
 from tests.load.sizing import Advice, BatchCost, advise
 from tests.load.step import Step
 from tests.load.sweep import Sweep
@@ -81,9 +82,8 @@ class Report:
         return found + self._sizing_notes()
 
     def _precedence_note(self) -> str:
-        niceness = int(self.machine["niceness"])
-        if niceness < 0:
-            return f"the client went before other processes of its machine (niceness {niceness})"
+        if self.machine["scheduling"] == REAL_TIME:
+            return "the client went before other processes of its machine, in real time"
         return "the client had no precedence on its machine: root could give it one"
 
     def _sizing_notes(self) -> list[str]:

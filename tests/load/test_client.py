@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.load.client import connect
-from tests.load.machine import describe_machine
+from tests.load.machine import REAL_TIME, USUAL, describe_machine
 from tests.load.mix import PREDICT, Kind, make_kinds
 from tests.load.sender import Answer
 from tests.load.users import run_users
@@ -163,19 +163,19 @@ def test_the_machine_is_described() -> None:
 
     assert machine["processor"]
     assert machine["cores"] == os.cpu_count()
-    assert machine["niceness"] == os.getpriority(os.PRIO_PROCESS, 0)
+    assert machine["scheduling"] == USUAL
 
 
 def test_precedence_is_taken_where_the_system_gives_it() -> None:
     """A process says truly whether it goes before others; a child, so that this one stays usual."""
-    code = "import os; from tests.load.machine import take_precedence; took = take_precedence()"
-    report = "print(took, os.getpriority(os.PRIO_PROCESS, 0) < 0)"
+    code = "from tests.load.machine import scheduling, take_precedence"
+    report = "print(take_precedence(), scheduling(), sep=', ')"
 
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; {report}"], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout.split() in (["True", "True"], ["False", "False"])
+    assert done.stdout.strip() in (f"True, {REAL_TIME}", f"False, {USUAL}")
 
 
 @pytest.mark.slow

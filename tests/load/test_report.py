@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.load.fake_target import FakeTarget, idle_clock
-from tests.load.machine import describe_machine
+from tests.load.machine import REAL_TIME, USUAL, describe_machine
 from tests.load.mix import PREDICT, Kind
 from tests.load.page import as_html
 from tests.load.report import Report
@@ -68,17 +68,17 @@ def test_the_notes_say_where_the_knee_is(report: Report) -> None:
 
 
 @pytest.mark.parametrize(
-    ("niceness", "note"),
+    ("scheduling", "note"),
     [
-        (-10, "the client went before other processes of its machine (niceness -10)"),
-        (0, "the client had no precedence on its machine: root could give it one"),
+        (REAL_TIME, "the client went before other processes of its machine, in real time"),
+        (USUAL, "the client had no precedence on its machine: root could give it one"),
     ],
 )
 def test_the_notes_say_whether_the_client_went_first(
-    report: Report, niceness: int, note: str
+    report: Report, scheduling: str, note: str
 ) -> None:
     """Who shares its machine with the service may wait for a core."""
-    machine = {**report.machine, "niceness": niceness}
+    machine = {**report.machine, "scheduling": scheduling}
 
     assert note in dataclasses.replace(report, machine=machine).notes()
 
