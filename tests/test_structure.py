@@ -23,7 +23,7 @@ README = PACKAGE.parent / "README.md"
 
 # A module imports from its own layer and those above it in this table. "" is the package itself.
 LAYERS: list[set[str]] = [
-    {"", "errors", "config", "logs", "metrics", "passing_thread", "query"},
+    {"", "cores", "errors", "config", "logs", "metrics", "passing_thread", "query"},
     {"model"},
     {"manifest", "version_files"},
     {"store", "draft", "model_import"},
