@@ -17,7 +17,7 @@ export TMPDIR=$STATE/tmp # layers of gigabytes pass through it
 
 install_engine() {
     local missing=() name
-    for name in podman runc debootstrap iptables; do
+    for name in podman runc debootstrap iptables catatonit; do
         command -v "$name" >/dev/null || missing+=("$name")
     done
     [ -d /usr/lib/cni ] || missing+=(containernetworking-plugins)
