@@ -88,7 +88,7 @@ class Settings(BaseSettings):
         gt=0,
         le=LONGEST_TIMEOUT_S,
         description="how long the engine may run before it counts as hung and is restarted; "
-        "longer than all batch sizes take in turn",
+        "longer than it takes to warm up",
     )
     drain_timeout_s: int = Field(
         30, ge=0, description="how long a stopping service works on what it has accepted"
@@ -115,7 +115,9 @@ class Settings(BaseSettings):
         256, ge=1, description="mask pictures (png, overlay) that one request may ask for"
     )
     decode_threads: int = Field(
-        0, ge=0, description="threads that decode images and draw masks; 0: the same"
+        0,
+        ge=0,
+        description="threads that decode and draw; 0: one a core that the process may use",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

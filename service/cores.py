@@ -3,46 +3,63 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
-def usable_cores() -> int:
-    """The cores that this process may run on, and no more than its quota of processor time."""
-    quota = core_quota()
+def usable_cores(quota: int | None) -> int:
+    """The cores that this process may run on, and no more than a quota of processor time.
+
+    Args:
+        quota: from `core_quota`.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, quota or cores or 1)
 
 
-def core_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int | None:
+def core_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int | None:
     """The whole cores that Linux grants to this process's control group; None without a limit.
 
     A container's limit (`--cpus`) is one. More threads than that would all be halted together for
     the rest of each tenth of a second, once they have used its share up.
 
     Args:
-        cgroups: where version 2 of the control groups is mounted.
-        own: tells the group of this process.
+        cgroups: where the control groups are mounted, of either version.
+        own: tells the groups of this process.
     """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    group = next((line[3:].strip("/") for line in lines if line.startswith("0::")), None)
-    if group is None:
-        return None
-    folders = [cgroups / group, *(cgroups / group).parents]
-    within = folders[: folders.index(cgroups) + 1]  # a limit binds what is below it, too
-    quotas = [quota for folder in within if (quota := _quota_of(folder)) is not None]
+    quotas = [quota for line in lines for quota in _quotas(cgroups, *line.split(":", 2))]
     return max(1, int(min(quotas))) if quotas else None
 
 
-def _quota_of(folder: Path) -> float | None:
-    """Cores by `cpu.max`: microseconds within a period, or `max`."""
+def _quotas(cgroups: Path, number: str, controllers: str, group: str) -> Iterator[float]:
+    """The limits on the way from a group to its root: one binds what is below it, too."""
+    files: tuple[str, ...]
+    if number == "0":  # version 2
+        root, files = cgroups, ("cpu.max",)
+    elif "cpu" in controllers.split(","):
+        root, files = cgroups / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    else:
+        return
+    folder = root / group.strip("/")
+    for place in (folder, *folder.parents):
+        yield from _quota_of(place / file for file in files)
+        if place == root:
+            return
+
+
+def _quota_of(files: Iterable[Path]) -> Iterator[float]:
+    """Cores by microseconds granted within a period; nothing where they are `max` or -1."""
     try:
-        quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
-        return int(quota) / int(period)
+        words = [word for file in files for word in file.read_text(encoding="utf-8").split()]
+        granted, period = map(int, words)
     except (OSError, ValueError):
-        return None
+        return
+    if granted > 0:
+        yield granted / period

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.admission import Admission
 from service.calibration import plan_with_pictures
 from service.config import Settings
-from service.cores import usable_cores
+from service.cores import core_quota, usable_cores
 from service.decode import ImageLimits
 from service.engines.plan import EnginePlan
 from service.metrics import Metrics
@@ -59,7 +59,7 @@ def build_runtime(
     """
     metrics = Metrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
-    workers = ThreadPoolExecutor(settings.decode_threads or usable_cores(), "worker")
+    workers = ThreadPoolExecutor(settings.decode_threads or usable_cores(core_quota()), "worker")
     admission = Admission(settings.queue_limit, settings.bodies_limit_bytes, time.monotonic)
     models = ServedModels(
         contents, lambda bundle: plan(bundle, settings), settings=settings, metrics=metrics

@@ -183,7 +183,7 @@ class ServedModel:
             self._plan.first.close()
 
     async def restart(self) -> None:
-        """Run every batch size again on a new thread, then answer again.
+        """Warm the engine up again on a new thread, then answer again.
 
         A model that no death has stopped is left alone.
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 import torch
 from torchvision.models import resnet50
 
-from service.bench.networks import random_bundle
 from service.bench.profile import (
     BETWEEN,
     CONVOLUTIONS,
     OTHERS,
     SGE,
     WHOLE,
-    by_turns,
+    ProfileBench,
+    bench_profile,
     convolution_operations,
-    fused_pass,
     kind_of,
     parts,
-    plain_pass,
 )
 from service.bench.ratios import FUSED, PLAIN
+from service.cli import run
+from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
-from tests.engine_builders import needs_compiler
+from tests.engine_builders import needs_compiler, refuse
 from tests.store_fixtures import TINY
 
 
@@ -73,17 +76,25 @@ def test_the_operations_are_those_of_the_network() -> None:
 
 @needs_compiler
 @pytest.mark.slow
-def test_every_kernel_of_both_forms_is_seen() -> None:
-    """Convolutions in both, SGE in one; little is left between the kernels that are known."""
-    bundle = random_bundle(TINY)
-    side_px = bundle.manifest.input.size_px
-    pixels = torch.randint(0, 256, (4, 3, side_px, side_px), dtype=torch.uint8)
+def test_every_kernel_of_both_forms_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the command line: convolutions in both, SGE in one."""
+    network = ["--arch", "sge_resnet18", "--size", "64", "--groups", "8"]
 
-    seen = by_turns({PLAIN: plain_pass(bundle, pixels), FUSED: fused_pass(bundle, pixels)}, 2)
+    code = run(["bench", "profile", *network, "--batch", "2", "--rounds", "2", "--json"])
 
-    found = {(form, p.name): p.ms for form in seen for p in parts(form, seen[form], 1.0)}
+    document = json.loads(capsys.readouterr().out)
+    found = {(part["model"], part["name"]): part["ms"] for part in document["parts"]}
+    assert code == 0
     assert found[PLAIN, CONVOLUTIONS] > 0
     assert found[PLAIN, SGE] == 0
     assert found[FUSED, CONVOLUTIONS] > 0
     assert found[FUSED, SGE] > 0
-    assert [len(rounds) for rounds in seen.values()] == [2, 2]
+    assert [len(row["rounds_images_per_s"]) for row in document["rows"]] == [2, 2]
+
+
+def test_what_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without a C++ compiler."""
+    monkeypatch.setattr("service.bench.profile.plain_pass", refuse)
+
+    with pytest.raises(EngineFailed, match=r"^the network cannot be compiled, plain: "):
+        bench_profile(ProfileBench(TINY, 1, 1, None, quick=True), lambda _: None, time.perf_counter)

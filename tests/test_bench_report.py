@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import orjson
 
-from service.bench.report import RATIOS, Absent, Label, Machine, Report, Row, StartUp
+from service.bench.report import RATIOS, Absent, Label, Machine, Part, Report, Row, StartUp
 from service.bench.text import WIDTH, render, table
 
 MACHINE = Machine(
@@ -29,6 +29,7 @@ REPORT = Report(
         Row(Label("onnxruntime", "as written", "fp32", 8), (20.0,), 400.0),
     ),
     ratios={"sge_over_plain_bf16_b8": None, "ours_over_best_peer_b8": 1.5625},
+    parts=(Part("fused", "convolutions", 12.5, 0.925, 117.0),),
     start_ups=(StartUp("compiled", "full", 4.5, 4.75, 900.0),),
     agreement={"jpeg": 0.5},
     absent=(Absent("openvino int8, fused", "nncf is not installed"),),
@@ -71,13 +72,14 @@ def test_the_text_holds_everything_in_100_columns() -> None:
     assert "compiled     fused       fp32           8      31.2       256.00" in lines
     assert "(bf16 is emulated)" in text
     assert "ours_over_best_peer_b8  1.562" in text
+    assert ["fused", "convolutions", "12.5", "92.5%", "117"] in [x.split() for x in lines]
     assert "absent: openvino int8, fused: nncf is not installed" in text
     assert ["compiled", "full", "4.5", "4.8", "900"] in [line.split() for line in lines]
 
 
 def test_the_text_of_an_empty_report_says_that_nothing_was_measured() -> None:
     """No table without rows."""
-    text = render(replace(REPORT, rows=(), ratios={}, start_ups=(), agreement={}))
+    text = render(replace(REPORT, rows=(), ratios={}, parts=(), start_ups=(), agreement={}))
 
     assert "images/s" not in text
     assert "not measured: sge_over_plain_bf16_b8, ours_over_best_peer_b8" in text

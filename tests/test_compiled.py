@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,10 @@ import pytest
 
 from service.config import Settings
 from service.engines.compiled import CompiledEngine
+from service.engines.pieces import Pieces
 from service.engines.plan import plan_engines
+from service.engines.programs import copied
+from service.engines.sealed_files import SealedFiles
 from service.manifest import Hashes
 from tests.engine_builders import CPU, compiled, needs_compiler, refuse, rows
 from tests.running import tiny_bundle
@@ -38,6 +43,36 @@ def test_what_was_compiled_is_not_compiled_again(
     second.load()
     given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (second, loaded))
     np.testing.assert_array_equal(given.logits, expected.logits)
+
+
+def test_torchs_own_loader_gets_a_package_alone(tmp_path: Path) -> None:
+    """Without the digest in front, by a path, for as long as it is asked for."""
+    files = SealedFiles(tmp_path)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a", "program")
+    files.write("package", content.getvalue())
+    package = files.open("package")
+    assert package is not None
+
+    with package, copied(package) as path:
+        assert path.read_bytes() == content.getvalue()
+
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "max_batch", "sizes"),
+    [(Pieces(2, 8), 16, [1, 8]), (Pieces(16, 4), 16, [1, 16]), (Pieces(1, 1), 4, [1])],
+)
+def test_what_runs_before_the_first_reply(
+    tmp_path: Path, pieces: Pieces, max_batch: int, sizes: list[int]
+) -> None:
+    """One image and the largest piece, since larger batches are made of those."""
+    engine = compiled(tmp_path)
+    engine.pieces = pieces
+
+    assert engine.warm_up_sizes(max_batch) == sizes
 
 
 @needs_compiler

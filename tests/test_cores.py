@@ -8,20 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from service import cores
+from service.config import Settings
 from service.cores import core_quota, usable_cores
-from service.engines.eager import EagerEngine
+from service.engines.device import choose_threads
+from service.runtime import build_runtime
+from service.store import StoreContents
 from tests.running import tiny_bundle
 
+HERE = len(os.sched_getaffinity(0))
+DEFAULT = torch.get_num_threads()
 
-def quota(tmp_path: Path, group: str, limits: dict[str, str]) -> int | None:
-    """The quota in a tree of control groups: `cpu.max` by folder."""
-    own = tmp_path / "own"
-    own.write_text(f"5:cpuset:/elsewhere\n0::/{group}\n")
-    tree = tmp_path / "tree"
-    for folder, limit in limits.items():
-        (tree / folder).mkdir(parents=True, exist_ok=True)
-        (tree / folder / "cpu.max").write_text(limit + "\n")
+
+def quota(tmp_path: Path, groups: str, files: dict[str, str]) -> int | None:
+    """The quota by a process's groups and a tree of control groups."""
+    own, tree = tmp_path / "own", tmp_path / "tree"
+    own.write_text(groups)
+    for name, content in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(content + "\n")
     return core_quota(tree, own)
 
 
@@ -37,45 +41,64 @@ def quota(tmp_path: Path, group: str, limits: dict[str, str]) -> int | None:
 )
 def test_a_quota_is_whole_cores(tmp_path: Path, limit: str, granted: int | None) -> None:
     """As a container sees its own limit: at the root. Half a core is still one thread."""
-    assert quota(tmp_path, "", {"": limit}) == granted
+    assert quota(tmp_path, "5:cpuset:/elsewhere\n0::/\n", {"cpu.max": limit}) == granted
 
 
 def test_the_tightest_limit_on_the_way_up_counts(tmp_path: Path) -> None:
     """As of a systemd service within a slice."""
-    limits = {"a": "300000 100000", "a/b": "max 100000", "a/b/c": "800000 100000"}
+    limits = {
+        "a/cpu.max": "300000 100000",
+        "a/b/cpu.max": "max 100000",
+        "a/b/c/cpu.max": "800000 100000",
+    }
 
-    assert quota(tmp_path, "a/b/c", limits) == 3
+    assert quota(tmp_path, "0::/a/b/c\n", limits) == 3
+
+
+@pytest.mark.parametrize(("granted", "expected"), [("150000", 1), ("400000", 4), ("-1", None)])
+def test_the_first_version_is_read_as_well(
+    tmp_path: Path, granted: str, expected: int | None
+) -> None:
+    """Its limit is in two files below its own mount; an empty second version stands beside it."""
+    files = {"cpu/box/cpu.cfs_quota_us": granted, "cpu/box/cpu.cfs_period_us": "100000"}
+
+    assert quota(tmp_path, "4:memory:/x\n3:cpu,cpuacct:/box\n0::/\n", files) == expected
 
 
 def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
-    """Other systems, and Linux with the first version of them."""
-    own = tmp_path / "own"
-    assert core_quota(tmp_path, own) is None
-    own.write_text("4:cpu:/a\n")
-    assert core_quota(tmp_path, own) is None
+    """Other systems have no such file."""
+    assert core_quota(tmp_path, tmp_path / "own") is None
 
 
-def test_a_quota_narrows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("granted", "usable"), [(None, HERE), (1, 1), (HERE + 5, HERE)])
+def test_a_quota_narrows_the_cores(granted: int | None, usable: int) -> None:
     """And never widens them."""
-    here = len(os.sched_getaffinity(0))
-    for granted, expected in ((None, here), (1, 1), (here + 5, here)):
-        monkeypatch.setattr(cores, "core_quota", lambda granted=granted: granted)
-        assert usable_cores() == expected
+    assert usable_cores(granted) == usable
 
 
-def test_an_engine_computes_on_no_more_threads_than_its_quota(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("wanted", "granted", "expected"),
+    [
+        (0, 1, 1),
+        (2, 1, 2),
+        (0, DEFAULT + 5, DEFAULT),
+        (0, None, DEFAULT),
+    ],
+    ids=["less", "as the operator says", "more", "no quota"],
+)
+def test_a_pass_takes_no_more_threads_than_its_quota(
+    wanted: int, granted: int | None, expected: int
 ) -> None:
     """Unless an operator says otherwise; without a quota torch's own default stays."""
-    default = torch.get_num_threads()
-    for granted, wanted, expected in (
-        (1, 0, 1),
-        (1, 2, 2),
-        (default + 5, 0, default),
-        (None, 0, 0),
-    ):
-        monkeypatch.setattr(
-            "service.engines.torch_engine.core_quota", lambda granted=granted: granted
-        )
-        engine = EagerEngine(tiny_bundle(), torch.device("cpu"), "fp32", wanted)
-        assert engine.threads == expected
+    assert choose_threads(wanted, granted) == expected
+
+
+@pytest.mark.parametrize(("wanted", "workers"), [(3, 3), (0, usable_cores(core_quota()))])
+def test_as_many_pictures_are_decoded_at_once(wanted: int, workers: int) -> None:
+    """One a usable core, or what the operator says."""
+    settings = Settings(engine="stub", decode_threads=wanted)
+
+    runtime = build_runtime(settings, StoreContents((tiny_bundle(),), ()))
+
+    assert runtime.workers._max_workers == workers
+    runtime.workers.shutdown()

@@ -1,4 +1,4 @@
-"""Files that are read whole or not at all."""
+"""Files that are sound or count as missing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert files.read("a") == b"second"
     assert files.read("empty") == b""
     assert sorted(path.name for path in files.folder.iterdir()) == ["a", "empty"]
+
+
+def test_an_open_file_stays_as_it_is(tmp_path: Path) -> None:
+    """It begins at the content, whatever becomes of the file under its name."""
+    files = SealedFiles(tmp_path)
+    files.write("a", b"first")
+    file = files.open("a")
+    assert file is not None
+    with file:
+        files.write("a", b"second")
+        (tmp_path / "a").unlink()
+
+        assert file.read() == b"first"
+
+    assert files.open("a") is None
 
 
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:

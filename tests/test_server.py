@@ -6,13 +6,17 @@ import asyncio
 import signal
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
+from service.api.context import open_context
 from service.app import create_app
 from service.commands.server import DrainingServer, build_server
 from service.config import Settings
@@ -148,21 +152,25 @@ async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
     assert (refused.status_code, is_building, service.server.cut_images) == (503, True, 0)
 
 
-async def test_time_runs_from_a_requests_first_bytes() -> None:
-    """Whoever sends half of a head has been there since then."""
-    image = grey(100)
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: here\r\nContent-Length: {len(image)}\r\n"
-    async with listening(FakeEngine()) as served:
-        await served.client.get("/readyz")
-        address = served.client.base_url
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        writer.write(head.encode())
-        await asyncio.sleep(0.2)
-        writer.write(b"Content-Type: image/png\r\n\r\n" + image)
-        answer = await reader.readuntil(b"}")
-        writer.close()
-        served.signal()
+async def test_time_runs_from_when_the_head_was_read() -> None:
+    """The protocol notes it before the application has its turn."""
+    runtime = build_runtime(Settings(), StoreContents((tiny_bundle(),), ()))
+    seen: list[tuple[float, float]] = []
 
-    (timing,) = (line for line in answer.splitlines() if line.lower().startswith(b"server-timing"))
-    total_ms = float(timing.rpartition(b"total;dur=")[2])
-    assert 200 <= total_ms < 10_000
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
+        seen.append((open_context(scope).began, time.monotonic()))
+        await PlainTextResponse("here")(scope, receive, send)
+
+    server = build_server(app, runtime)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = asyncio.ensure_future(server.serve([listener]))
+        sent = time.monotonic()
+        async with httpx.AsyncClient() as client:
+            await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        server.end()
+        await ended
+
+    ((began, turn),) = seen
+    assert sent < began < turn

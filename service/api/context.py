@@ -15,7 +15,7 @@ from service.metrics import NO_MODEL
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
-ARRIVED = "sge.arrived"  # in a scope: when the first bytes came, by `time.monotonic`
+ARRIVED = "sge.arrived"  # in a scope: when the head was complete, by `time.monotonic`
 LONGEST_REQUEST_ID = 128
 
 

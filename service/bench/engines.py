@@ -92,6 +92,7 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
         ]
         trial = Trial(bundle)
         contestants, absent = admit(entrants, trial, wanted.batches, note)
+    contestants.sort(key=lambda contestant: contestant.label.batch)  # who is compared, neighbours
     note(f"{len(contestants)} contestants run in turn")
     seconds = measure(contestants, Pace(wanted.rounds, began + wanted.budget_s), clock)
     rows = rows_of(seconds)
@@ -225,7 +226,7 @@ def _starts(wanted: EngineBench, bundle: Bundle, folder: Path) -> StartUpBench:
 
 def _notes(wanted: EngineBench) -> Iterator[str]:
     yield (
-        "random weights; every row's logits agree with those of eager fp32, as written, within "
+        "random weights; every row's logits agree with eager fp32 of the network as written within "
         + ", ".join(f"{TOLERANCES[p]:g} ({p})" for p in wanted.precisions if p in TOLERANCES)
     )
     if "int8" not in wanted.precisions and wanted.device.type == "cpu":

@@ -27,6 +27,7 @@ from service.bench.ratios import FUSED, PLAIN
 from service.bench.report import Label, Part, Report, Row
 from service.bench.rounds import Clock
 from service.engines.programs import build_package, export_programs, load_package
+from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
 from service.model.shapes import shapes_alone
 from service.store import Bundle
@@ -35,7 +36,7 @@ CONVOLUTIONS, SGE, OTHERS = "convolutions", "SGE, residual sum, ReLU", "other ke
 BETWEEN = "between kernels"
 WHOLE = "a whole pass"
 WARM_UPS = 3
-ROUNDS = 9
+ROUNDS, QUICK_ROUNDS = 9, 3
 CPU = torch.device("cpu")
 
 # What the compiler calls its loops tells what is computed in them.
@@ -54,13 +55,15 @@ class ProfileBench:
         spec: the network with SGE; its weights are random.
         batch: images at a time.
         threads: of a forward pass.
-        rounds: in each of them both forms run once; None for a few.
+        rounds: in each of them both forms run once; None for nine.
+        quick: for three.
     """
 
     spec: ResNetSpec
     batch: int
     threads: int
     rounds: int | None
+    quick: bool
 
 
 def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Clock) -> Report:
@@ -74,19 +77,24 @@ def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Cloc
     passes: dict[str, Pass] = {}
     for form, build in ((PLAIN, plain_pass), (FUSED, fused_pass)):
         note(f"compiling the network, {form}")
-        passes[form] = build(bundle, pixels)
+        try:
+            passes[form] = build(bundle, pixels)
+        except Exception as error:  # whatever a compiler raises that is broken or not there
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise EngineFailed(f"the network cannot be compiled, {form}: {reason[0]}") from error
     note("both run by turns")
-    seen = by_turns(passes, wanted.rounds or ROUNDS)
+    rounds = wanted.rounds or (QUICK_ROUNDS if wanted.quick else ROUNDS)
+    seen = by_turns(passes, rounds)
     operations = convolution_operations(wanted.spec) * wanted.batch
     return Report(
         machine=dataclasses.replace(machine, network=dataclasses.asdict(wanted.spec)),
-        rows=tuple(_row(form, wanted.batch, rounds) for form, rounds in seen.items()),
+        rows=tuple(_row(form, wanted.batch, passed) for form, passed in seen.items()),
         ratios={},
-        parts=tuple(
-            part for form, rounds in seen.items() for part in parts(form, rounds, operations)
-        ),
+        parts=tuple(p for form, passed in seen.items() for p in parts(form, passed, operations)),
         notes=(
-            f"mean of {wanted.rounds or ROUNDS} passes of each, by turns, under torch's profiler",
+            f"{rounds} passes of each, by turns, under torch's profiler; parts are means",
+            "the plain network is compiled for this batch, the fused one for any, as the service's",
+            "fp32 on the CPU, a whole batch at once",
         ),
     )
 

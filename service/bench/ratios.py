@@ -1,6 +1,6 @@
 """The ratios of a report, from its rows: each the median over rounds of the rounds' own ratios.
 
-The two sides of a round ran within seconds of each other, so a machine that is slow for a minute
+The two sides of a round ran within a minute of each other, so a machine that is slow for longer
 slows both.
 """
 

@@ -92,7 +92,7 @@ class StartUp:
     Attributes:
         engine: the engine that was waited for.
         cache: what the folder of compiled engines held: `empty` or `full`.
-        ready_s: from the start of the process until every batch size had run.
+        ready_s: from the start of the process until its engine was warm.
         answered_s: until the answer to the first picture.
         memory_peak_mb: of the process; None where the system does not tell.
     """

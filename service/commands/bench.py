@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-import torch
 
 from service.bench.decode import DecodeBench, bench_decode
 from service.bench.engines import EngineBench, bench_engines
@@ -24,7 +23,8 @@ from service.bench.text import render
 from service.commands.bench_flags import Wanted
 from service.commands.contents import load_contents
 from service.config import Settings, keep_artefacts_in
-from service.engines.device import choose_device, choose_precision
+from service.cores import core_quota
+from service.engines.device import choose_device, choose_precision, choose_threads
 from service.errors import BadSetting
 from service.logs import configure_logs
 from service.model.resnet import ResNetSpec
@@ -124,6 +124,7 @@ def _profile(settings: Settings, wanted: Wanted, note: Say) -> Report:
         batch=(wanted.batch or QUICK_BATCHES)[0],
         threads=_threads(settings),
         rounds=wanted.rounds,
+        quick=wanted.quick,
     )
     return bench_profile(bench, note, CLOCK)
 
@@ -141,7 +142,7 @@ def _spec_of(wanted: Wanted) -> ResNetSpec:
 
 
 def _threads(settings: Settings) -> int:
-    return settings.threads or torch.get_num_threads()
+    return choose_threads(settings.threads, core_quota())
 
 
 def _find(settings: Settings, model: str) -> Bundle:

@@ -36,7 +36,7 @@ class Wanted:
         plot: a file for the picture.
         quick: a coarser answer in a fraction of the time: of engines one batch size, no int8, no
             start-up, and peers only on the network as it is written.
-        rounds: exactly as many; otherwise as many as fit.
+        rounds: exactly as many.
         arch: the network that gets random weights, with `size` pixels a side and `groups`.
         engines: only rows of these.
         precisions: only these; bf16 is left out where the processor merely emulates it.
@@ -92,7 +92,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rows, as .png or .svg")
     parser.add_argument("--quick", action="store_true", help="coarser, in a fraction of the time")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="otherwise as many as fit")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="exactly as many")
 
 
 def _add_engines(parser: argparse.ArgumentParser) -> None:

@@ -22,15 +22,15 @@ KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they
 
 
 class StampingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol; a request's time runs from its first bytes.
+    """uvicorn's protocol; a request's time runs from when its head is complete.
 
     Its turn on the event loop comes later, the more so the more there is to do.
     """
 
-    def on_message_begin(self) -> None:
+    def on_headers_complete(self) -> None:
         """Note the moment in the request's scope."""
-        super().on_message_begin()
         self.scope[ARRIVED] = time.monotonic()  # type: ignore[literal-required]
+        super().on_headers_complete()
 
 
 class DrainingServer(uvicorn.Server):

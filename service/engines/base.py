@@ -81,7 +81,7 @@ class Engine(Protocol):
 def warm_up(
     engine: Engine, pixels_shape: tuple[int, int, int], asked: frozenset[str], max_batch: int
 ) -> None:
-    """Run every batch size in use once with masks, and the smallest without.
+    """Run the batch sizes that behave differently once with masks, and the smallest without.
 
     Asking changes the graph of no engine but TensorRT's, which takes any size.
 

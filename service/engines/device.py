@@ -1,4 +1,4 @@
-"""Which device and which precision an engine uses."""
+"""Which device, which precision and how many threads an engine uses."""
 
 from __future__ import annotations
 
@@ -36,3 +36,14 @@ def choose_precision(wanted: Precision, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     can = torch.cpu.get_capabilities()
     return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+
+
+def choose_threads(wanted: int, quota: int | None) -> int:
+    """Resolve 0: torch's default, one a core, unless a container grants fewer cores.
+
+    Args:
+        wanted: threads of one forward pass on a CPU, or 0.
+        quota: from `cores.core_quota`.
+    """
+    default = torch.get_num_threads()
+    return wanted or min(default, quota or default)

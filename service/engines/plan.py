@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from service.config import EngineName, Settings
+from service.cores import core_quota
 from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
-from service.engines.device import choose_device, choose_precision
+from service.engines.device import choose_device, choose_precision, choose_threads
 from service.engines.eager import EagerEngine
 from service.engines.int8 import Calibration, Int8Engine
 from service.engines.stub import StubEngine
@@ -50,6 +51,10 @@ class _Wanted:
     def precision(self) -> str:
         return choose_precision(self.settings.precision, self.device)
 
+    @property
+    def threads(self) -> int:
+        return choose_threads(self.settings.threads, core_quota())
+
 
 def plan_engines(
     bundle: Bundle, settings: Settings, calibration: Calibration | None = None
@@ -73,7 +78,7 @@ def plan_engines(
         return EnginePlan(stub, stub)
     wanted = _Wanted(bundle, settings, choose_device(settings.device), calibration)
     if settings.engine == "eager":
-        eager = EagerEngine(bundle, wanted.device, wanted.precision, settings.threads)
+        eager = EagerEngine(bundle, wanted.device, wanted.precision, wanted.threads)
         return EnginePlan(eager, eager)
     names = _engine_names(settings.engine, wanted.device)
     final, *others = [ENGINES[name](wanted) for name in names]
@@ -98,7 +103,7 @@ def _engine_names(wanted: EngineName, device: torch.device) -> list[str]:
 def _quick(wanted: _Wanted) -> EagerEngine:
     """The engine of the first seconds; on a CPU fp32, since eager bf16 is slower than it there."""
     precision = "fp32" if wanted.device.type == "cpu" else wanted.precision
-    return EagerEngine(wanted.bundle, wanted.device, precision, wanted.settings.threads)
+    return EagerEngine(wanted.bundle, wanted.device, precision, wanted.threads)
 
 
 def _compiled(wanted: _Wanted) -> CompiledEngine:
@@ -106,7 +111,7 @@ def _compiled(wanted: _Wanted) -> CompiledEngine:
         wanted.bundle,
         wanted.device,
         wanted.precision,
-        wanted.settings.threads,
+        wanted.threads,
         max_batch=wanted.settings.max_batch,
         cache_dir=wanted.settings.cache_dir,
         cache_limit_bytes=wanted.settings.cache_limit_bytes,
@@ -124,7 +129,7 @@ def _int8(wanted: _Wanted) -> Int8Engine:
         )
     engine = Int8Engine(
         wanted.bundle,
-        settings.threads,
+        wanted.threads,
         max_batch=settings.max_batch,
         cache_dir=settings.cache_dir,
         cache_limit_bytes=settings.cache_limit_bytes,

@@ -10,11 +10,12 @@ B: batch, K: classes, G: groups.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -223,13 +224,25 @@ def load_package(package: BinaryIO, device: torch.device) -> Programs:
         return Programs(
             _with_twin(package, FRONT, FRONT_OF_ONE), _with_twin(package, REAR, REAR_OF_ONE)
         )
-    with tempfile.NamedTemporaryFile(suffix=".pt2") as copy:
-        shutil.copyfileobj(package, copy)
-        copy.flush()
+    with copied(package) as path:
         # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
         loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001
-        front, rear = (loader(copy.name, name, True, 1, -1).boxed_run for name in (FRONT, REAR))
+        front, rear = (loader(str(path), name, True, 1, -1).boxed_run for name in (FRONT, REAR))
         return Programs(front, rear)
+
+
+@contextlib.contextmanager
+def copied(package: BinaryIO) -> Iterator[Path]:
+    """Give torch's own loader, which takes a path, a file of the package and nothing else.
+
+    Args:
+        package: a file, at the start of the package.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "programs.pt2"
+        with path.open("wb") as copy:
+            shutil.copyfileobj(package, copy)
+        yield path
 
 
 def _with_twin(package: BinaryIO, name: str, of_one: str) -> Program:

@@ -1,4 +1,4 @@
-"""Files that are read whole or not at all: what an engine keeps between two starts."""
+"""Files that are sound or count as missing: what an engine keeps between two starts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SealedFiles:
         self.limit_bytes = limit_bytes
 
     def holds(self, name: str) -> bool:
-        """Whether a file of that name can be read; only `read` knows whether it is sound."""
+        """Whether a file of that name can be read; only `open` knows whether it is sound."""
         return os.access(self.folder / name, os.R_OK)
 
     def open(self, name: str) -> BufferedReader | None:
@@ -74,8 +74,9 @@ class SealedFiles:
         file = self.open(name)
         if file is None:
             return None
-        with file:
+        with file, contextlib.suppress(OSError):
             return file.read()
+        return None
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in its place, instead of an older one, and make room for it.

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.cores import core_quota
 from service.engines.base import EngineDescription, EngineOutputs, Row
 from service.engines.device import DTYPES
 from service.engines.device_loss import telling_device_loss
@@ -26,8 +25,7 @@ class TorchEngine(abc.ABC):
         bundle: the model; its network is copied.
         device: where it runs.
         precision: of its arithmetic, as `EngineDescription` tells it.
-        threads: of one forward pass on a CPU; 0 leaves torch's default, every core, or takes what
-            a container's quota grants where that is less.
+        threads: of one forward pass on a CPU; 0 leaves torch's default, every core.
     """
 
     name: str
@@ -38,7 +36,7 @@ class TorchEngine(abc.ABC):
         self.bundle = bundle
         self.device = device
         self.precision = precision
-        self.threads = threads or _fewer_by_quota()
+        self.threads = threads
 
     @property
     def description(self) -> EngineDescription:
@@ -95,9 +93,3 @@ class TorchEngine(abc.ABC):
         network = fuse(self.bundle.network)
         graph = InferenceGraph(network, contract.mean, contract.std, DTYPES[precision])
         return graph.to(self.device)
-
-
-def _fewer_by_quota() -> int:
-    """Threads where a quota allows fewer than torch would start; else 0."""
-    quota = core_quota()
-    return 0 if quota is None else min(quota, torch.get_num_threads())

@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 
 from tests.load.client import Target, connect
-from tests.load.machine import cpu_clock, describe_machine, take_precedence
+from tests.load.machine import cpu_clock, describe_machine, real_time
 from tests.load.mix import Kind, make_kinds, single_images
 from tests.load.page import as_html
 from tests.load.plots import save_png
@@ -86,16 +86,17 @@ async def _measure(target: Target, options: argparse.Namespace) -> Report:
     """Let the users in, then sweep."""
     before = await target.describe()
     kinds = _chosen(options.kinds, before["name"])
+    machine = describe_machine()
     crowd, sweep = None, None
     if options.only != "sweep":
         _say(f"{options.users} users in closed loop for {options.users_s:g} s")
         crowd = await asyncio.to_thread(run_users, options.url, options.users, options.users_s)
     if options.only != "users":
-        take_precedence()
-        sweep = await Sweeper(target, kinds, cpu_clock, _plan(options), _say).run()
+        with real_time() as machine["scheduling"]:
+            sweep = await Sweeper(target, kinds, cpu_clock, _plan(options), _say).run()
     return Report(
         url=options.url,
-        machine=describe_machine(),
+        machine=machine,
         model=before,
         model_after=await target.describe(),
         kinds={kind.name: kind.weight for kind in kinds},
@@ -167,7 +168,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _address(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    try:
+        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # no number of a port
+        is_whole = False
+    if not is_whole or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise argparse.ArgumentTypeError(f"{text}: not an address such as http://127.0.0.1:8000")
     return text
 

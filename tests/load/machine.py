@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 REAL_TIME = "real time"
 USUAL = "as other processes"
@@ -16,28 +17,26 @@ CpuClock = Callable[[], float]
 cpu_clock: CpuClock = time.process_time
 
 
-def take_precedence() -> bool:
-    """Let this process run as soon as it has something to do, where the system lets it.
+@contextlib.contextmanager
+def real_time() -> Iterator[str]:
+    """Let this thread run as soon as it has something to do, where the system lets it.
 
     A client that shares its machine with the service uses little of a core but has to be there in
-    time: what it waits for one would count as the service's.
+    time: what it waits for one would count as the service's. Linux gives that right to few users,
+    other systems have no such thing.
 
-    Returns:
-        Whether it does; Linux gives that right to few users, other systems have no such thing.
+    Yields:
+        `REAL_TIME` or `USUAL`.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except (AttributeError, PermissionError):
-        return False
-    return True
-
-
-def scheduling() -> str:
-    """When this process gets a core: `REAL_TIME` or `USUAL`."""
+    except (AttributeError, OSError):
+        yield USUAL
+        return
     try:
-        return REAL_TIME if os.sched_getscheduler(0) == os.SCHED_RR else USUAL
-    except AttributeError:
-        return USUAL
+        yield REAL_TIME
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -47,7 +46,7 @@ def describe_machine() -> dict[str, str | int]:
         "cores": os.cpu_count() or 0,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "scheduling": scheduling(),
+        "scheduling": USUAL,
     }
 
 

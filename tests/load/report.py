@@ -78,7 +78,8 @@ class Report:
         if self.sweep:
             found += _knee_notes(self.sweep)
             found += agreement_notes(self.sweep.steps)
-            found += [means_note(self.sweep.steps), self._precedence_note()]
+            found += [means_note(self.sweep.steps), connections_note(self.sweep.steps)]
+            found.append(self._precedence_note())
         return found + self._sizing_notes()
 
     def _precedence_note(self) -> str:
@@ -139,6 +140,13 @@ def means_note(steps: Sequence[Step]) -> str:
     apart = [row.difference for step in steps for row in compare(step) if row.name == MEAN]
     low, high = min(apart), max(apart)
     return f"the client's mean times are {low:+z.1%} to {high:+z.1%} off the service's"
+
+
+def connections_note(steps: Sequence[Step]) -> str:
+    """How often and how long the way to the service was opened, which is nobody's lateness."""
+    opened = sum(step.connecting.count for step in steps)
+    longest_ms = max((step.connecting.max_ms for step in steps), default=0.0)
+    return f"{opened} requests opened a connection, in at most {longest_ms:.1f} ms"
 
 
 def span(low: float, high: float) -> str:

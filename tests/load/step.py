@@ -83,6 +83,7 @@ class Step:
             were waited for.
         service_time: from sending on, of answers ok: what the service's own times compare with.
         lateness: how long after its moment each was sent, but for opening a connection.
+        connecting: how long that took, of those that opened one.
         cores: used meanwhile.
         service: its own view of the same time.
     """
@@ -96,6 +97,7 @@ class Step:
     latency: Latencies
     service_time: Latencies
     lateness: Latencies
+    connecting: Latencies
     cores: Cores
     service: ServiceView
 
@@ -147,6 +149,7 @@ def sum_up(
         latency=Latencies.of(shot.latency_s for shot in shots if shot.answer in WAITED),
         service_time=Latencies.of(shot.service_s for shot in ok),
         lateness=Latencies.of(shot.lateness_s for shot in shots),
+        connecting=Latencies.of(shot.connecting_s for shot in shots if shot.connecting_s),
         cores=cores,
         service=service,
     )

@@ -136,9 +136,9 @@ class Sweeper:
         due_s = plan_arrivals(arrivals, rate, plan.step_s, seed)
         kinds = choose(self._kinds, len(due_s), seed)
         before = await self._target.read_metrics()
-        began, used_s = loop.time(), self._cpu_clock()
+        began, used_before_s = loop.time(), self._cpu_clock()
         shots = await send_open_loop(self._send, kinds, due_s.tolist())
-        elapsed_s, used_s = loop.time() - began, self._cpu_clock() - used_s
+        elapsed_s, used_s = loop.time() - began, self._cpu_clock() - used_before_s
         service = ServiceView.between(before, await self._target.read_metrics())
         step = sum_up(
             shots,

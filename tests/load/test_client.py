@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.load.client import connect
-from tests.load.machine import REAL_TIME, USUAL, describe_machine
+from tests.load.machine import REAL_TIME, USUAL, describe_machine, real_time
 from tests.load.mix import PREDICT, Kind, make_kinds
 from tests.load.sender import Answer
 from tests.load.users import run_users
@@ -109,7 +107,7 @@ async def test_a_request_without_an_answer_is_given_up() -> None:
 
 @pytest.mark.anyio
 async def test_a_request_counts_from_when_it_left() -> None:
-    """Opening a connection is the client's own time; the service's begins with the first bytes."""
+    """What comes before that is the client's own time, but for opening a connection."""
     loop = asyncio.get_running_loop()
     service = Echo()
     async with listening(service) as url, connect(url, PATIENCE_S) as target:
@@ -166,16 +164,21 @@ def test_the_machine_is_described() -> None:
     assert machine["scheduling"] == USUAL
 
 
-def test_precedence_is_taken_where_the_system_gives_it() -> None:
-    """A process says truly whether it goes before others; a child, so that this one stays usual."""
-    code = "from tests.load.machine import scheduling, take_precedence"
-    report = "print(take_precedence(), scheduling(), sep=', ')"
+def test_the_client_runs_in_real_time_where_the_system_lets_it() -> None:
+    """And says truly whether it does; afterwards it is as others again."""
+    usual = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, usual, os.sched_param(0))
+        may = True
+    except PermissionError:
+        may = False
 
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}; {report}"], capture_output=True, text=True, check=True
-    )
+    with real_time() as said:
+        meanwhile = os.sched_getscheduler(0)
 
-    assert done.stdout.strip() in (f"True, {REAL_TIME}", f"False, {USUAL}")
+    assert (said, meanwhile) == ((REAL_TIME, os.SCHED_RR) if may else (USUAL, usual))
+    assert os.sched_getscheduler(0) == usual
 
 
 @pytest.mark.slow

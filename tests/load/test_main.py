@@ -103,7 +103,9 @@ def test_an_engine_that_never_settles_is_waited_for_so_long_and_no_longer() -> N
     ]
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "http://:80", "http://h:x", "http://h/prefix", "ftp://h"]
+)
 def test_what_is_no_address_is_a_wrong_flag(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Told with an example of one."""
     with pytest.raises(SystemExit) as ended:

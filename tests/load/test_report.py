@@ -65,6 +65,7 @@ def test_the_notes_say_where_the_knee_is(report: Report) -> None:
     assert notes[1].startswith("knee, constant arrivals (99% answered within 200 ms): between ")
     assert notes[2] == "client and service agree within 5% on every figure"
     assert notes[3] == "the client's mean times are +0.0% to +0.0% off the service's"
+    assert notes[4] == "0 requests opened a connection, in at most 0.0 ms"
 
 
 @pytest.mark.parametrize(

@@ -82,17 +82,10 @@ def run_users(url: str, users: int, duration_s: int) -> Crowd:
         command = [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless"]
         limits = ["--users", f"{users}", "--spawn-rate", f"{users}", "--run-time", f"{duration_s}s"]
         ending = ["--stop-timeout", "20", "--exit-code-on-error", "0", "--only-summary"]
+        output = ["--host", url, "--json-file", str(stats.with_suffix(""))]
         try:
             done = subprocess.run(
-                [
-                    *command,
-                    "--host",
-                    url,
-                    *limits,
-                    *ending,
-                    "--json-file",
-                    str(stats.with_suffix("")),
-                ],
+                [*command, *limits, *ending, *output],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
