@@ -45,7 +45,7 @@ class EngineBench:
     Attributes:
         spec: the network with SGE; its weights are random.
         engines: names that rows may have; empty takes all.
-        precisions: `fp32`, `bf16`, `int8`.
+        precisions: `fp32`, `bf16`, `fp16`, `int8`; TensorRT's is its own.
         batches: sizes, each measured for itself.
         threads: of one forward pass on a CPU, the same for all.
         peer_forms: forms of the network that peers run.
@@ -211,7 +211,8 @@ def _random_pixels(batch: int, side_px: int) -> Pixels:
 
 
 def _starts(wanted: EngineBench, bundle: Bundle, folder: Path) -> StartUpBench:
-    names = STARTED if wanted.with_start_up else ()
+    on_gpu = ("tensorrt",) if wanted.device.type == "cuda" else ()
+    names = (*STARTED, *on_gpu) if wanted.with_start_up else ()
     halves = [name for name in wanted.precisions if name in DTYPES and name != "fp32"]
     return StartUpBench(
         bundle=bundle,
