@@ -33,11 +33,13 @@ class Hooks:
         on_ready: every model answers, but for those that became broken versions.
         on_failure: no model's engine can run; the service is of no use.
         on_lost: the engine died later and cannot be brought back.
+        on_built: nothing is being built any more.
     """
 
     on_ready: Callable[[], None] = lambda: None
     on_failure: Callable[[EngineFailed], None] = lambda _: None
     on_lost: Callable[[EngineFailed], None] = lambda _: None
+    on_built: Callable[[], None] = lambda: None
 
 
 def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
@@ -74,7 +76,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
 
 async def _start(runtime: Runtime, hooks: Hooks) -> None:
     try:
-        await runtime.models.start(hooks.on_lost)
+        await runtime.models.start(hooks.on_lost, hooks.on_built)
     except EngineFailed as error:
         log.exception("no engine runs", reason=error.message)
         hooks.on_failure(error)

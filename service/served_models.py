@@ -121,13 +121,18 @@ class ServedModels:
         """Whether an engine is being built, which cannot be interrupted."""
         return self._builder.is_running and not self._builder.is_idle
 
-    async def start(self, on_lost: Callable[[EngineFailed], None] | None = None) -> None:
+    async def start(
+        self,
+        on_lost: Callable[[EngineFailed], None] | None = None,
+        on_built: Callable[[], None] = lambda: None,
+    ) -> None:
         """Bring every model up on its first engine, then build the final ones in the background.
 
         A model whose first engine cannot run joins the broken versions.
 
         Args:
             on_lost: called when the engine died later and cannot be brought back.
+            on_built: called when nothing is being built any more.
 
         Raises:
             EngineFailed: the first engine of no model can run.
@@ -144,7 +149,7 @@ class ServedModels:
                     raise
         await self._builder.stop()  # and with it its team of threads (see `passing_thread`)
         self._builder.start()
-        self._spawn(self._finish())
+        self._spawn(self._finish(on_built))
 
     async def stop(self) -> None:
         """Let the batches under way end; a build under way is left behind."""
@@ -164,7 +169,7 @@ class ServedModels:
         # An error anew: the one that was raised holds on to the frames, and so to the weights.
         self.broken.append(BrokenVersion(key, EngineFailed(error.message)))
 
-    async def _finish(self) -> None:
+    async def _finish(self, on_built: Callable[[], None]) -> None:
         for model in self:
             try:
                 await model.finish()
@@ -173,6 +178,7 @@ class ServedModels:
                 if not self._models:
                     self._on_lost(error)
         await self._builder.stop()
+        on_built()
 
     def _on_builder_death(self, error: EngineLost) -> None:
         log.error("builder died", reason=error.message)

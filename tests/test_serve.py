@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import re
@@ -21,6 +22,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.commands.serve import set_aside_what_stays
 from service.draft import write_version
 from tests.running import noise, png_of
 from tests.store_fixtures import tiny_draft
@@ -227,3 +229,15 @@ def test_a_taken_port_is_one_clear_line(served: Served, tmp_path: Path) -> None:
 
     assert second.returncode == 2
     assert f"cannot listen on SGE_HOST=127.0.0.1 SGE_PORT={port}" in second.stderr
+
+
+def test_collections_of_garbage_pass_over_what_stays() -> None:
+    """A collection of the modules of torch takes longer than many a batch."""
+    before = gc.get_freeze_count()
+    try:
+        set_aside_what_stays()
+        frozen = gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+
+    assert frozen > before + 100_000

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from service.config import Settings
 from service.engines.plan import EnginePlan
 from service.errors import EngineFailed
+from service.runtime import build_runtime
+from service.store import StoreContents
 from tests.engine_states import has_lost, has_tier, is_ready, tier_of
 from tests.fakes import FakeEngine, GatedEngine
 from tests.running import Running, grey, running, tiny_bundle, until
@@ -62,6 +65,19 @@ async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
     assert (before.status_code, tier, after.status_code) == (200, "first", 200)
     assert (len(first.ran), first.is_closed) == (2 + 1, True)  # two of the warm-up
     assert final.ran[-1].values == (2,)
+
+
+async def test_the_end_of_building_is_told() -> None:
+    """When every model has the engine that stays."""
+    plan = EnginePlan(FakeEngine(), FakeEngine())
+    runtime = build_runtime(Settings(), StoreContents((tiny_bundle(),), ()), lambda *_: plan)
+    built = asyncio.Event()
+
+    await runtime.models.start(on_built=built.set)
+    await asyncio.wait_for(built.wait(), 30)
+
+    assert [model.tier for model in runtime.models] == ["final"]
+    await runtime.models.stop()
 
 
 async def test_an_engine_that_cannot_be_built_is_fallen_back_from_in_the_open() -> None:
