@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 import torch
@@ -15,8 +14,8 @@ from service.bench.profile import (
     OTHERS,
     SGE,
     WHOLE,
-    ProfileBench,
-    bench_profile,
+    Pass,
+    compiled_by,
     convolution_operations,
     kind_of,
     parts,
@@ -25,8 +24,8 @@ from service.bench.ratios import FUSED, PLAIN
 from service.cli import run
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
-from tests.engine_builders import needs_compiler, refuse
-from tests.store_fixtures import TINY
+from tests.engine_builders import needs_compiler
+from tests.running import tiny_bundle
 
 
 @pytest.mark.parametrize(
@@ -92,9 +91,12 @@ def test_every_kernel_of_both_forms_is_seen(capsys: pytest.CaptureFixture[str]) 
     assert [len(row["rounds_images_per_s"]) for row in document["rows"]] == [2, 2]
 
 
-def test_what_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compiled_is_one_clear_line() -> None:
     """As without a C++ compiler."""
-    monkeypatch.setattr("service.bench.profile.plain_pass", refuse)
+    pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
 
-    with pytest.raises(EngineFailed, match=r"^the network cannot be compiled, plain: "):
-        bench_profile(ProfileBench(TINY, 1, 1, None, quick=True), lambda _: None, time.perf_counter)
+    def build(*_: object) -> Pass:
+        raise RuntimeError("no compiler\nand much more")
+
+    with pytest.raises(EngineFailed, match=r"^the network cannot be compiled, plain: no compiler$"):
+        compiled_by(build, PLAIN, tiny_bundle(), pixels)

@@ -77,11 +77,7 @@ def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Cloc
     passes: dict[str, Pass] = {}
     for form, build in ((PLAIN, plain_pass), (FUSED, fused_pass)):
         note(f"compiling the network, {form}")
-        try:
-            passes[form] = build(bundle, pixels)
-        except Exception as error:  # whatever a compiler raises that is broken or not there
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise EngineFailed(f"the network cannot be compiled, {form}: {reason[0]}") from error
+        passes[form] = compiled_by(build, form, bundle, pixels)
     note("both run by turns")
     rounds = wanted.rounds or (QUICK_ROUNDS if wanted.quick else ROUNDS)
     seen = by_turns(passes, rounds)
@@ -97,6 +93,21 @@ def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Cloc
             "fp32 on the CPU, a whole batch at once",
         ),
     )
+
+
+def compiled_by(
+    build: Callable[[Bundle, Tensor], Pass], form: str, bundle: Bundle, pixels: Tensor
+) -> Pass:
+    """Compile a form.
+
+    Raises:
+        EngineFailed: the compiler is missing or fails.
+    """
+    try:
+        return build(bundle, pixels)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineFailed(f"the network cannot be compiled, {form}: {reason[0]}") from error
 
 
 def plain_pass(bundle: Bundle, pixels: Tensor) -> Pass:

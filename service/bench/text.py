@@ -66,10 +66,8 @@ def _listed(values: Mapping[str, object]) -> str:
 
 
 def _rows(report: Report) -> str:
-    if not report.rows:
-        return ""
-    lines = [("engine", "model", "precision", "batch", "images/s", "ms (median)")]
-    lines += [
+    head = ("engine", "model", "precision", "batch", "images/s", "ms (median)")
+    cells = [
         (
             row.label.engine,
             row.label.model,
@@ -80,14 +78,12 @@ def _rows(report: Report) -> str:
         )
         for row in report.rows
     ]
-    return table(lines)
+    return table([head, *cells]) if cells else ""
 
 
 def _start_ups(report: Report) -> str:
-    if not report.start_ups:
-        return ""
-    lines = [("start-up", "cache", "ready, s", "first answer, s", "memory peak, MB")]
-    lines += [
+    head = ("start-up", "cache", "ready, s", "first answer, s", "memory peak, MB")
+    cells = [
         (
             start.engine,
             start.cache,
@@ -97,14 +93,12 @@ def _start_ups(report: Report) -> str:
         )
         for start in report.start_ups
     ]
-    return table(lines)
+    return table([head, *cells]) if cells else ""
 
 
 def _parts(report: Report) -> str:
-    if not report.parts:
-        return ""
-    lines = [("model", "part of a pass", "ms", "share", "GFLOP/s")]
-    lines += [
+    head = ("model", "part of a pass", "ms", "share", "GFLOP/s")
+    cells = [
         (
             part.model,
             part.name,
@@ -114,7 +108,7 @@ def _parts(report: Report) -> str:
         )
         for part in report.parts
     ]
-    return table(lines)
+    return table([head, *cells]) if cells else ""
 
 
 def _ratios(report: Report) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,14 +46,14 @@ def free_port() -> int:
 
 def wait_until_ready(address: str) -> None:
     """Ask until the service says that every model answers."""
-    ends = time.monotonic() + READY_WITHIN_S
+    pace, ends = threading.Event(), time.monotonic() + READY_WITHIN_S
     while time.monotonic() < ends:
         try:
             if httpx.get(f"{address}/readyz").is_success:
                 return
         except httpx.TransportError:
             pass
-        time.sleep(LOOK_EVERY_S)
+        pace.wait(LOOK_EVERY_S)
     pytest.fail(f"not ready within {READY_WITHIN_S} s")
 
 
