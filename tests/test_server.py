@@ -72,13 +72,17 @@ async def ready(service: Listening) -> None:
 async def test_a_drain_answers_what_is_inside_and_refuses_what_comes() -> None:
     """On connections that stay open too: a refusal is an answer, and says to close."""
     engine = GatedEngine()
-    async with listening(engine) as service:
+    async with listening(engine) as service, httpx.AsyncClient() as visitor:
         await ready(service)
+        predict = service.client.base_url.join("/v1/predict")
+        await visitor.get(predict)  # opens its connection: soon nobody new may connect
         accepted = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
         service.signal()
-        refused = await service.predict(grey(2))  # on the connection that `ready` left open
-        engine.open()
+        try:
+            refused = await visitor.post(predict, content=grey(2), headers=PNG)
+        finally:
+            engine.open()
         answered = await accepted
 
     assert (refused.status_code, refused.headers["connection"]) == (503, "close")
