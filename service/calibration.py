@@ -104,11 +104,16 @@ def calibration_pictures(settings: Settings) -> CalibrationPictures | None:
     return CalibrationPictures([files[i * len(files) // count] for i in range(count)], limits)
 
 
-def plan_with_pictures(bundle: Bundle, settings: Settings) -> EnginePlan:
+def plan_with_pictures(bundle: Bundle, settings: Settings, *, is_apart: bool = False) -> EnginePlan:
     """Choose a model's engines; the one that needs pictures gets those of the settings.
+
+    Args:
+        bundle: the model.
+        settings: what the operator decided.
+        is_apart: compile in a process of its own, which finds the model in the store.
 
     Raises:
         BadSetting: as `plan_engines` and `calibration_pictures` say.
     """
     pictures = calibration_pictures(settings) if settings.engine == "int8" else None
-    return plan_engines(bundle, settings, pictures)
+    return plan_engines(bundle, settings, pictures, is_apart=is_apart)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from service import __version__
 from service.commands import bench_flags
-from service.config import Settings, describe_invalid, variable_of
+from service.config import Settings, describe_invalid, flag_of, variable_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.query import PredictQuery
 
@@ -93,6 +93,11 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 def _add_compile(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_compile)
+    parser.add_argument(
+        "--background",
+        action="store_true",
+        help="give way to other processes, and give up when standard input is closed",
+    )
     _add_settings(parser)
 
 
@@ -144,16 +149,12 @@ def _add_fields(
             continue
         default = "" if field.default in (None, (), "") else f" (default {field.default})"
         flags.add_argument(
-            _flag_of(name),
+            flag_of(name),
             dest=f"{model.__name__}.{name}",
             metavar=name_of(name),
             default=argparse.SUPPRESS,
             help=f"{field.description}{default}".replace("%", "%%"),
         )
-
-
-def _flag_of(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _fields_of(parsed: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _query_of(parsed: argparse.Namespace) -> PredictQuery:
     try:
         return PredictQuery(**_fields_of(parsed, PredictQuery))
     except ValidationError as error:
-        raise BadRequest(describe_invalid(error, _flag_of)) from error
+        raise BadRequest(describe_invalid(error, flag_of)) from error
 
 
 def _serve(parsed: argparse.Namespace) -> int:
@@ -195,6 +196,8 @@ def _compile(parsed: argparse.Namespace) -> int:
     settings = _settings_of(parsed)
     from service.commands import compile as compile_command
 
+    if parsed.background:
+        compile_command.stay_in_background()
     return compile_command.run(settings, say=say)
 
 

@@ -180,6 +180,23 @@ def variable_of(name: str) -> str:
     return f"{ENV_PREFIX}{name.upper()}"
 
 
+def flag_of(name: str) -> str:
+    """The flag that sets a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def flags_of(settings: Settings) -> list[str]:
+    """The flags by which another process has the same settings, whatever its environment says.
+
+    What is not set has no flag: the other process shares this one's environment.
+    """
+    return [
+        f"{flag_of(name)}={','.join(value) if isinstance(value, tuple) else value}"
+        for name, value in settings
+        if value is not None
+    ]
+
+
 def describe_invalid(error: ValidationError, name_of: Callable[[str], str] = variable_of) -> str:
     """Say in one line which values are wrong, what they were and what is allowed.
 

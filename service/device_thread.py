@@ -188,6 +188,8 @@ def _outcome_of(call: _Call) -> Timed[Any] | EngineFailed:
         result = call.function(*call.arguments)
     except (EngineLost, SystemExit) as death:
         return _lost_by(death)
+    except EngineFailed as told:  # says itself what went wrong
+        return told
     except Exception as error:  # noqa: BLE001 - a model may raise anything; the thread must live
         failure = EngineFailed(f"the engine raised {type(error).__name__}: {error}")
         failure.__cause__ = error

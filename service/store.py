@@ -44,6 +44,11 @@ class Bundle:
         """The version's name among all models: `name/version`."""
         return f"{self.manifest.name}/{self.manifest.version}"
 
+    @property
+    def weight_bytes(self) -> int:
+        """The size of the network's weights and statistics."""
+        return sum(value.nbytes for value in self.network.state_dict().values())
+
 
 @dataclass(frozen=True, slots=True)
 class BrokenVersion:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from service.engines.apart import Build
 from service.engines.compiled import CompiledEngine
 from service.engines.eager import EagerEngine
 from tests.running import noise, tiny_bundle
@@ -28,10 +29,17 @@ def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:
     return EagerEngine(tiny_bundle(), torch.device(device), precision)
 
 
-def compiled(cache_dir: Path, precision: str = "fp32", device: str = "cpu") -> CompiledEngine:
+def compiled(
+    cache_dir: Path, precision: str = "fp32", device: str = "cpu", build: Build | None = None
+) -> CompiledEngine:
     """The tiny network on the compiled engine."""
     return CompiledEngine(
-        tiny_bundle(), torch.device(device), precision, max_batch=4, cache_dir=cache_dir
+        tiny_bundle(),
+        torch.device(device),
+        precision,
+        max_batch=4,
+        cache_dir=cache_dir,
+        build=build,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from service.cli import run
+from service.config import Settings, flags_of
 from service.draft import write_version
 from service.engines.programs import Programs
 from tests.running import grey
@@ -79,8 +80,26 @@ def test_compile_says_why_it_could_not(
         ["compile", "--model-store", str(store), "--device", "cpu", "--cache-dir", str(tmp_path)]
     )
 
+    lines = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert capsys.readouterr().err == "sge-serve: the engine raised OSError: no C++ compiler\n"
+    assert lines[-1] == "sge-serve: the engine raised OSError: no C++ compiler"
+    assert json.loads(lines[0])["event"] == "engine is being compiled"
+
+
+def test_settings_pass_to_another_process_as_flags() -> None:
+    """Every kind of value comes back as it was, also one that looks like a flag."""
+    settings = Settings(
+        model_store=Path("--a store"),
+        models=("a", "b/2"),
+        tiered=False,
+        window_ms=1.5,
+        engine="int8",
+    )
+
+    flags = [flag.partition("=") for flag in flags_of(settings)]
+
+    again = {name.removeprefix("--").replace("-", "_"): value for name, _, value in flags}
+    assert Settings(**again) == settings  # type: ignore[arg-type]
 
 
 def test_check_names_a_broken_version_and_the_healthy_ones(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,14 +12,19 @@ import numpy as np
 import pytest
 
 from service.config import Settings
+from service.draft import write_version
+from service.engines.apart import CompileApart
 from service.engines.compiled import CompiledEngine
 from service.engines.pieces import Pieces
 from service.engines.plan import plan_engines
 from service.engines.programs import copied
 from service.engines.sealed_files import SealedFiles
+from service.errors import EngineFailed
 from service.manifest import Hashes
+from service.store import load_version
 from tests.engine_builders import CPU, compiled, needs_compiler, refuse, rows
 from tests.running import tiny_bundle
+from tests.store_fixtures import tiny_draft
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,72 @@ def test_what_was_compiled_is_not_compiled_again(
     second.load()
     given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (second, loaded))
     np.testing.assert_array_equal(given.logits, expected.logits)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_what_another_process_leaves_is_loaded(
+    loaded: CompiledEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is compiled in this one."""
+    monkeypatch.setattr("service.engines.compiled.build_package", refuse)
+
+    def build(cache_dir: Path) -> None:
+        shutil.copytree(loaded.files.folder, cache_dir / "compiled", dirs_exist_ok=True)
+
+    engine = compiled(tmp_path, build=build)
+    engine.load()
+
+    given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (engine, loaded))
+    np.testing.assert_array_equal(given.logits, expected.logits)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_another_process_finds_the_model_and_its_folder(
+    loaded: CompiledEngine, tmp_path: Path
+) -> None:
+    """By the settings alone: it takes a package for its own, and adds the size of its pieces."""
+    store, cache = tmp_path / "store", tmp_path / "cache"
+    bundle = load_version(write_version(store, tiny_draft()))
+    settings = Settings(device="cpu", precision="fp32", max_batch=3, model_store=store)
+    key = CompiledEngine(bundle, CPU, "fp32", max_batch=3, cache_dir=cache).key
+    (cache / "compiled").mkdir(parents=True)
+    shutil.copy(loaded.files.folder / loaded.key, cache / "compiled" / key)
+
+    CompileApart(settings, "compiled", bundle.key)(cache)
+
+    package, pieces = sorted(path.name for path in (cache / "compiled").iterdir())
+    assert package == key
+    assert pieces.startswith(f"{key}-pieces-3-")
+
+
+def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
+    """As where the model was replaced since the service read it."""
+    engine = compiled(tmp_path, build=lambda _: None)
+
+    with pytest.raises(EngineFailed, match="has the model been changed"):
+        engine.load()
+
+
+@pytest.mark.parametrize("has_folder", [True, False], ids=["a full disk", "no folder"])
+def test_where_nothing_can_be_kept_the_build_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_folder: bool
+) -> None:
+    """Into a folder that is gone afterwards: the engine serves this time."""
+    seen: list[Path] = []
+    if has_folder:
+        usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+        monkeypatch.setattr("service.engines.sealed_files.shutil.disk_usage", lambda _: usage)
+    else:
+        (tmp_path / "compiled").write_bytes(b"a file in its place")
+    engine = compiled(tmp_path, build=seen.append)
+
+    with pytest.raises(EngineFailed):
+        engine.load()
+
+    assert tmp_path not in seen
+    assert [path.exists() for path in seen] == [False]
 
 
 def test_torchs_own_loader_gets_a_package_alone(tmp_path: Path) -> None:

@@ -27,14 +27,24 @@ def timed_program(seconds: Mapping[int, float], clock: list[float]) -> Program:
         ({1: 1.0, 2: 2.0, 4: 4.0, 6: 6.0}, 6),  # nothing gained: the batch stays whole
         ({1: 1.0, 2: 1.8, 4: 4.0, 6: 6.0}, 2),
         ({1: 1.0, 2: 1.98, 4: 4.0, 6: 6.0}, 6),  # too little gained
-        ({1: 3.0, 2: 3.0, 4: 4.0, 6: 6.0}, 6),  # what is left of a batch counts: 4 and 2
+        ({1: 3.0, 2: 3.0, 4: 3.8, 6: 6.0}, 4),  # whole pieces alone: what is left does not count
     ],
 )
 def test_a_batch_is_cut_where_that_is_clearly_faster(
     seconds: Mapping[int, float], piece: int
 ) -> None:
-    """Measured on the largest batch, all pieces and what is left included."""
+    """Seconds an image are compared, on pieces of every size."""
     clock = [0.0]
     program = timed_program(seconds, clock)
 
     assert fastest_piece(program, torch.zeros(6, 1), lambda: clock[0]) == piece
+
+
+def test_a_large_batch_is_not_run_for_every_size() -> None:
+    """Of 64 images small pieces run eight, so that the measurement takes a part of the time."""
+    clock = [0.0]
+    program = timed_program({size: float(size) for size in (1, 2, 4, 8, 16, 32, 64)}, clock)
+
+    fastest_piece(program, torch.zeros(64, 1), lambda: clock[0])
+
+    assert clock[0] == 8 + 3 * (4 * 8 + 16 + 32 + 64)

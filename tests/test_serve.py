@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -74,6 +75,12 @@ def start(folder: Path, *flags: str, **variables: str) -> subprocess.Popen[str]:
             text=True,
             env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | variables,
         )
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that any thread of a process has started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for found in lists for child in found.read_text().split()]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is run by a shell with curl")
@@ -160,7 +167,10 @@ def test_a_stop_under_load_answers_every_accepted_request(served: Served) -> Non
 
 @pytest.mark.slow
 def test_the_service_answers_while_it_compiles_and_stops_then(tmp_path: Path) -> None:
-    """With tiers the first answer does not wait for the compiler, nor does the end."""
+    """With tiers the first answer does not wait for the compiler, nor does the end.
+
+    The compiler is a process of its own, which is not left behind.
+    """
     write_version(tmp_path / "store", tiny_draft())
     with start(tmp_path, "--cache-dir", str(tmp_path / "cache")) as process:
         greeting = ""
@@ -173,10 +183,16 @@ def test_the_service_answers_while_it_compiles_and_stops_then(tmp_path: Path) ->
         reply = httpx.post(
             f"{address[1]}/v1/predict", content=png_of(noise(1)), headers=PNG, timeout=60
         )
+        while not (children := children_of(process.pid)):
+            pass
+        (compiler,) = map(os.pidfd_open, children)
         process.send_signal(signal.SIGTERM)
         code = process.wait(20)  # the compiler would take longer than that to end by itself
+    ended, *_ = select.select([compiler], [], [], 20)
+    os.close(compiler)
 
     assert (reply.status_code, reply.json()["engine"], code) == (200, "eager", 0)
+    assert ended == [compiler]
 
 
 @pytest.mark.slow

@@ -8,9 +8,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from service import __version__
 from service.app import Hooks, create_app
+from service.calibration import plan_with_pictures
 from service.commands.contents import load_contents, report_broken
 from service.commands.server import build_server
 from service.config import Settings
@@ -36,7 +38,7 @@ def run(settings: Settings, say: Say) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     contents = load_contents(settings, say)
-    runtime = build_runtime(settings, contents)
+    runtime = build_runtime(settings, contents, partial(plan_with_pictures, is_apart=True))
     listener = _listen(settings.host, settings.port)
     codes = [0]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from service.engines.apart import Build
 from service.engines.cuda_graphs import RecordedProgram
 from service.engines.identity import (
     GRAPH_SOURCES,
@@ -33,10 +34,13 @@ from service.engines.programs import (
 )
 from service.engines.sealed_files import SealedFiles
 from service.engines.torch_engine import TorchEngine
+from service.errors import EngineFailed
 from service.model.resnet import Outputs
 from service.store import Bundle
 
 log = structlog.stdlib.get_logger(__name__)
+
+WEIGHTS_IN_PACKAGE = 3  # with twins two copies, and room for the code
 
 
 class CompiledEngine(TorchEngine):
@@ -55,6 +59,7 @@ class CompiledEngine(TorchEngine):
         max_batch: images in the largest batch.
         cache_dir: where packages are kept.
         cache_limit_bytes: of all packages together; None keeps every one.
+        build: fills a cache folder where no package is kept; None compiles in this process.
     """
 
     name = "compiled"
@@ -75,9 +80,11 @@ class CompiledEngine(TorchEngine):
         max_batch: int,
         cache_dir: Path,
         cache_limit_bytes: int | None = None,
+        build: Build | None = None,
     ) -> None:
         super().__init__(bundle, device, precision, threads)
         self.max_batch = max_batch
+        self.build = build
         self.files = SealedFiles(cache_dir / self.name, cache_limit_bytes)
         self.programs: Programs | None = None
         self.pieces = Pieces(max_batch, max_batch)
@@ -108,10 +115,11 @@ class CompiledEngine(TorchEngine):
         """Load the package; build it first where there is none, or none that is sound.
 
         Raises:
+            EngineFailed: the process that compiles has failed.
             Exception: the compiler is missing or fails.
         """
         self.use_threads()
-        self.programs = self._kept() or self._built()
+        self.programs = self._kept(self.files) or self._built()
         if self.device.type == "cuda":
             self.programs = self._recorded(self.programs)
         else:
@@ -146,9 +154,29 @@ class CompiledEngine(TorchEngine):
         twins = export_programs_of_one(graph, side_px) if self.device.type == "cpu" else {}
         return export_programs(graph, side_px) | twins
 
-    def _kept(self) -> Programs | None:
-        """Load what an earlier start has kept; None where there is nothing, or nothing of use."""
-        package = self.files.open(self.key)
+    def compile_into(self, files: SealedFiles) -> None:
+        """Build the package in this process.
+
+        Args:
+            files: where it is put.
+
+        Raises:
+            OSError: it cannot be written there.
+            Exception: the compiler is missing or fails.
+        """
+        log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "programs.pt2"
+            build_package(self.exported(), path)
+            with path.open("rb") as package:
+                files.write(self.key, package)
+        seconds = round(time.monotonic() - started, 1)
+        log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
+
+    def _kept(self, files: SealedFiles) -> Programs | None:
+        """Load what was built; None where there is nothing, or nothing of use."""
+        package = files.open(self.key)
         if package is None:
             return None
         with package:
@@ -159,16 +187,20 @@ class CompiledEngine(TorchEngine):
                 return None
 
     def _built(self) -> Programs:
-        log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
-        started = time.monotonic()
+        """Build the package and load it; where it cannot be kept, it serves this time only."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "programs.pt2"
-            build_package(self.exported(), path)
-            self.files.keep(self.key, path.read_bytes())
-            seconds = round(time.monotonic() - started, 1)
-            log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
-            with path.open("rb") as package:
-                return load_package(package, self.device)
+            files = self.files
+            if not files.can_take(WEIGHTS_IN_PACKAGE * self.bundle.weight_bytes):
+                log.warning("not kept for the next start", folder=str(files.folder))
+                files = SealedFiles(Path(folder) / self.name)
+            if self.build is None:
+                self.compile_into(files)
+            else:
+                self.build(files.folder.parent)
+            programs = self._kept(files)
+        if programs is None:
+            raise EngineFailed("what was compiled is not there: has the model been changed?")
+        return programs
 
     def _pieces(self, programs: Programs) -> Pieces:
         """Read how large the pieces are, or measure it."""

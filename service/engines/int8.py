@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
+from service.engines.apart import Build
 from service.engines.compiled import CompiledEngine
 from service.engines.identity import identity_of
-from service.engines.programs import Programs
+from service.engines.sealed_files import SealedFiles
 from service.errors import BadSetting
 from service.manifest import InputContract
 from service.store import Bundle
@@ -50,6 +51,7 @@ class Int8Engine(CompiledEngine):
         cache_dir: where packages are kept.
         cache_limit_bytes: of all packages together; None keeps every one.
         calibration: what a package is built by; None where it was built before.
+        build: fills a cache folder where no package is kept; None compiles in this process.
     """
 
     name = "int8"
@@ -64,6 +66,7 @@ class Int8Engine(CompiledEngine):
         cache_dir: Path,
         cache_limit_bytes: int | None = None,
         calibration: Calibration | None = None,
+        build: Build | None = None,
     ) -> None:
         super().__init__(
             bundle,
@@ -73,6 +76,7 @@ class Int8Engine(CompiledEngine):
             max_batch=max_batch,
             cache_dir=cache_dir,
             cache_limit_bytes=cache_limit_bytes,
+            build=build,
         )
         self.calibration = calibration
 
@@ -110,10 +114,10 @@ class Int8Engine(CompiledEngine):
         pixels = torch.from_numpy(self.calibration.pixels(self.bundle.manifest.input))
         return export_quantised(self.fused_graph("fp32"), pixels, weight_bits())
 
-    def _built(self) -> Programs:
-        programs = super()._built()
-        self.files.keep(self._name_of_digest, self._digest_of_pictures().encode())
-        return programs
+    def compile_into(self, files: SealedFiles) -> None:
+        """Build the package in this process, and note by which pictures."""
+        super().compile_into(files)
+        files.write(self._name_of_digest, self._digest_of_pictures().encode())
 
     @property
     def _name_of_digest(self) -> str:

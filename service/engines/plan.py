@@ -9,6 +9,7 @@ import torch
 
 from service.config import EngineName, Settings
 from service.cores import core_quota
+from service.engines.apart import Build, CompileApart
 from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
 from service.engines.device import choose_device, choose_precision, choose_threads
@@ -46,6 +47,7 @@ class _Wanted:
     settings: Settings
     device: torch.device
     calibration: Calibration | None
+    is_apart: bool
 
     @property
     def precision(self) -> str:
@@ -55,9 +57,17 @@ class _Wanted:
     def threads(self) -> int:
         return choose_threads(self.settings.threads, core_quota())
 
+    def build(self, engine: EngineName) -> Build | None:
+        """How an engine that is compiled gets its files; None leaves it to the engine itself."""
+        return CompileApart(self.settings, engine, self.bundle.key) if self.is_apart else None
+
 
 def plan_engines(
-    bundle: Bundle, settings: Settings, calibration: Calibration | None = None
+    bundle: Bundle,
+    settings: Settings,
+    calibration: Calibration | None = None,
+    *,
+    is_apart: bool = False,
 ) -> EnginePlan:
     """Choose a model's engines.
 
@@ -68,6 +78,7 @@ def plan_engines(
         bundle: the model.
         settings: what the operator decided.
         calibration: pictures for the int8 engine.
+        is_apart: compile in a process of its own, which finds the model in the store.
 
     Raises:
         BadSetting: the device asked for is not there, or the engine does not run on it, or the
@@ -76,7 +87,7 @@ def plan_engines(
     if settings.engine == "stub":
         stub = StubEngine(bundle.manifest)
         return EnginePlan(stub, stub)
-    wanted = _Wanted(bundle, settings, choose_device(settings.device), calibration)
+    wanted = _Wanted(bundle, settings, choose_device(settings.device), calibration, is_apart)
     if settings.engine == "eager":
         eager = EagerEngine(bundle, wanted.device, wanted.precision, wanted.threads)
         return EnginePlan(eager, eager)
@@ -115,6 +126,7 @@ def _compiled(wanted: _Wanted) -> CompiledEngine:
         max_batch=wanted.settings.max_batch,
         cache_dir=wanted.settings.cache_dir,
         cache_limit_bytes=wanted.settings.cache_limit_bytes,
+        build=wanted.build("compiled"),
     )
 
 
@@ -134,6 +146,7 @@ def _int8(wanted: _Wanted) -> Int8Engine:
         cache_dir=settings.cache_dir,
         cache_limit_bytes=settings.cache_limit_bytes,
         calibration=wanted.calibration,
+        build=wanted.build("int8"),
     )
     engine.require_build()
     return engine

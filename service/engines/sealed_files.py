@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -78,19 +80,34 @@ class SealedFiles:
             return file.read()
         return None
 
-    def write(self, name: str, content: bytes) -> None:
+    def can_take(self, size: int) -> bool:
+        """Whether so many bytes can be put into the folder, which is made where it is not there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder).free
+        except OSError:
+            return False
+        return os.access(self.folder, os.W_OK | os.X_OK) and free >= size
+
+    def write(self, name: str, content: bytes | BufferedReader) -> None:
         """Put a file in its place, instead of an older one, and make room for it.
+
+        Args:
+            name: of the file.
+            content: what it holds; of a file all of it, which is never in memory as a whole.
 
         Raises:
             OSError: the folder cannot be written, or the disk is full; nothing is left behind.
         """
+        source = io.BytesIO(content) if isinstance(content, bytes) else content
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor, unfinished = tempfile.mkstemp(dir=self.folder, suffix=UNFINISHED)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(file.fileno(), READABLE)
-                file.write(hashlib.sha256(content).digest())
-                file.write(content)
+                file.write(hashlib.file_digest(source, "sha256").digest())
+                source.seek(0)
+                shutil.copyfileobj(source, file)
             Path(unfinished).replace(self.folder / name)
         except OSError:
             Path(unfinished).unlink(missing_ok=True)

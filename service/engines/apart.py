@@ -1,0 +1,97 @@
+"""Compiling in a process of its own, beside a service that answers.
+
+torch's compiler holds Python's lock for seconds on end: in the service's own process every request
+would wait for it. What it imports would stay in memory, and where it runs out of that the service
+would end with it. So the service starts `sge-serve compile`, and takes the result from the folder
+that it was told to fill.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from service.config import EngineName, Settings, flags_of
+from service.errors import EngineFailed
+
+Build = Callable[[Path], None]
+"""Fills a cache folder with an engine's files."""
+
+COMPLAINT = "sge-serve: "  # with which the command says why it failed
+
+
+class CompileApart:
+    """Runs `sge-serve compile` for one engine of one model, and waits for it.
+
+    It gives way to this process, and ends with it, however that ends; what a terminal sends to
+    this process (Ctrl-C) does not reach it. Its log lines are passed on.
+
+    Args:
+        settings: of the service.
+        engine: what to build.
+        model: `name/version` in the store.
+    """
+
+    def __init__(self, settings: Settings, engine: EngineName, model: str) -> None:
+        self._settings = settings.model_copy(update={"engine": engine, "models": (model,)})
+
+    def __call__(self, cache_dir: Path) -> None:
+        """Fill a cache folder.
+
+        Raises:
+            EngineFailed: the process failed or was killed.
+            OSError: it cannot be started.
+        """
+        flags = flags_of(self._settings.model_copy(update={"cache_dir": cache_dir}))
+        # -P: the folder that this process was started in may hold another `service`.
+        command = [sys.executable, "-P", "-m", "service", "compile", "--background", *flags]
+        with subprocess.Popen(  # noqa: S603 - this very program, with its own settings
+            command,
+            stdin=subprocess.PIPE,  # which closes when this process ends
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # Linux shares the processor out between sessions first: in one of its own it would
+            # take as much as the service, whatever its priority.
+            process_group=0,
+        ) as process:
+            complaint = pass_on(process.stderr or ())
+        require_success(process.returncode, complaint)
+
+
+def pass_on(lines: Iterable[str]) -> str:
+    """Pass what a process writes on to standard error, but for its complaint.
+
+    Returns:
+        The complaint, which may have several lines; empty where there is none.
+    """
+    complaint: list[str] = []
+    for line in lines:
+        if complaint or line.startswith(COMPLAINT):
+            complaint.append(line.removeprefix(COMPLAINT))
+        else:
+            sys.stderr.write(line)
+    return "".join(complaint).strip()
+
+
+def require_success(code: int, complaint: str) -> None:
+    """Say what went wrong in a process.
+
+    Args:
+        code: with which it ended; what killed it, negative.
+        complaint: its own words.
+
+    Raises:
+        EngineFailed: it failed.
+    """
+    if code < 0:
+        raise EngineFailed(
+            f"the process that compiles was killed by {signal.Signals(-code).name}"
+            + (": there may be too little memory" if -code == signal.SIGKILL else "")
+        )
+    if code:
+        raise EngineFailed(complaint or f"the process that compiles ended with exit code {code}")
