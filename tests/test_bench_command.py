@@ -69,6 +69,8 @@ def test_what_cannot_be_measured_is_one_clear_line(
         (["--precisions", "fp64"], "'fp64' is no precision, known are: fp32, bf16, fp16, int8"),
         (["--batch", "1,0"], "'0' is not a number of at least 1"),
         (["--rounds", "few"], "'few' is not a number of at least 1"),
+        (["--minutes", "few"], "'few' is not a number between 0 and 1440"),
+        (["--minutes", "nan"], "'nan' is not a number between 0 and 1440"),
     ],
 )
 def test_a_wrong_flag_is_refused_by_its_value(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from service.bench.engines import EngineBench, Trial, admit, all_entrants
+from service.bench.admission import NO_TIME, Time, Trial, admit, weight_of
+from service.bench.engines import EngineBench, all_entrants
 from service.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
 from service.bench.machine import describe, peak_gflops
 from service.bench.networks import random_bundle
 from service.bench.ours import FORMS, Ours, engine_runner, our_entrants
 from service.bench.ratios import AS_WRITTEN, FUSED, MASKS_ALL, MASKS_LAST, PLAIN
 from service.bench.report import Absent, Label
-from service.bench.start_up import StartUpBench
+from service.bench.rounds import Pace
 from service.engines.eager import EagerEngine
 from service.errors import BadSetting
 from tests.store_fixtures import TINY
@@ -25,6 +27,7 @@ from tests.store_fixtures import TINY
 CPU = torch.device("cpu")
 BUNDLE = random_bundle(TINY)
 TRIAL = Trial(BUNDLE)
+ALL_DAY = Time(Pace(None, float("inf")), time.perf_counter)
 EAGER_ONLY = Ours(BUNDLE, CPU, threads=1, precisions=(), max_batch=2, cache_dir=Path("unused"))
 
 
@@ -44,7 +47,7 @@ def admitted(
     *entrants: Entrant, batches: tuple[int, ...] = (1, 2)
 ) -> tuple[list[Label], list[Absent]]:
     """The labels of the contestants, and those who were left out."""
-    contestants, absent = admit(entrants, TRIAL, batches, lambda _: None)
+    contestants, absent = admit(entrants, TRIAL, batches, lambda _: None, ALL_DAY)
     return [contestant.label for contestant in contestants], absent
 
 
@@ -114,7 +117,7 @@ def test_how_far_off_is_kept() -> None:
     trial, run = Trial(BUNDLE), true_runner()
     off = entrant(lambda: lambda x: run(x) * np.float32(1.0625), "int8")
 
-    admit([off], trial, (1, 2), lambda _: None)
+    admit([off], trial, (1, 2), lambda _: None, ALL_DAY)
 
     assert trial.furthest == {"some int8": pytest.approx(0.0625, rel=1e-3)}
 
@@ -179,12 +182,10 @@ def test_the_field_is_what_the_issue_of_speed_asks_for(tmp_path: Path) -> None:
         rounds=None,
         budget_s=0.0,
         with_start_up=False,
-        cache_dir=tmp_path,
     )
+    ours = dataclasses.replace(EAGER_ONLY, precisions=wanted.precisions)
 
-    starts = StartUpBench(BUNDLE, (), "fp32", "cpu", threads=1, max_batch=8, folder=tmp_path)
-
-    field = {(e.engine, e.precision, e.model) for e in all_entrants(wanted, starts, tmp_path)}
+    field = {(e.engine, e.precision, e.model) for e in all_entrants(wanted, ours, tmp_path)}
 
     for form in (PLAIN, AS_WRITTEN, FUSED):
         assert {
@@ -195,6 +196,63 @@ def test_the_field_is_what_the_issue_of_speed_asks_for(tmp_path: Path) -> None:
             ("openvino", "int8", form),
         } <= field
     assert ("int8", "int8", FUSED) in field
+
+
+def test_what_ratios_are_made_of_is_built_first() -> None:
+    """Where the time runs out, the rest is missing."""
+
+    def weight(engine: str, model: str, precision: str = "fp32") -> int:
+        return weight_of(Entrant(engine, model, precision, true_runner))
+
+    assert (
+        weight("compiled", PLAIN)
+        == weight("compiled", FUSED)
+        == weight("compiled", MASKS_ALL)
+        == weight("tensorrt", FUSED)
+        < weight("onnxruntime", AS_WRITTEN)
+        == weight("openvino", AS_WRITTEN, "int8")
+        < weight("int8", FUSED, "int8")
+        < weight("compiled", AS_WRITTEN)
+        < weight("eager", FUSED)
+        < weight("openvino", PLAIN)
+        == weight("onnxruntime", FUSED)
+    )
+
+
+def test_what_would_not_be_ready_in_time_is_left_out() -> None:
+    """Judged by what others of its kind took, and by the rounds that are still to be run."""
+    now = [0.0]
+
+    def slow() -> Runner:
+        now[0] += 100.0
+        return true_runner()
+
+    def quick() -> Runner:
+        now[0] += 1.0
+        return true_runner()
+
+    first, second = (Entrant("eager", form, "fp32", slow) for form in (AS_WRITTEN, FUSED))
+    other = Entrant("some", AS_WRITTEN, "fp32", quick)
+    time_left = Time(Pace(None, until=150.0), lambda: now[0])
+
+    contestants, absent = admit([first, second, other], TRIAL, (1,), lambda _: None, time_left)
+
+    assert [contestant.label.engine for contestant in contestants] == ["eager", "some"]
+    assert absent == [Absent("eager fp32, fused", NO_TIME)]
+
+
+@pytest.mark.parametrize(("until", "fits"), [(64.0, True), (63.0, False)])
+def test_time_is_kept_for_the_rounds(until: float, fits: bool) -> None:  # noqa: FBT001 - pytest's
+    """Three at least; a short run has a turn of its own length and of the time it is repeated."""
+    now = 10.0
+    left = Time(Pace(None, until, turn_s=2.0), lambda: now)
+
+    left.measured(15.0)
+    left.measured(1.0)
+
+    assert left.is_enough_for(entrant(true_runner)) == fits
+    exactly = dataclasses.replace(left, pace=Pace(1, until, turn_s=2.0))
+    assert exactly.is_enough_for(entrant(true_runner))
 
 
 def test_the_machine_is_described() -> None:

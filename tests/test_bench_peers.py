@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from service.bench.engines import Trial, admit
+from service.bench.admission import Time, Trial, admit
 from service.bench.extra import import_extra
 from service.bench.networks import random_bundle
 from service.bench.peers import Peers, peer_entrants
 from service.bench.ratios import AS_WRITTEN
 from service.bench.report import Label
+from service.bench.rounds import Pace
 from service.errors import BadSetting
 from tests.store_fixtures import TINY
 
@@ -35,7 +37,9 @@ def test_peers_compute_the_network(tmp_path: Path) -> None:
     trial = Trial(bundle)
     peers = Peers(bundle, tmp_path, 1, ("fp32", "int8"), (AS_WRITTEN,), trial.pixels(4))
 
-    contestants, absent = admit(peer_entrants(peers), trial, (1, 3), lambda _: None)
+    all_day = Time(Pace(None, float("inf")), time.perf_counter)
+
+    contestants, absent = admit(peer_entrants(peers), trial, (1, 3), lambda _: None, all_day)
 
     assert absent == []
     assert [contestant.label for contestant in contestants] == [

@@ -14,6 +14,9 @@ Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 """(B, K)."""
 
+Note = Callable[[str], None]
+"""Is told what is being done."""
+
 Runner = Callable[[Pixels], Logits]
 """Takes a batch through a network and waits for the result."""
 

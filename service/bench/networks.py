@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from service.draft import Draft, write_version
 from service.manifest import Hashes, InputContract, Manifest
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet, plain_resnet
 from service.model.shapes import shapes_alone
@@ -85,3 +87,20 @@ def random_bundle(spec: ResNetSpec) -> Bundle:
         source="random numbers",
     )
     return Bundle(manifest, labels, network)
+
+
+def write_store(bundle: Bundle, store: Path) -> Path:
+    """Write a bundle into a model store of its own, for a process that serves or compiles it."""
+    manifest = bundle.manifest
+    draft = Draft(
+        name=manifest.name,
+        version=manifest.version,
+        network=bundle.network,
+        labels=bundle.labels,
+        input=manifest.input,
+        licence=manifest.licence,
+        source=manifest.source,
+        card="Random numbers, for a measurement.\n",
+    )
+    write_version(store, draft)
+    return store

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._inductor import config as inductor_config
 
+from service.bench.ahead import BuildAhead, Kind
 from service.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
 from service.bench.networks import without_sge
 from service.bench.ratios import AS_WRITTEN, BATCH, FUSED, MASKS_ALL, MASKS_LAST, PLAIN
 from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
 from service.engines.device import DTYPES
-from service.engines.int8 import Int8Engine
+from service.engines.int8 import Calibration, Int8Engine
 from service.engines.tensorrt import TensorRtEngine
-from service.manifest import InputContract
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.store import Bundle
 
 FORMS = (PLAIN, AS_WRITTEN, FUSED)
-CALIBRATION_IMAGES = 32
 TENSORRT_PRECISION = "fp16"  # what the service takes by itself
 
 
@@ -43,6 +41,8 @@ class Ours:
         precisions: of the compiled ones.
         max_batch: the largest batch that will come.
         cache_dir: where compiled programs are kept.
+        builds: what fills that folder, by engine and precision; others compile in this process.
+        calibration: what int8 is calibrated on.
     """
 
     bundle: Bundle
@@ -51,6 +51,8 @@ class Ours:
     precisions: tuple[str, ...]
     max_batch: int
     cache_dir: Path
+    builds: Mapping[Kind, BuildAhead] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
 
 def our_entrants(ours: Ours) -> Iterator[Entrant]:
@@ -126,6 +128,7 @@ def _compiled_engine(ours: Ours, precision: str) -> Engine:
         ours.threads,
         max_batch=ours.max_batch,
         cache_dir=ours.cache_dir,
+        build=ours.builds.get(("compiled", precision)),
     )
     engine.load()
     return engine
@@ -143,18 +146,6 @@ def _tensorrt_engine(ours: Ours) -> Engine:
     return engine
 
 
-@dataclass(frozen=True, slots=True)
-class NoisePictures:
-    """What int8 is calibrated on here: noise, as what it is measured on."""
-
-    digest: str = f"{CALIBRATION_IMAGES} images of noise"
-
-    def pixels(self, contract: InputContract) -> Pixels:
-        """The same each time."""
-        shape = (CALIBRATION_IMAGES, 3, contract.size_px, contract.size_px)
-        return np.random.default_rng(CALIBRATION_IMAGES).integers(0, 256, shape, np.uint8)
-
-
 def _int8(ours: Ours) -> Runner:
     if ours.device.type != "cpu":
         raise CannotRun("int8 runs on the CPU alone")
@@ -163,7 +154,8 @@ def _int8(ours: Ours) -> Runner:
         ours.threads,
         max_batch=ours.max_batch,
         cache_dir=ours.cache_dir,
-        calibration=NoisePictures(),
+        calibration=ours.calibration,
+        build=ours.builds.get(("int8", "int8")),
     )
     engine.require_build()
     engine.load()

@@ -17,11 +17,8 @@ from service.bench.entrants import CannotRun
 from service.bench.pictures import bmp
 from service.bench.report import Absent, StartUp
 from service.bench.rounds import Clock
-from service.draft import Draft, write_version
-from service.store import Bundle
 
 STARTED = ("eager", "compiled")
-STORE = "store"
 PATIENCE_S = 900.0  # compiling every batch size of a large network, on a slow machine
 STOP_S = 60.0
 
@@ -35,16 +32,16 @@ class StartUpBench:
     """What to start.
 
     Attributes:
-        bundle: the model that is served.
+        store: holds the model that is served.
         engines: names of `SGE_ENGINE`; one that keeps nothing in the cache starts once.
         precision: of all of them, a value of `SGE_PRECISION`.
         device: where they run, a value of `SGE_DEVICE`.
         threads: of one forward pass.
         max_batch: images in the largest batch.
-        folder: where the model is written, and each engine keeps what it compiles.
+        folder: where each engine keeps what it compiles.
     """
 
-    bundle: Bundle
+    store: Path
     engines: tuple[str, ...]
     precision: str
     device: str
@@ -69,8 +66,6 @@ def bench_start_up(wanted: StartUpBench, note: Callable[[str], None], clock: Clo
     """Start the service on an empty cache folder, and again on what that start left there."""
     found: list[StartUp] = []
     absent: list[Absent] = []
-    if wanted.engines:
-        _write(wanted.bundle, wanted.folder / STORE)
     for engine in wanted.engines:
         caches = ("empty",) if engine == "eager" else ("empty", "full")
         for cache in caches:
@@ -83,26 +78,11 @@ def bench_start_up(wanted: StartUpBench, note: Callable[[str], None], clock: Clo
     return StartUps(tuple(found), tuple(absent))
 
 
-def _write(bundle: Bundle, store: Path) -> None:
-    manifest = bundle.manifest
-    draft = Draft(
-        name=manifest.name,
-        version=manifest.version,
-        network=bundle.network,
-        labels=bundle.labels,
-        input=manifest.input,
-        licence=manifest.licence,
-        source=manifest.source,
-        card="Random numbers, for a measurement.\n",
-    )
-    write_version(store, draft)
-
-
 def _command(wanted: StartUpBench, engine: str) -> list[str]:
     settings = {
         "host": "127.0.0.1",
         "port": 0,
-        "model-store": wanted.folder / STORE,
+        "model-store": wanted.store,
         "cache-dir": wanted.cache_of(engine),
         "engine": engine,
         "precision": wanted.precision,

@@ -12,6 +12,7 @@ from service.config import Settings
 
 Subject = Literal["engines", "decode", "service", "profile"]
 
+LONGEST_MINUTES = 1440  # a day
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _SETTINGS: dict[str, set[str]] = {
     "engines": {"device", "threads", "cache_dir"},
@@ -34,8 +35,9 @@ class Wanted:
         subject: what is measured.
         json: a file for the JSON document, or `-` to print it instead of the table.
         plot: a file for the picture.
-        quick: a coarser answer in a fraction of the time: of engines one batch size, no int8, no
-            start-up, and peers only on the network as it is written.
+        quick: a coarser answer in a fraction of the time: of engines a smaller network, one batch
+            size, no int8, no start-up, and peers only on the network as it is written.
+        minutes: that measuring engines may take.
         rounds: exactly as many.
         arch: the network that gets random weights, with `size` pixels a side and `groups`.
         engines: only rows of these.
@@ -49,8 +51,9 @@ class Wanted:
     json: str | None = None
     plot: Path | None = None
     quick: bool = False
+    minutes: float | None = None
     rounds: int | None = None
-    arch: str = "sge_resnet50"
+    arch: str | None = None
     size: int = 224
     groups: int = 64
     engines: tuple[str, ...] = ()
@@ -119,6 +122,13 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="batch sizes (default 1,8,32; with --quick 8)",
     )
+    parser.add_argument(
+        "--minutes",
+        type=_minutes,
+        metavar="N",
+        help="how long it may take (default 10; with --quick 2); for what there is no time is "
+        "left out, and named",
+    )
 
 
 def _add_decode(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +146,10 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arch", default="sge_resnet50", help="network, with random weights")
+    parser.add_argument(
+        "--arch",
+        help="network, with random weights (default sge_resnet50; engines --quick: sge_resnet18)",
+    )
     parser.add_argument("--size", type=_positive, default=224, help="side of its input in pixels")
     parser.add_argument("--groups", type=_positive, default=64, help="channel groups")
 
@@ -160,6 +173,18 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _one_size(text: str) -> tuple[int, ...]:
     return (_positive(text),)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < LONGEST_MINUTES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number between 0 and {LONGEST_MINUTES}"
+        )
+    return minutes
 
 
 def _positive(text: str) -> int:
