@@ -232,12 +232,16 @@ def test_what_would_not_be_ready_in_time_is_left_out() -> None:
         return true_runner()
 
     first, second = (Entrant("eager", form, "fp32", slow) for form in (AS_WRITTEN, FUSED))
+    otherwise = Entrant("eager", MASKS_ALL, "fp32", quick, way="another")
     other = Entrant("some", AS_WRITTEN, "fp32", quick)
     time_left = Time(Pace(None, until=150.0), lambda: now[0])
 
-    contestants, absent = admit([first, second, other], TRIAL, (1,), lambda _: None, time_left)
+    contestants, absent = admit(
+        [first, second, otherwise, other], TRIAL, (1,), lambda _: None, time_left
+    )
 
-    assert [contestant.label.engine for contestant in contestants] == ["eager", "some"]
+    built = [(contestant.label.engine, contestant.label.model) for contestant in contestants]
+    assert built == [("eager", AS_WRITTEN), ("eager", MASKS_ALL), ("some", AS_WRITTEN)]
     assert absent == [Absent("eager fp32, fused", NO_TIME)]
 
 

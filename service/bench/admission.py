@@ -94,13 +94,13 @@ class Time:
     Attributes:
         pace: of the measurement; its end is the end of everything.
         clock: in seconds.
-        longest: how long building one of an engine and precision took at most.
+        longest: how long building one of a kind took at most.
         round_s: how long a round of those who were admitted will take.
     """
 
     pace: Pace
     clock: Clock
-    longest: dict[tuple[str, str], float] = field(default_factory=dict)
+    longest: dict[tuple[str, str, str], float] = field(default_factory=dict)
     round_s: float = 0.0
 
     def is_enough_for(self, entrant: Entrant) -> bool:
@@ -119,8 +119,8 @@ class Time:
         self.round_s += run_s if run_s >= self.pace.turn_s else run_s + self.pace.turn_s
 
 
-def _kind_of(entrant: Entrant) -> tuple[str, str]:
-    return entrant.engine, entrant.precision
+def _kind_of(entrant: Entrant) -> tuple[str, str, str]:
+    return entrant.engine, entrant.precision, entrant.way
 
 
 def admit(

@@ -32,6 +32,8 @@ class Entrant:
     Attributes:
         build: gets it ready to run, which is slow; raises `CannotRun`, or what its library raises.
         only_batch: the one size to measure it at; None measures every size.
+        way: of building; of one engine and precision those built in the same way take about as
+            long.
     """
 
     engine: str
@@ -39,6 +41,7 @@ class Entrant:
     precision: str
     build: Callable[[], Runner]
     only_batch: int | None = None
+    way: str = ""
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision}, {self.model}"

@@ -64,7 +64,7 @@ def our_entrants(ours: Ours) -> Iterator[Entrant]:
             continue
         for form in (PLAIN, AS_WRITTEN):
             build = functools.partial(_compiled, ours, form, precision)
-            yield Entrant("compiled", form, precision, build)
+            yield Entrant("compiled", form, precision, build, way="per shape")
         build_engine = functools.partial(_compiled_engine, ours, precision)
         yield from _engine_entrants(ours, "compiled", precision, build_engine)
     if ours.device.type == "cuda":
@@ -106,7 +106,7 @@ def _engine_entrants(
         (MASKS_ALL, blocks, BATCH),
     ):
         build = _EngineBuild(loaded, frozenset(asked))
-        yield Entrant(name, form, precision, build, only_batch)
+        yield Entrant(name, form, precision, build, only_batch, way=form)  # the first builds it
 
 
 @dataclass(frozen=True, slots=True)
