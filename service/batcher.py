@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batch_policy import Decision, Limits, Room, decide
+from service.batch_policy import Decision, Limits, Room, Run, decide
 from service.device_thread import DeviceThread, Timed
 from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
@@ -118,7 +118,7 @@ class Batcher:
         self._observer = observer
         self._queue: list[Entry] = []
         self._batches: set[asyncio.Task[None]] = set()
-        self._runs: deque[tuple[int, float]] = deque(maxlen=RECENT_RUNS)
+        self._runs: deque[Run] = deque(maxlen=RECENT_RUNS)
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
@@ -129,8 +129,8 @@ class Batcher:
     @property
     def pace_s(self) -> float:
         """Engine seconds an entry has taken lately; 0 before the first batch."""
-        entries = sum(size for size, _ in self._runs)
-        return sum(seconds for _, seconds in self._runs) / entries if entries else 0.0
+        entries = sum(run.entries for run in self._runs)
+        return sum(run.seconds for run in self._runs) / entries if entries else 0.0
 
     def submit(
         self, rows: Sequence[Row], asked: frozenset[str], deadline: float
@@ -175,8 +175,7 @@ class Batcher:
 
     def _decide(self) -> Decision:
         room = (Room.IDLE, Room.SLOT, Room.NONE)[len(self._batches)]
-        shortest_run_s = min((seconds for _, seconds in self._runs), default=0.0)
-        return decide(self._queue, self._timer.time(), room, self._limits, shortest_run_s)
+        return decide(self._queue, self._timer.time(), room, self._limits, self._runs)
 
     def _apply(self, decision: Decision) -> None:
         expired = [self._queue[i] for i in decision.expire]
@@ -255,7 +254,7 @@ class Batcher:
         infer_s = timed.ended - timed.started
         # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
         are_finite = np.isfinite(timed.result.logits)  # (B, K)
-        self._runs.append((len(entries), infer_s))
+        self._runs.append(Run(len(entries), infer_s, self._timer.time()))
         self._observer.on_batch(len(entries), infer_s)
         for row, entry in enumerate(entries):
             if entry.reply.done():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batch_policy import Decision, Limits, Room, decide
+from service.batch_policy import Decision, Limits, Room, Run, decide
 
 NOW = 100.0
 FAR = 200.0
@@ -111,11 +111,53 @@ def test_the_policy_decides(
     assert decide(queue, NOW, room, limits) == decision
 
 
+LARGE = Run(entries=15, seconds=2.0, ended=NOW)
+
+
+@pytest.mark.parametrize(
+    ("entries", "now", "decision"),
+    [
+        pytest.param(
+            1, NOW, Decision(look_again_at=NOW + 0.1), id="few wait for those just answered"
+        ),
+        pytest.param(
+            7, NOW + 0.05, Decision(look_again_at=NOW + 0.1), id="as long as they are few"
+        ),
+        pytest.param(8, NOW, Decision(leave=tuple(range(8))), id="half as many do not wait"),
+        pytest.param(1, NOW + 0.1, Decision(leave=(0,)), id="nobody waits for long"),
+    ],
+)
+def test_few_wait_a_moment_after_a_large_batch(
+    entries: int, now: float, decision: Decision
+) -> None:
+    """So that clients who post again at once do not travel in batches of 15 and 1 by turns."""
+    queue = [Entry()] * entries
+
+    assert decide(queue, now, Room.IDLE, Limits(16), [LARGE]) == decision
+
+
+def test_the_moment_ends_where_a_deadline_would_be_missed() -> None:
+    """What a run takes is left for it."""
+    queue = [Entry(deadline=NOW + 1.04)]
+
+    decision = decide(queue, NOW, Room.IDLE, Limits(16), [Run(1, 1.0, NOW - 3), LARGE])
+
+    assert decision.look_again_at == pytest.approx(NOW + 0.04)
+
+
+@pytest.mark.parametrize(
+    "recent", [[], [Run(1, 2.0, NOW)], [LARGE, Run(2, 2.0, NOW)]], ids=["none", "one", "two"]
+)
+def test_one_image_after_one_or_two_does_not_wait(recent: list[Run]) -> None:
+    """A client by itself never meets the moment."""
+    assert decide([Entry()], NOW, Room.IDLE, Limits(16), recent).leave == (0,)
+
+
 def test_an_entry_that_a_quick_run_cannot_save_expires() -> None:
     """An entry leaves for nowhere when even the shortest run would end past its deadline."""
     queue = [Entry(deadline=NOW + 1), Entry(deadline=NOW + 3)]
 
-    decision = decide(queue, NOW, Room.NONE, Limits(4), shortest_run_s=2.0)
+    decision = decide(queue, NOW, Room.NONE, Limits(4), [Run(1, 2.0, NOW)])
 
     assert decision == Decision(expire=(0,), look_again_at=NOW + 1)
 
@@ -127,6 +169,8 @@ entries = st.builds(
     is_abandoned=st.booleans(),
 )
 queues = st.lists(entries, max_size=40).map(lambda queue: sorted(queue, key=lambda i: i.arrived))
+run = st.builds(Run, st.integers(1, 40), st.floats(0, 30), st.floats(NOW - 10, NOW))
+runs = st.lists(run, max_size=3)
 limits = st.builds(Limits, max_batch=st.integers(1, 8), window_s=st.sampled_from([0.0, 0.5, 20.0]))
 
 
@@ -144,12 +188,14 @@ def test_every_entry_has_one_fate(queue: list[Entry], room: Room, limits: Limits
     assert not any(queue[i].is_abandoned for i in decision.leave)
 
 
-@given(queue=queues, limits=limits)
-def test_a_queue_in_front_of_an_idle_engine_empties(queue: list[Entry], limits: Limits) -> None:
+@given(queue=queues, limits=limits, recent=runs)
+def test_a_queue_in_front_of_an_idle_engine_empties(
+    queue: list[Entry], limits: Limits, recent: list[Run]
+) -> None:
     """Applied until nothing moves, with time passing at each alarm, the policy strands nobody."""
     now, left = NOW, list(queue)
     while left:
-        decision = decide(left, now, Room.IDLE, limits)
+        decision = decide(left, now, Room.IDLE, limits, recent)
         gone = {*decision.leave, *decision.expire, *decision.drop}
         left = [entry for i, entry in enumerate(left) if i not in gone]
         moment = decision.look_again_at

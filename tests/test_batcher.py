@@ -66,7 +66,7 @@ async def settled(*replies: asyncio.Future[float]) -> list[float | str]:
 
 async def test_each_image_gets_its_own_answer() -> None:
     """Images that travel together are not mixed up."""
-    async with bench(FakeEngine()) as b:
+    async with bench(FakeEngine(), max_batch=3) as b:
         assert await settled(*(b.submit(value) for value in range(10))) == list(range(10))
 
 
@@ -96,6 +96,24 @@ async def test_a_full_batch_is_handed_over_while_another_runs() -> None:
         await settled(*replies)
 
     assert [ran.values for ran in engine.ran] == [(0,), (1, 2), (3, 4), (5,)]
+
+
+async def test_few_wait_a_moment_for_those_who_were_answered() -> None:
+    """One image after a batch of four leaves when the moment is over, or two are there."""
+    engine = GatedEngine()
+    async with bench(engine) as b:
+        first = b.submit(0)
+        await engine.entered()
+        many = [b.submit(value) for value in (1, 2, 3, 4)]
+        alone = b.submit(5)
+        engine.open(3)
+        await settled(first, *many)
+        assert b.batcher.depth == 1
+
+        b.timer.advance(60.0)
+        assert await settled(alone) == [5.0]
+
+    assert [ran.values for ran in engine.ran] == [(0,), (1, 2, 3, 4), (5,)]
 
 
 async def test_images_with_and_without_masks_share_a_batch() -> None:
