@@ -115,9 +115,11 @@ def decide(
     alive = [i for i in range(len(queue)) if i not in gone]
     may_leave_at = now
     if alive:
-        soonest = min(queue[i].deadline for i in alive) - shortest_run_s
-        pause_ends = pause_until(len(alive), recent[-1]) if recent else now
-        may_leave_at = max(queue[alive[0]].arrived + limits.window_s, min(pause_ends, soonest))
+        may_leave_at = queue[alive[0]].arrived + limits.window_s
+        if recent:
+            in_time = min(queue[i].deadline for i in alive) - recent[-1].seconds
+            pause_ends = min(pause_until(len(alive), recent[-1]), in_time)
+            may_leave_at = max(may_leave_at, pause_ends)
     leave = _choose_batch(len(alive), now, room, limits, may_leave_at)
     rest = [queue[i] for i in alive[leave:]]
     moments = [entry.deadline - margin_s for entry in rest]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from service import __version__
 from service.commands import bench_flags
+from service.commands.background import in_background
 from service.config import Settings, describe_invalid, flag_of, variable_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.query import PredictQuery
@@ -96,7 +97,7 @@ def _add_compile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--background",
         action="store_true",
-        help="give way to other processes, and give up when standard input is closed",
+        help="as a service does it: only compile, give way, and give up when input is closed",
     )
     _add_settings(parser)
 
@@ -194,10 +195,13 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _compile(parsed: argparse.Namespace) -> int:
     settings = _settings_of(parsed)
+    if parsed.background:
+        with in_background():
+            from service.commands import compile as compile_command
+
+            return compile_command.run_for_service(settings)
     from service.commands import compile as compile_command
 
-    if parsed.background:
-        compile_command.stay_in_background()
     return compile_command.run(settings, say=say)
 
 

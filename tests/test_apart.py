@@ -19,8 +19,18 @@ def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> No
     """A model that is gone by then, in the words of the command."""
     build = CompileApart(Settings(model_store=tmp_path / "gone"), "compiled", "tiny/1")
 
-    with pytest.raises(EngineFailed, match=r"gone"):
+    with pytest.raises(EngineFailed, match="gone cannot be listed"):
         build(tmp_path)
+
+
+def test_a_version_that_became_broken_is_the_reason(tmp_path: Path) -> None:
+    """Not that nothing could be served."""
+    folder = write_version(tmp_path / "store", tiny_draft())
+    (folder / "labels.txt").write_text("others\n")
+    build = CompileApart(Settings(model_store=tmp_path / "store"), "compiled", "tiny/1")
+
+    with pytest.raises(EngineFailed, match=r"labels\.txt"):
+        build(tmp_path / "cache")
 
 
 def test_log_lines_are_passed_on_and_a_complaint_is_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,8 +46,8 @@ def test_log_lines_are_passed_on_and_a_complaint_is_not(capsys: pytest.CaptureFi
     [
         (1, "no compiler", "no compiler"),
         (1, "", "the process that compiles ended with exit code 1"),
-        (-9, "", "was killed by SIGKILL: there may be too little memory"),
-        (-15, "", "was killed by SIGTERM$"),
+        (-9, "", "was killed by signal 9, Killed; there may be too little memory"),
+        (-11, "", "was killed by signal 11, Segmentation fault$"),
     ],
 )
 def test_how_a_process_ended_is_told(code: int, complaint: str, reason: str) -> None:
@@ -56,5 +66,5 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
 
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
-    assert ended.returncode == 1
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")
     assert not (tmp_path / "cache").exists()

@@ -137,8 +137,8 @@ def test_few_wait_a_moment_after_a_large_batch(
 
 
 def test_the_moment_ends_where_a_deadline_would_be_missed() -> None:
-    """What a run takes is left for it."""
-    queue = [Entry(deadline=NOW + 1.04)]
+    """What the last run took is left for the next."""
+    queue = [Entry(deadline=NOW + 2.04)]
 
     decision = decide(queue, NOW, Room.IDLE, Limits(16), [Run(1, 1.0, NOW - 3), LARGE])
 
@@ -149,7 +149,7 @@ def test_the_moment_ends_where_a_deadline_would_be_missed() -> None:
     "recent", [[], [Run(1, 2.0, NOW)], [LARGE, Run(2, 2.0, NOW)]], ids=["none", "one", "two"]
 )
 def test_one_image_after_one_or_two_does_not_wait(recent: list[Run]) -> None:
-    """A client by itself never meets the moment."""
+    """A client who posts image by image never meets the moment."""
     assert decide([Entry()], NOW, Room.IDLE, Limits(16), recent).leave == (0,)
 
 

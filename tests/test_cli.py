@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from service.cli import run
+from service.cli import _parser, _settings_of, run
 from service.config import Settings, flags_of
 from service.draft import write_version
 from service.engines.programs import Programs
@@ -96,10 +96,9 @@ def test_settings_pass_to_another_process_as_flags() -> None:
         engine="int8",
     )
 
-    flags = [flag.partition("=") for flag in flags_of(settings)]
+    parsed = _parser().parse_args(["compile", *flags_of(settings)])
 
-    again = {name.removeprefix("--").replace("-", "_"): value for name, _, value in flags}
-    assert Settings(**again) == settings  # type: ignore[arg-type]
+    assert _settings_of(parsed) == settings
 
 
 def test_check_names_a_broken_version_and_the_healthy_ones(

@@ -15,6 +15,7 @@ from service.config import Settings
 from service.draft import write_version
 from service.engines.apart import CompileApart
 from service.engines.compiled import CompiledEngine
+from service.engines.eager import EagerEngine
 from service.engines.pieces import Pieces
 from service.engines.plan import plan_engines
 from service.engines.programs import copied
@@ -26,13 +27,45 @@ from tests.engine_builders import CPU, compiled, needs_compiler, refuse, rows
 from tests.running import tiny_bundle
 from tests.store_fixtures import tiny_draft
 
+pytestmark = pytest.mark.timeout(300)  # whichever test comes first waits for the compiler
+
 
 @pytest.fixture(scope="module")
-def loaded(engine_cache: Path) -> CompiledEngine:
-    """An engine whose package is kept."""
-    engine = compiled(engine_cache)
+def apart(engine_cache: Path) -> CompiledEngine:
+    """An engine that another process has compiled, which found the model in a store."""
+    store = engine_cache / "store"
+    bundle = load_version(write_version(store, tiny_draft()))
+    settings = Settings(device="cpu", precision="fp32", max_batch=4, model_store=store)
+    build = CompileApart(settings, "compiled", bundle.key)
+    engine = CompiledEngine(bundle, CPU, "fp32", max_batch=4, cache_dir=engine_cache, build=build)
     engine.load()
     return engine
+
+
+@pytest.fixture(scope="module")
+def loaded(apart: CompiledEngine, engine_cache: Path) -> CompiledEngine:
+    """An engine of the same network in memory, whose package is kept for other test files, too."""
+    engine = compiled(engine_cache)
+    shutil.copy(apart.files.folder / apart.key, engine.files.folder / engine.key)
+    engine.load()
+    return engine
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_what_another_process_compiles_computes_what_the_eager_engine_does(
+    apart: CompiledEngine,
+) -> None:
+    """One image, which has programs of its own, and several; with every mask."""
+    reference = EagerEngine(apart.bundle, CPU, "fp32")
+    reference.load()
+    every = frozenset(block.name for block in apart.bundle.manifest.spec.blocks())
+
+    for images in (rows(1), rows(1, 2, 3)):
+        given, expected = (e.infer(e.stage(images), every) for e in (apart, reference))
+        np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
+        for name, similarity in expected.similarities.items():
+            np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
 
 
 @needs_compiler
@@ -69,26 +102,6 @@ def test_what_another_process_leaves_is_loaded(
     np.testing.assert_array_equal(given.logits, expected.logits)
 
 
-@needs_compiler
-@pytest.mark.slow
-def test_another_process_finds_the_model_and_its_folder(
-    loaded: CompiledEngine, tmp_path: Path
-) -> None:
-    """By the settings alone: it takes a package for its own, and adds the size of its pieces."""
-    store, cache = tmp_path / "store", tmp_path / "cache"
-    bundle = load_version(write_version(store, tiny_draft()))
-    settings = Settings(device="cpu", precision="fp32", max_batch=3, model_store=store)
-    key = CompiledEngine(bundle, CPU, "fp32", max_batch=3, cache_dir=cache).key
-    (cache / "compiled").mkdir(parents=True)
-    shutil.copy(loaded.files.folder / loaded.key, cache / "compiled" / key)
-
-    CompileApart(settings, "compiled", bundle.key)(cache)
-
-    package, pieces = sorted(path.name for path in (cache / "compiled").iterdir())
-    assert package == key
-    assert pieces.startswith(f"{key}-pieces-3-")
-
-
 def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
     """As where the model was replaced since the service read it."""
     engine = compiled(tmp_path, build=lambda _: None)
@@ -97,22 +110,24 @@ def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
         engine.load()
 
 
-@pytest.mark.parametrize("has_folder", [True, False], ids=["a full disk", "no folder"])
-def test_where_nothing_can_be_kept_the_build_goes_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_folder: bool
+@needs_compiler
+@pytest.mark.slow
+def test_where_nothing_can_be_kept_the_engine_serves_this_time(
+    loaded: CompiledEngine, tmp_path: Path
 ) -> None:
-    """Into a folder that is gone afterwards: the engine serves this time."""
+    """The build goes to a folder that is gone afterwards."""
+    (tmp_path / "compiled").write_bytes(b"a file where the folder should be")
     seen: list[Path] = []
-    if has_folder:
-        usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-        monkeypatch.setattr("service.engines.sealed_files.shutil.disk_usage", lambda _: usage)
-    else:
-        (tmp_path / "compiled").write_bytes(b"a file in its place")
-    engine = compiled(tmp_path, build=seen.append)
 
-    with pytest.raises(EngineFailed):
-        engine.load()
+    def build(cache_dir: Path) -> None:
+        seen.append(cache_dir)
+        shutil.copytree(loaded.files.folder, cache_dir / "compiled")
 
+    engine = compiled(tmp_path, build=build)
+    engine.load()
+
+    given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (engine, loaded))
+    np.testing.assert_array_equal(given.logits, expected.logits)
     assert tmp_path not in seen
     assert [path.exists() for path in seen] == [False]
 

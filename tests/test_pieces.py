@@ -27,7 +27,8 @@ def timed_program(seconds: Mapping[int, float], clock: list[float]) -> Program:
         ({1: 1.0, 2: 2.0, 4: 4.0, 6: 6.0}, 6),  # nothing gained: the batch stays whole
         ({1: 1.0, 2: 1.8, 4: 4.0, 6: 6.0}, 2),
         ({1: 1.0, 2: 1.98, 4: 4.0, 6: 6.0}, 6),  # too little gained
-        ({1: 3.0, 2: 3.0, 4: 3.8, 6: 6.0}, 4),  # whole pieces alone: what is left does not count
+        ({1: 3.0, 2: 3.0, 4: 3.8, 6: 6.0}, 6),  # what is left of a batch counts: 4 and 2
+        ({1: 3.0, 2: 1.9, 4: 3.8, 6: 6.0}, 2),
     ],
 )
 def test_a_batch_is_cut_where_that_is_clearly_faster(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,17 @@ def test_two_processes_build_into_one_folder_at_once(tmp_path: Path) -> None:
     content = SealedFiles(tmp_path).read("shared")
     assert content in {b"x" * 50_000, b"y" * 50_000}
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
+
+
+def test_why_a_file_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before minutes are spent on what it would hold."""
+    (tmp_path / "taken").write_bytes(b"")
+
+    assert SealedFiles(tmp_path / "made").why_not(1000) is None
+    assert "taken" in (SealedFiles(tmp_path / "taken").why_not(1) or "")
+    assert SealedFiles(tmp_path, 2_000_000).why_not(3_000_000) == (
+        "the limit is 2 MB, and 3 may be needed"
+    )
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr("service.engines.sealed_files.shutil.disk_usage", lambda _: usage)
+    assert SealedFiles(tmp_path).why_not(3_000_000) == "1 MB are free, and 3 may be needed"

@@ -155,14 +155,16 @@ def admit(
 
 def _built(entrant: Entrant, trial: Trial, batches: Sequence[int], time: Time) -> list[Contestant]:
     began = time.clock()
-    runner = entrant.build()
     contestants = []
-    for batch in batches:
-        pixels = trial.pixels(batch)
-        trial.check(entrant, pixels, runner(pixels))  # compiles for this size
-        label = Label(entrant.engine, entrant.model, entrant.precision, batch)
-        contestants.append(Contestant(label, functools.partial(runner, pixels)))
-    time.took(entrant, time.clock() - began)
+    try:
+        runner = entrant.build()
+        for batch in batches:
+            pixels = trial.pixels(batch)
+            trial.check(entrant, pixels, runner(pixels))  # compiles for this size
+            label = Label(entrant.engine, entrant.model, entrant.precision, batch)
+            contestants.append(Contestant(label, functools.partial(runner, pixels)))
+    finally:
+        time.took(entrant, time.clock() - began)
     for contestant in contestants:
         began = time.clock()
         contestant.run()

@@ -42,12 +42,17 @@ class BuildAhead:
 
     def do(self, build: Build, cache_dir: Path) -> None:
         """Fill the folder."""
+        failure: Exception | None = EngineFailed("the build came to no end")
         try:
             build(cache_dir)
+            failure = None
         except (EngineFailed, OSError) as error:
-            self._done.set_exception(error)
-        else:
-            self._done.set_result(None)
+            failure = error
+        finally:  # whatever it was, nobody waits for ever
+            if failure is None:
+                self._done.set_result(None)
+            else:
+                self._done.set_exception(failure)
 
 
 def build_ahead(builds: Mapping[Kind, Build], cache_dir: Path) -> dict[Kind, BuildAhead]:

@@ -75,7 +75,7 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
     machine = dataclasses.replace(machine, network=dataclasses.asdict(wanted.spec))
     bundle = random_bundle(wanted.spec)
     pace = Pace(wanted.rounds, began + wanted.budget_s)
-    with tempfile.TemporaryDirectory(prefix="sge-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="sge-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         store = write_store(bundle, folder / STORE)
         starts = _starts(wanted, store, folder)
@@ -119,7 +119,7 @@ def our_share(wanted: EngineBench, bundle: Bundle, starts: StartUpBench, folder:
     was_started = CompiledEngine.name in starts.engines
     cache = starts.cache_of(CompiledEngine.name) if was_started else folder / CACHE
     contract = bundle.manifest.input
-    settings = Settings(
+    settings = Settings.model_construct(  # what the environment says is a service's
         model_store=starts.store,
         device="cpu",
         threads=wanted.threads,

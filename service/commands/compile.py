@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import threading
 from collections.abc import Callable
 
 from service.calibration import plan_with_pictures
@@ -14,12 +11,11 @@ from service.config import Settings
 from service.device_thread import DeviceThread
 from service.engines.base import Engine
 from service.engines.compiled import CompiledEngine
+from service.errors import BadSetting
 from service.logs import configure_logs
-from service.store import Bundle
+from service.store import Bundle, load_store
 
 Say = Callable[[str], None]
-
-NICENESS = 5  # a third of a share of the processor: under full load it still gets done
 
 
 def run(settings: Settings, say: Say) -> int:
@@ -48,20 +44,27 @@ def run(settings: Settings, say: Say) -> int:
     return 1 if contents.broken or lost else 0
 
 
-def stay_in_background() -> None:
-    """Give way to the process that started this one, and end when it does.
+def run_for_service(settings: Settings) -> int:
+    """Compile into the cache folder and do nothing else: the service loads and measures by itself.
 
-    Its end closes this process's standard input. Of two threads of a pass one waits for the other:
-    with a compiler at the same priority on one of two cores, passes took twice as long.
+    Returns:
+        0.
+
+    Raises:
+        BadSetting: a setting cannot be met, or the engine is not one that is compiled.
+        EngineFailed: an engine cannot be compiled, or not be written.
+        StoreError: a version is not there any more, or is broken.
     """
-
-    def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1):  # past Python's buffer, which has a lock
-            pass
-        os._exit(1)
-
-    os.nice(NICENESS)
-    threading.Thread(target=watch, name="watch input", daemon=True).start()
+    configure_logs(settings.log_level, settings.log_format)
+    contents = load_store(settings.model_store, settings.models)
+    for version in contents.broken:
+        raise version.error
+    for bundle in contents.bundles:
+        engine = plan_with_pictures(bundle, settings).final
+        if not isinstance(engine, CompiledEngine):
+            raise BadSetting(f"SGE_ENGINE={settings.engine} is not compiled in the background")
+        asyncio.run(_compile(engine))
+    return 0
 
 
 async def _load_all(engines: list[tuple[Bundle, Engine]], say: Say) -> None:
@@ -72,4 +75,11 @@ async def _load_all(engines: list[tuple[Bundle, Engine]], say: Say) -> None:
         engine.close()
         seconds = loaded.ended - loaded.started
         say(f"{bundle.key}: {engine.description.name} engine ready after {seconds:.1f} s")
+    await builder.stop()
+
+
+async def _compile(engine: CompiledEngine) -> None:
+    builder = DeviceThread(lambda _: None, "builder")
+    builder.start()
+    await builder.run(engine.compile_into, engine.files)
     await builder.stop()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import service
 from service.config import EngineName, Settings, flags_of
 from service.errors import EngineFailed
 
@@ -21,6 +22,16 @@ Build = Callable[[Path], None]
 """Fills a cache folder with an engine's files."""
 
 COMPLAINT = "sge-serve: "  # with which the command says why it failed
+
+
+# The folder in which this process was started may hold another `service`; -P passes it over.
+THIS_PROGRAM = (
+    sys.executable,
+    "-P",
+    "-c",
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from service.cli import main; main()",
+    str(Path(service.__file__).parents[1]),
+)
 
 
 class CompileApart:
@@ -46,8 +57,7 @@ class CompileApart:
             OSError: it cannot be started.
         """
         flags = flags_of(self._settings.model_copy(update={"cache_dir": cache_dir}))
-        # -P: the folder that this process was started in may hold another `service`.
-        command = [sys.executable, "-P", "-m", "service", "compile", "--background", *flags]
+        command = [*THIS_PROGRAM, "compile", "--background", *flags]
         with subprocess.Popen(  # noqa: S603 - this very program, with its own settings
             command,
             stdin=subprocess.PIPE,  # which closes when this process ends
@@ -90,8 +100,8 @@ def require_success(code: int, complaint: str) -> None:
     """
     if code < 0:
         raise EngineFailed(
-            f"the process that compiles was killed by {signal.Signals(-code).name}"
-            + (": there may be too little memory" if -code == signal.SIGKILL else "")
+            f"the process that compiles was killed by signal {-code}, {signal.strsignal(-code)}"
+            + ("; there may be too little memory" if -code == signal.SIGKILL else "")
         )
     if code:
         raise EngineFailed(complaint or f"the process that compiles ended with exit code {code}")

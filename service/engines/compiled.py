@@ -40,7 +40,7 @@ from service.store import Bundle
 
 log = structlog.stdlib.get_logger(__name__)
 
-WEIGHTS_IN_PACKAGE = 3  # with twins two copies, and room for the code
+COPIES = 3  # of the weights in a package: two with twins, and room for the code
 
 
 class CompiledEngine(TorchEngine):
@@ -190,8 +190,9 @@ class CompiledEngine(TorchEngine):
         """Build the package and load it; where it cannot be kept, it serves this time only."""
         with tempfile.TemporaryDirectory() as folder:
             files = self.files
-            if not files.can_take(WEIGHTS_IN_PACKAGE * self.bundle.weight_bytes):
-                log.warning("not kept for the next start", folder=str(files.folder))
+            if reason := files.why_not(self._largest_package()):
+                folder_name = str(files.folder)
+                log.warning("not kept for the next start", folder=folder_name, reason=reason)
                 files = SealedFiles(Path(folder) / self.name)
             if self.build is None:
                 self.compile_into(files)
@@ -227,6 +228,11 @@ class CompiledEngine(TorchEngine):
         except RuntimeError as error:
             log.warning("CUDA does not record the programs", reason=str(error))
             return programs
+
+    def _largest_package(self) -> int:
+        """Bytes that a package may take; int8 keeps some of its weights in more than 8 bits."""
+        share = {"fp32": 1.0}.get(self.precision, 0.5)
+        return int(COPIES * share * self.bundle.weight_bytes)
 
     def _largest_batch(self) -> Tensor:
         side_px = self.bundle.manifest.input.size_px

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -62,5 +62,13 @@ def fastest_piece(
             started = clock()
             _ = run_in_pieces(program, batch[:images], size).result
             seconds[size] = min(seconds[size], (clock() - started) / images)
-    best = min(seconds, key=seconds.__getitem__)
-    return best if seconds[best] < WORTH * seconds[whole] else whole
+    batch_s = {size: _seconds_of_batch(whole, size, seconds) for size in seconds}
+    best = min(batch_s, key=batch_s.__getitem__)
+    return best if batch_s[best] < WORTH * batch_s[whole] else whole
+
+
+def _seconds_of_batch(whole: int, size: int, seconds: Mapping[int, float]) -> float:
+    """What a batch takes in pieces of a size; what is left of it, as the next smaller size does."""
+    left = whole % size
+    tail_s = left * seconds[2 ** (left.bit_length() - 1)] if left else 0.0
+    return (whole - left) * seconds[size] + tail_s

@@ -80,14 +80,24 @@ class SealedFiles:
             return file.read()
         return None
 
-    def can_take(self, size: int) -> bool:
-        """Whether so many bytes can be put into the folder, which is made where it is not there."""
+    def why_not(self, size: int) -> str | None:
+        """What stands in the way of a file of so many bytes; None where it can be kept.
+
+        The folder is made where it is not there.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.folder).free
-        except OSError:
-            return False
-        return os.access(self.folder, os.W_OK | os.X_OK) and free >= size
+        except OSError as error:
+            return str(error)
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            return "the folder cannot be written"
+        if free < size:
+            return f"{free / 1e6:.0f} MB are free, and {size / 1e6:.0f} may be needed"
+        if self.limit_bytes is not None and self.limit_bytes < size:
+            limit = self.limit_bytes / 1e6
+            return f"the limit is {limit:g} MB, and {size / 1e6:.0f} may be needed"
+        return None
 
     def write(self, name: str, content: bytes | BufferedReader) -> None:
         """Put a file in its place, instead of an older one, and make room for it.
