@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet50
 
+from service.bench.ours import graph_of
 from service.bench.profile import (
     BETWEEN,
     CONVOLUTIONS,
@@ -15,16 +17,18 @@ from service.bench.profile import (
     SGE,
     WHOLE,
     Pass,
+    by_turns,
     compiled_by,
     convolution_operations,
     kind_of,
     parts,
 )
 from service.bench.ratios import FUSED, PLAIN
-from service.cli import run
+from service.engines.programs import FRONT, build_package, export_programs
+from service.engines.unlocked import load_unlocked
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
-from tests.engine_builders import needs_compiler
+from tests.engine_builders import needs_compiler, rows
 from tests.running import tiny_bundle
 
 
@@ -75,20 +79,23 @@ def test_the_operations_are_those_of_the_network() -> None:
 
 @needs_compiler
 @pytest.mark.slow
-def test_every_kernel_of_both_forms_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
-    """On the command line: convolutions in both, SGE in one."""
-    network = ["--arch", "sge_resnet18", "--size", "64", "--groups", "8"]
+def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
+    """Convolutions and SGE of the front; the rear has no others, and takes as long to compile."""
+    bundle = tiny_bundle()
+    package = tmp_path / "front.pt2"
+    graph = graph_of(bundle, FUSED, "fp32")
+    front = export_programs(graph, bundle.manifest.input.size_px)[FRONT]
+    build_package({FRONT: front}, package, profiled=True)
+    with package.open("rb") as file:
+        program = load_unlocked(file, FRONT)
+    pixels = torch.from_numpy(np.stack(rows(1, 2)))
 
-    code = run(["bench", "profile", *network, "--batch", "2", "--rounds", "2", "--json"])
+    (seen,) = by_turns({FUSED: lambda: program([pixels])}, rounds=1)[FUSED]
 
-    document = json.loads(capsys.readouterr().out)
-    found = {(part["model"], part["name"]): part["ms"] for part in document["parts"]}
-    assert code == 0
-    assert found[PLAIN, CONVOLUTIONS] > 0
-    assert found[PLAIN, SGE] == 0
-    assert found[FUSED, CONVOLUTIONS] > 0
-    assert found[FUSED, SGE] > 0
-    assert [len(row["rounds_images_per_s"]) for row in document["rows"]] == [2, 2]
+    found = {part.name: part.ms for part in parts(FUSED, [seen], operations=1e9)}
+    assert found[CONVOLUTIONS] > 0
+    assert found[SGE] > 0
+    assert sum(found.values()) == pytest.approx(seen[WHOLE])
 
 
 def test_what_cannot_be_compiled_is_one_clear_line() -> None:
