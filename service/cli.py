@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -195,14 +196,12 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _compile(parsed: argparse.Namespace) -> int:
     settings = _settings_of(parsed)
-    if parsed.background:
-        with in_background():
-            from service.commands import compile as compile_command
+    with in_background() if parsed.background else contextlib.nullcontext():
+        from service.commands import compile as compile_command
 
+        if parsed.background:
             return compile_command.run_for_service(settings)
-    from service.commands import compile as compile_command
-
-    return compile_command.run(settings, say=say)
+        return compile_command.run(settings, say=say)
 
 
 def _predict(parsed: argparse.Namespace) -> int:

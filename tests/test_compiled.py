@@ -84,24 +84,6 @@ def test_what_was_compiled_is_not_compiled_again(
     np.testing.assert_array_equal(given.logits, expected.logits)
 
 
-@needs_compiler
-@pytest.mark.slow
-def test_what_another_process_leaves_is_loaded(
-    loaded: CompiledEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is compiled in this one."""
-    monkeypatch.setattr("service.engines.compiled.build_package", refuse)
-
-    def build(cache_dir: Path) -> None:
-        shutil.copytree(loaded.files.folder, cache_dir / "compiled", dirs_exist_ok=True)
-
-    engine = compiled(tmp_path, build=build)
-    engine.load()
-
-    given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (engine, loaded))
-    np.testing.assert_array_equal(given.logits, expected.logits)
-
-
 def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
     """As where the model was replaced since the service read it."""
     engine = compiled(tmp_path, build=lambda _: None)
@@ -113,9 +95,10 @@ def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
 @needs_compiler
 @pytest.mark.slow
 def test_where_nothing_can_be_kept_the_engine_serves_this_time(
-    loaded: CompiledEngine, tmp_path: Path
+    loaded: CompiledEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The build goes to a folder that is gone afterwards."""
+    """The build goes to a folder that is gone afterwards; nothing is compiled in this process."""
+    monkeypatch.setattr("service.engines.compiled.build_package", refuse)
     (tmp_path / "compiled").write_bytes(b"a file where the folder should be")
     seen: list[Path] = []
 

@@ -7,16 +7,18 @@ import functools
 import http.client
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from service.bench.entrants import CannotRun
 from service.bench.pictures import bmp
 from service.bench.report import Absent, StartUp
 from service.bench.rounds import Clock
+from service.config import Settings, flags_of
+from service.engines.apart import THIS_PROGRAM
 
 STARTED = ("eager", "compiled")
 PATIENCE_S = 900.0  # compiling every batch size of a large network, on a slow machine
@@ -79,21 +81,21 @@ def bench_start_up(wanted: StartUpBench, note: Callable[[str], None], clock: Clo
 
 
 def _command(wanted: StartUpBench, engine: str) -> list[str]:
-    settings = {
-        "host": "127.0.0.1",
+    values: dict[str, Any] = {
         "port": 0,
-        "model-store": wanted.store,
-        "cache-dir": wanted.cache_of(engine),
+        "model_store": wanted.store,
+        "cache_dir": wanted.cache_of(engine),
         "engine": engine,
         "precision": wanted.precision,
         "device": wanted.device,
         "threads": wanted.threads,
-        "max-batch": wanted.max_batch,
-        "tiered": "false",
-        "log-level": "error",
+        "max_batch": wanted.max_batch,
+        "tiered": False,
+        "log_level": "error",
     }
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return [*_WITHOUT_CACHE, sys.executable, "-m", "service", "serve", *flags]
+    # What the environment says is of another service: it is not read here, and flags win over it.
+    settings = Settings.model_construct(**values)
+    return [*_WITHOUT_CACHE, *THIS_PROGRAM, "serve", *flags_of(settings)]
 
 
 def start(command: Sequence[str], engine: str, cache: str, clock: Clock) -> StartUp:
