@@ -81,7 +81,7 @@ def write_version(store: Path, draft: Draft) -> Path:
     files = {
         WEIGHTS_FILE: weights,
         LABELS_FILE: labels,
-        MANIFEST_FILE: _encode_manifest(manifest),
+        MANIFEST_FILE: encode_manifest(manifest),
         CARD_FILE: draft.card.encode(errors="replace"),  # file names may hold what is not text
     }
     _write_folder(directory, files)
@@ -128,7 +128,12 @@ def _manifest_of(draft: Draft, hashes: Hashes) -> Manifest:
         raise BadManifest(describe_invalid_manifest(error)) from error
 
 
-def _encode_manifest(manifest: Manifest) -> bytes:
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The content of `manifest.json`.
+
+    Raises:
+        BadManifest: licence, source or metrics cannot be written as JSON.
+    """
     try:
         return f"{manifest.model_dump_json(indent=2)}\n".encode()
     except PydanticSerializationError as error:

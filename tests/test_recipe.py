@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-
-sys.path.append(str(Path(__file__).parents[1] / "model_store" / "fashion-mnist"))
-
 from averaging import average, renew_statistics
 from garments import Frames, Split
 from schedule import (
@@ -25,6 +20,7 @@ from schedule import (
     schedule,
     spread,
 )
+from torch import nn
 from training import ForeignCheckpoint, Run
 
 IMAGES = 2 * BATCH + 40

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from averaging import average, renew_statistics
 from garments import Frames, Split, augment, read_split
-from network import hasten, logits_of
+from network import SPEC, hasten, logits_of
 from schedule import AVERAGED_CYCLES, Phase, Plan, batch_indices, cycle_ends, schedule, spread
 from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 from tqdm import tqdm
+
+from service.model.resnet import ResNetSpec
 
 VALIDATION_IMAGES = 2000  # the last of the training images, never trained on
 WEIGHT_DECAY = 5e-4
@@ -25,6 +27,8 @@ LABEL_SMOOTHING = 0.05
 VALIDATE_EVERY = 450  # steps
 SAVE_EVERY_S = 120
 STATISTICS_BATCHES = 40
+
+Network = TypeVar("Network", bound=ResNet)
 
 
 class ForeignCheckpoint(ValueError):
@@ -164,11 +168,17 @@ def validate(network: nn.Module, split: Split, frames: Frames) -> dict[str, floa
     return {kind: count / len(split.labels) for kind, count in right.items()}
 
 
-def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
+def train(build: Callable[[ResNetSpec], Network], name: str, seed: int, work_dir: Path) -> Network:
     """Train to the end of the schedule, from the last checkpoint where there is one.
 
+    Args:
+        build: makes the network from the recipe's spec.
+        name: of the checkpoint and the log.
+        seed: of the first weights, every shuffle and every augmentation.
+        work_dir: where checkpoint and log are kept.
+
     Returns:
-        The network, in evaluation mode.
+        The trained network as `build` made it (nothing of `hasten`), in evaluation mode.
 
     Raises:
         ForeignCheckpoint: the checkpoint is another run's.
@@ -177,7 +187,8 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
     split = Split(data.images[:-VALIDATION_IMAGES], data.labels[:-VALIDATION_IMAGES])
     held_out = Split(data.images[-VALIDATION_IMAGES:], data.labels[-VALIDATION_IMAGES:])
     steps = schedule(len(split.labels))
-    network.to(memory_format=torch.channels_last)
+    torch.manual_seed(seed)
+    network = build(SPEC).to(memory_format=torch.channels_last)
     run = Run(network, Plan(seed, len(split.labels), steps), work_dir / f"{name}.pt")
     hasten(network)
     ends = cycle_ends(len(split.labels))[-AVERAGED_CYCLES:]
@@ -197,9 +208,10 @@ def train(network: ResNet, name: str, seed: int, work_dir: Path) -> ResNet:
             run.remember_end(number + 1)
         if time.monotonic() - run.saved_at > SAVE_EVERY_S or number + 1 in ends:
             run.save(number + 1)
-    network.load_state_dict(average([run.ends[end] for end in ends]))
+    trained = build(SPEC).to(memory_format=torch.channels_last)
+    trained.load_state_dict(average([run.ends[end] for end in ends]))
     numbers = range(len(steps), len(steps) + STATISTICS_BATCHES)
     renew_statistics(
-        network, (make_batch(split, number, seed, steps[-1].phase)[0] for number in numbers)
+        trained, (make_batch(split, number, seed, steps[-1].phase)[0] for number in numbers)
     )
-    return network
+    return trained
