@@ -8,15 +8,23 @@ import pytest
 import recipe
 import torch
 from network import CONTRACT, SPEC
-from publish import NAME, OtherNetwork, add_plain, check_same_network, publish, round_to_half
+from publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
+from training import whole_plan
 
 from service.draft import CARD_FILE, write_version
 from service.model.resnet import SgeResNet
-from service.store import load_version
+from service.store import list_versions, load_version
 from tests.store_fixtures import tiny_draft
 
+STORE = Path(__file__).parents[1] / "model_store"
 PEAKS = {block.name: {"gate": 0.5, "similarity": 0.25, "chance": 0.125} for block in SPEC.blocks()}
-SGE = {"top1_as_is": 0.9371, "top1_on_canvas": 0.9052, "peaks_on_garment": PEAKS}
+PLAN = whole_plan(seed=1)
+SGE = {
+    "plan_sha256": PLAN.fingerprint(),
+    "top1_as_is": 0.9371,
+    "top1_on_canvas": 0.9052,
+    "peaks_on_garment": PEAKS,
+}
 PLAIN = {"top1_as_is": 0.9363, "top1_on_canvas": 0.9044}
 
 
@@ -79,8 +87,26 @@ class TestComparison:
         """Figures of two networks of different shape would say nothing of SGE."""
         other = write_version(tmp_path, tiny_draft())
 
-        with pytest.raises(OtherNetwork, match=r"the recipe trains ResNetSpec\(.*groups=8"):
-            check_same_network(other)
+        with pytest.raises(OtherRecipe, match=r"the recipe trains ResNetSpec\(.*groups=8"):
+            check_same_recipe(other, PLAN)
+
+    def test_another_seed_is_not_compared(self, version: Path) -> None:
+        """The card says that both have the same; a version of the same one passes."""
+        check_same_recipe(version, PLAN)
+
+        with pytest.raises(OtherRecipe, match=r"another seed or schedule than seed 2"):
+            check_same_recipe(version, whole_plan(seed=2))
+
+    def test_the_shipped_version_is_the_recipes(self) -> None:
+        """So are the figures in its manifest, of both networks."""
+        shipped = list_versions(STORE / NAME)[-1]
+
+        check_same_recipe(shipped, PLAN)
+
+        metrics = load_version(shipped).manifest.metrics
+        assert {name: of["plan_sha256"] for name, of in metrics.items()} == dict.fromkeys(
+            ("sge", "plain"), PLAN.fingerprint()
+        )
 
     def test_a_version_that_is_not_there_is_told_before_training(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from garments import CANVAS_SIZE, GARMENT_PX, LABELS
 from network import CONTRACT, SPEC
+from schedule import Plan
 from torch import nn
 from torchvision.models.resnet import ResNet
 
@@ -69,8 +70,8 @@ off (95 %), and another seed moves them, too."""
 NO_PLAIN_NOTE = "The same network without SGE has not been trained yet."
 
 
-class OtherNetwork(ValueError):
-    """A version's network is not the one that the recipe trains."""
+class OtherRecipe(ValueError):
+    """A version's network was built or trained in another way than the recipe's."""
 
 
 def round_to_half(network: ResNet) -> None:
@@ -109,21 +110,28 @@ def publish(
     return write_version(store, draft)
 
 
-def check_same_network(version: Path) -> None:
+def check_same_recipe(version: Path, plan: Plan) -> None:
     """Make sure that a version is what the recipe would train, so that both may be compared.
 
     Args:
         version: its folder.
+        plan: every step of the recipe.
 
     Raises:
-        OtherNetwork: its architecture, stem, groups, classes or input are not the recipe's.
+        OtherRecipe: its architecture, stem, groups, classes or input are not the recipe's, or
+            other steps led to it, of another seed, say.
         StoreError: it is not there, or broken.
     """
     manifest = load_version(version).manifest
     if (manifest.spec, manifest.input) != (SPEC, CONTRACT):
-        raise OtherNetwork(
+        raise OtherRecipe(
             f"{version} has {manifest.spec} and {manifest.input}, "
             f"the recipe trains {SPEC} and {CONTRACT}"
+        )
+    if manifest.metrics.get("sge", {}).get("plan_sha256") != plan.fingerprint():
+        raise OtherRecipe(
+            f"{version} was trained by another seed or schedule than seed {plan.seed} and these "
+            f"{len(plan.steps)} steps"
         )
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from measure import measure, measure_over_http
 from network import CONTRACT
-from publish import NAME, OtherNetwork, add_plain, check_same_network, publish, round_to_half
-from training import ForeignCheckpoint, Network, train
+from publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
+from training import ForeignCheckpoint, Network, train, whole_plan
 
 from service.errors import StoreError
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> None:
     make = _compare if arguments.plain_of else _make_version
     try:
         print(f"wrote {make(arguments)}")
-    except (ForeignCheckpoint, OtherNetwork, StoreError) as error:
+    except (ForeignCheckpoint, OtherRecipe, StoreError) as error:
         parser.exit(2, f"{error}\n")
 
 
@@ -62,7 +62,7 @@ def _make_version(arguments: argparse.Namespace) -> Path:
 def _compare(arguments: argparse.Namespace) -> Path:
     """Add what the network without SGE reaches to a version; returns its folder."""
     version: Path = arguments.model_store / NAME / arguments.plain_of
-    check_same_network(version)  # before hours of training
+    check_same_recipe(version, whole_plan(arguments.seed))  # before hours of training
     _, figures = _train_and_measure(plain_resnet, "plain", arguments)
     add_plain(version, figures)
     return version
@@ -75,7 +75,8 @@ def _train_and_measure(
     torch.set_flush_denormal(True)
     network = train(build, name, arguments.seed, arguments.work_dir)
     round_to_half(network)
-    return network, measure(network, CONTRACT)
+    plan = {"plan_sha256": whole_plan(arguments.seed).fingerprint()}
+    return network, plan | measure(network, CONTRACT)
 
 
 if __name__ == "__main__":

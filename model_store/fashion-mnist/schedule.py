@@ -118,8 +118,8 @@ class Plan:
     images: int
     steps: Sequence[Step]
 
-    def fingerprint(self, done: int) -> str:
-        """Tell the first `done` steps from any others; what comes after them does not count."""
+    def fingerprint(self, done: int | None = None) -> str:
+        """Tell the first `done` steps, or all, from any others; later ones do not count."""
         steps = [
             (*astuple(step.phase.frames), step.phase.posted, step.learning_rate)
             for step in self.steps[:done]
