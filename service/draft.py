@@ -81,11 +81,38 @@ def write_version(store: Path, draft: Draft) -> Path:
     files = {
         WEIGHTS_FILE: weights,
         LABELS_FILE: labels,
-        MANIFEST_FILE: encode_manifest(manifest),
+        MANIFEST_FILE: _encode_manifest(manifest),
         CARD_FILE: draft.card.encode(errors="replace"),  # file names may hold what is not text
     }
     _write_folder(directory, files)
     return directory
+
+
+def amend_version(directory: Path, manifest: Manifest, card: str) -> None:
+    """Say more of a version; its weights and labels are never touched.
+
+    Args:
+        directory: the version's folder.
+        manifest: with the same name, version, network and hashes.
+        card: the text of the model card.
+
+    Raises:
+        BadManifest: the manifest cannot be written as JSON.
+        StoreError: the folder cannot be written; no file is half-written.
+    """
+    files = {MANIFEST_FILE: _encode_manifest(manifest), CARD_FILE: card.encode()}
+    partials = {name: directory / f".{name}-{secrets.token_hex(4)}" for name in files}
+    try:
+        for name, content in files.items():
+            partials[name].write_bytes(content)
+        for name, partial in partials.items():
+            partial.replace(directory / name)
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be written: {describe_os_error(error)}") from error
+    finally:
+        for partial in partials.values():
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _write_folder(directory: Path, files: dict[str, bytes]) -> None:
@@ -128,12 +155,7 @@ def _manifest_of(draft: Draft, hashes: Hashes) -> Manifest:
         raise BadManifest(describe_invalid_manifest(error)) from error
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    """The content of `manifest.json`.
-
-    Raises:
-        BadManifest: licence, source or metrics cannot be written as JSON.
-    """
+def _encode_manifest(manifest: Manifest) -> bytes:
     try:
         return f"{manifest.model_dump_json(indent=2)}\n".encode()
     except PydanticSerializationError as error:

@@ -45,7 +45,7 @@ class TestPublish:
         card = (version / CARD_FILE).read_text()
 
         assert version.name == "1"
-        assert "| SGE-ResNet-18 | 93.71% | 90.52% |" in card
+        assert "| SGE-ResNet-18 | 93.71% ± 0.48% | 90.52% ± 0.57% |" in card
         assert "has not been trained yet" in card
         assert load_version(version).manifest.metrics == {"sge": SGE}
 
@@ -68,8 +68,8 @@ class TestComparison:
         after = load_version(version).manifest
         card = (version / CARD_FILE).read_text()
         assert after == before.model_copy(update={"metrics": {"sge": SGE, "plain": PLAIN}})
-        assert "| SGE-ResNet-18 | 93.71% | 90.52% |" in card
-        assert "| the same without SGE | 93.63% | 90.44% |" in card
+        assert "| SGE-ResNet-18 | 93.71% ± 0.48% | 90.52% ± 0.57% |" in card
+        assert "| the same without SGE | 93.63% ± 0.48% | 90.44% ± 0.58% |" in card
         assert "has not been trained yet" not in card
         assert {file.name for file in version.iterdir()} == {
             "README.md", "labels.txt", "manifest.json", "model.safetensors",
@@ -88,6 +88,15 @@ class TestComparison:
         other = write_version(tmp_path, tiny_draft())
 
         with pytest.raises(OtherRecipe, match=r"the recipe trains ResNetSpec\(.*groups=8"):
+            check_same_recipe(other, PLAN)
+
+    def test_another_input_is_not_compared(self, tmp_path: Path) -> None:
+        """The same network may see its pixels normalised in another way."""
+        other = publish(
+            SgeResNet(SPEC), CONTRACT.model_copy(update={"mean": (0, 0, 0)}), {"sge": SGE}, tmp_path
+        )
+
+        with pytest.raises(OtherRecipe, match=r"the recipe trains ResNetSpec\("):
             check_same_recipe(other, PLAN)
 
     def test_another_seed_is_not_compared(self, version: Path) -> None:

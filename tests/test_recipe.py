@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from schedule import (
     spread,
 )
 from torch import nn
-from training import ForeignCheckpoint, Run
+from training import ForeignCheckpoint, Run, train
+
+from service.model.resnet import plain_resnet
 
 IMAGES = 2 * BATCH + 40
 FIRST = Cycle(0.1, (Phase(Frames(8, smallest=0.7), 0.8), Phase(Frames(12, smallest=0.5), 0.5)))
@@ -211,7 +214,7 @@ class TestAveraging:
 
     def test_the_ends_of_cycles_outlast_an_interruption(self, tmp_path: Path, split: Split) -> None:
         """They are part of the checkpoint; one without them is not taken up."""
-        plan = plan_of(FIRST, SECOND)
+        plan = replace(plan_of(FIRST, SECOND), ends=(1, 7))
         run = run_of(plan, tmp_path / "part.pt")
         run.step(split, 0)
         run.remember_end(1)
@@ -222,8 +225,50 @@ class TestAveraging:
         resumed = run_of(plan, tmp_path / "part.pt")
         done = resumed.resume()
 
-        resumed.require_ends([1, 7], done)
+        resumed.require_ends(done)
         assert torch.equal(resumed.ends[1]["2.weight"], weight)
         assert not torch.equal(resumed.network.state_dict()["2.weight"], weight)
+        other = run_of(replace(plan, ends=(2, 7)), tmp_path / "part.pt")
         with pytest.raises(ForeignCheckpoint, match=r"lacks the weights after \[2\] steps"):
-            resumed.require_ends([2, 7], done)
+            other.require_ends(other.resume())
+
+
+class TestTraining:
+    """From the first weights to a network that can be measured."""
+
+    def test_a_network_is_the_mean_of_its_ends_as_it_was_built(
+        self, tmp_path: Path, split: Split
+    ) -> None:
+        """Nothing of what made training fast is left; a finished run gives it again."""
+        side = Frames(16, smallest=0.7)
+        steps = schedule(2 * BATCH, (Cycle(0.1, (Phase(side, 1.5),)),))
+        plan = Plan(seed=1, images=2 * BATCH, steps=steps, ends=(2, 3))
+
+        first, again = (train(plain_resnet, plan, split, tmp_path / "net.pt") for _ in range(2))
+
+        ends = torch.load(tmp_path / "net.pt", weights_only=True)["ends"]
+        logged = (tmp_path / "net.jsonl").read_text().splitlines()
+        expected = average([ends[2], ends[3]])
+        weights = first.state_dict()
+        assert list(ends) == [2, 3]
+        assert not torch.equal(ends[2]["fc.weight"], ends[3]["fc.weight"])
+        for name, _ in first.named_parameters():
+            assert torch.equal(weights[name], expected[name]), name
+        for name, value in again.state_dict().items():
+            assert torch.equal(value, weights[name]), name
+        assert not any("forward" in vars(module) for module in first.modules())
+        assert not first.training
+        assert [json.loads(line)["step"] for line in logged] == [3]
+
+    def test_first_weights_follow_from_the_seed(self, tmp_path: Path, split: Split) -> None:
+        """Whatever was drawn before."""
+        steps = schedule(2 * BATCH, (Cycle(0.0, (Phase(Frames(16, smallest=0.7), 0.5),)),))
+        plans = [Plan(seed, 2 * BATCH, steps, ends=(1,)) for seed in (1, 1, 2)]
+
+        first, again, other = (
+            train(plain_resnet, plan, split, tmp_path / f"{number}.pt").fc.weight
+            for number, plan in enumerate(plans)
+        )
+
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)

@@ -53,6 +53,19 @@ def test_maps_and_gradients_are_the_convolutions(side: int, generator: torch.Gen
     assert seen.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_map_may_be_asked_for_without_gradients_first(generator: torch.Generator) -> None:
+    """What is kept of its tiling serves training after that."""
+    winograd.tiling.cache_clear()
+    x = torch.randn(1, 2, 4, 4, generator=generator)
+    weight = torch.randn(2, 2, 3, 3, generator=generator, requires_grad=True)
+    with torch.inference_mode():
+        winograd.convolve(x, weight)
+
+    winograd.convolve(x, weight).sum().backward()  # type: ignore[no-untyped-call]
+
+    assert weight.grad is not None
+
+
 @pytest.mark.parametrize(
     ("convolution", "can"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from schedule import Plan
 from torch import nn
 from torchvision.models.resnet import ResNet
 
-from service.draft import CARD_FILE, Draft, encode_manifest, write_version
-from service.manifest import MANIFEST_FILE, InputContract
+from service.draft import Draft, amend_version, write_version
+from service.manifest import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet
 from service.store import list_versions, load_version
 
 NAME = "fashion-mnist"
+TEST_IMAGES = 10_000
 
 CARD = """\
 # fashion-mnist, version {version}
@@ -41,8 +43,8 @@ On the 10,000 test images, through the service's own decoding and preprocessing,
 |---|---|---|
 {accuracies}
 
-*On canvas*: inverted, enlarged to {garment} px and placed off-centre on a white canvas of
-{width} x {height} px. {plain_note}
+*±*: 95 %, by the number of test images alone. *On canvas*: inverted, enlarged to {garment} px and
+placed off-centre on a white canvas of {width} x {height} px. {plain_note}
 
 ## Where the masks peak
 
@@ -64,9 +66,8 @@ are not calibrated.
 """
 
 
-PLAIN_NOTE = """Both networks were trained by the same recipe
-from the same seed, once each; by the size of the test set alone, either figure may be half a point
-off (95 %), and another seed moves them, too."""
+PLAIN_NOTE = """Both networks were
+trained on the same schedule from the same seed, once each; another seed moves the figures, too."""
 NO_PLAIN_NOTE = "The same network without SGE has not been trained yet."
 
 
@@ -138,29 +139,25 @@ def check_same_recipe(version: Path, plan: Plan) -> None:
 def add_plain(version: Path, figures: dict[str, Any]) -> None:
     """Put what the network without SGE reached into a version's manifest and card.
 
+    The card is written anew by today's text. Weights and labels stay as they are.
+
     Args:
-        version: its folder; weights and labels stay as they are.
+        version: its folder.
         figures: what `measure` gave.
+
+    Raises:
+        StoreError: the version is broken, or cannot be written.
     """
     manifest = load_version(version).manifest
     metrics = {**manifest.metrics, "plain": figures}
-    described = manifest.model_copy(update={"metrics": metrics})
     card = _card(manifest.version, manifest.spec, manifest.input, metrics)
-    _replace(version / CARD_FILE, card.encode())
-    _replace(version / MANIFEST_FILE, encode_manifest(described))
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """Write a file so that no reader sees half of it."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+    amend_version(version, manifest.model_copy(update={"metrics": metrics}), card)
 
 
 def _card(version: str, spec: ResNetSpec, contract: InputContract, metrics: dict[str, Any]) -> str:
     titles = {"sge": "SGE-ResNet-18", "plain": "the same without SGE"}
     accuracies = [
-        f"| {titles[name]} | {of['top1_as_is']:.2%} | {of['top1_on_canvas']:.2%} |"
+        f"| {titles[name]} | {_estimate(of['top1_as_is'])} | {_estimate(of['top1_on_canvas'])} |"
         for name, of in metrics.items()
     ]
     sides = {block.name: block.height for block in spec.blocks()}
@@ -181,3 +178,9 @@ def _card(version: str, spec: ResNetSpec, contract: InputContract, metrics: dict
         plain_note=PLAIN_NOTE if "plain" in metrics else NO_PLAIN_NOTE,
         peaks="\n".join(peaks),
     )
+
+
+def _estimate(accuracy: float) -> str:
+    """An accuracy with its 95 % interval, as a binomial share of the test images."""
+    deviation = math.sqrt(accuracy * (1 - accuracy) / TEST_IMAGES)
+    return f"{accuracy:.2%} ± {1.96 * deviation:.2%}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from garments import read_split
 from measure import measure, measure_over_http
 from network import CONTRACT
 from publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
@@ -40,10 +41,10 @@ def main(words: Sequence[str] | None = None) -> None:
     which.add_argument("--plain-of", metavar="VERSION")
     which.add_argument("--measure-url", metavar="URL")
     arguments = parser.parse_args(words)
-    if arguments.measure_url:
+    if arguments.measure_url is not None:
         print(json.dumps(measure_over_http(arguments.measure_url), indent=2))
         return
-    make = _compare if arguments.plain_of else _make_version
+    make = _make_version if arguments.plain_of is None else _compare
     try:
         print(f"wrote {make(arguments)}")
     except (ForeignCheckpoint, OtherRecipe, StoreError) as error:
@@ -73,10 +74,12 @@ def _train_and_measure(
 ) -> tuple[Network, dict[str, Any]]:
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
-    network = train(build, name, arguments.seed, arguments.work_dir)
+    plan = whole_plan(arguments.seed)
+    network = train(build, plan, read_split("train"), arguments.work_dir / f"{name}.pt")
     round_to_half(network)
-    plan = {"plan_sha256": whole_plan(arguments.seed).fingerprint()}
-    return network, plan | measure(network, CONTRACT)
+    figures = {"plan_sha256": plan.fingerprint(), **measure(network, CONTRACT)}
+    print(f"{name}: {json.dumps(figures)}")
+    return network, figures
 
 
 if __name__ == "__main__":

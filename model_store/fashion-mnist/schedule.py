@@ -112,11 +112,13 @@ class Plan:
         seed: of every shuffle and every augmentation.
         images: how many there are to train on.
         steps: from the first to the last.
+        ends: after how many steps the weights are kept; their mean is the network.
     """
 
     seed: int
     images: int
     steps: Sequence[Step]
+    ends: tuple[int, ...] = ()
 
     def fingerprint(self, done: int | None = None) -> str:
         """Tell the first `done` steps, or all, from any others; later ones do not count."""

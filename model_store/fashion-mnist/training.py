@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from averaging import average, renew_statistics
-from garments import Frames, Split, augment, read_split
+from garments import Frames, Split, augment
 from network import SPEC, hasten, logits_of
 from schedule import AVERAGED_CYCLES, Phase, Plan, batch_indices, cycle_ends, schedule, spread
 from torch import Tensor, nn
@@ -94,13 +94,13 @@ class Run:
                 f"{self.plan.images} images; move it away to start anew"
             )
 
-    def require_ends(self, ends: Sequence[int], done: int) -> None:
+    def require_ends(self, done: int) -> None:
         """Check that the weights of the cycles that are over are there to be averaged.
 
         Raises:
             ForeignCheckpoint: some are not: the checkpoint was made for another end.
         """
-        missing = [end for end in ends if end <= done and end not in self.ends]
+        missing = [end for end in self.plan.ends if end <= done and end not in self.ends]
         if missing:
             raise ForeignCheckpoint(
                 f"{self.checkpoint} lacks the weights after {missing} steps, which are averaged; "
@@ -170,17 +170,20 @@ def validate(network: nn.Module, split: Split, frames: Frames) -> dict[str, floa
 
 def whole_plan(seed: int) -> Plan:
     """Every step of the recipe by one seed."""
-    return Plan(seed, TRAINING_IMAGES, schedule(TRAINING_IMAGES))
+    ends = cycle_ends(TRAINING_IMAGES)[-AVERAGED_CYCLES:]
+    return Plan(seed, TRAINING_IMAGES, schedule(TRAINING_IMAGES), tuple(ends))
 
 
-def train(build: Callable[[ResNetSpec], Network], name: str, seed: int, work_dir: Path) -> Network:
-    """Train to the end of the schedule, from the last checkpoint where there is one.
+def train(
+    build: Callable[[ResNetSpec], Network], plan: Plan, data: Split, checkpoint: Path
+) -> Network:
+    """Train to the end of a plan, from the checkpoint where there is one.
 
     Args:
-        build: makes the network from the recipe's spec.
-        name: of the checkpoint and the log.
-        seed: of the first weights, every shuffle and every augmentation.
-        work_dir: where checkpoint and log are kept.
+        build: makes the network from the recipe's spec; its first weights follow from the seed.
+        plan: its first `images` of `data` are trained on, the others are held out.
+        data: images and labels.
+        checkpoint: kept here; how held-out images fare is appended to a `.jsonl` beside it.
 
     Returns:
         The trained network as `build` made it (nothing of `hasten`), in evaluation mode.
@@ -188,36 +191,32 @@ def train(build: Callable[[ResNetSpec], Network], name: str, seed: int, work_dir
     Raises:
         ForeignCheckpoint: the checkpoint is another run's.
     """
-    data = read_split("train")
-    split = Split(data.images[:TRAINING_IMAGES], data.labels[:TRAINING_IMAGES])
-    held_out = Split(data.images[TRAINING_IMAGES:], data.labels[TRAINING_IMAGES:])
-    plan = whole_plan(seed)
-    steps = plan.steps
-    torch.manual_seed(seed)
+    split = Split(data.images[: plan.images], data.labels[: plan.images])
+    held_out = Split(data.images[plan.images :], data.labels[plan.images :])
+    torch.manual_seed(plan.seed)
     network = build(SPEC).to(memory_format=torch.channels_last)
-    run = Run(network, plan, work_dir / f"{name}.pt")
+    run = Run(network, plan, checkpoint)
     hasten(network)
-    ends = cycle_ends(plan.images)[-AVERAGED_CYCLES:]
-    done = run.resume()
-    run.require_ends(ends, done)
-    progress = tqdm(range(done, len(steps)), name, initial=done, total=len(steps), mininterval=5)
+    done, last = run.resume(), len(plan.steps)
+    run.require_ends(done)
+    progress = tqdm(range(done, last), checkpoint.stem, initial=done, total=last, mininterval=5)
     for number in progress:
-        frames = steps[number].phase.frames
+        frames = plan.steps[number].phase.frames
         loss = run.step(split, number)
         progress.set_postfix(px=frames.side_px, loss=f"{loss:.3f}", refresh=False)
-        is_last = number + 1 == len(steps)
-        if (number + 1) % VALIDATE_EVERY == 0 or is_last:
+        if (number + 1) % VALIDATE_EVERY == 0 or number + 1 == last:
             record = {"step": number + 1, **validate(network, held_out, frames)}
-            with (work_dir / f"{name}.jsonl").open("a") as log:
+            with checkpoint.with_suffix(".jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
-        if number + 1 in ends:
+        if number + 1 in plan.ends:
             run.remember_end(number + 1)
-        if time.monotonic() - run.saved_at > SAVE_EVERY_S or number + 1 in ends:
+        if time.monotonic() - run.saved_at > SAVE_EVERY_S or number + 1 in plan.ends:
             run.save(number + 1)
     trained = build(SPEC).to(memory_format=torch.channels_last)
-    trained.load_state_dict(average([run.ends[end] for end in ends]))
-    numbers = range(len(steps), len(steps) + STATISTICS_BATCHES)
+    trained.load_state_dict(average([run.ends[end] for end in plan.ends]))
+    phase = plan.steps[-1].phase
+    numbers = range(last, last + STATISTICS_BATCHES)
     renew_statistics(
-        trained, (make_batch(split, number, seed, steps[-1].phase)[0] for number in numbers)
+        trained, (make_batch(split, number, plan.seed, phase)[0] for number in numbers)
     )
     return trained

@@ -67,6 +67,7 @@ class Tiling:
 
 
 @functools.cache
+@torch.inference_mode(mode=False)  # what is kept has to serve training, whoever asks first
 def tiling(side: int) -> Tiling:
     """Cover a map of S x S with tiles of 4 x 4 outputs, or of 2 x 2 where it is no larger."""
     outputs = 4 if side > 2 else 2
