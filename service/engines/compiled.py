@@ -65,6 +65,7 @@ class CompiledEngine(TorchEngine):
     name = "compiled"
     sources: tuple[str, ...] = (
         *GRAPH_SOURCES,
+        __name__,
         "service.engines.packing",
         "service.engines.programs",
     )
