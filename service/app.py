@@ -17,7 +17,7 @@ from service.api.access import RequestScope
 from service.api.errors import add_error_handlers
 from service.api.v2 import routes as v2
 from service.errors import EngineFailed
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 log = structlog.stdlib.get_logger(__name__)
 

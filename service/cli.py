@@ -6,18 +6,17 @@ import argparse
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from service import __version__
-from service.commands import bench_flags
 from service.commands.background import in_background
-from service.config import Settings, describe_invalid, flag_of, variable_of
+from service.commands.flags import add_fields, add_settings, fields_of, settings_of
+from service.config import Settings, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
-from service.query import PredictQuery
+from service.results.query import PredictQuery
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -54,11 +53,6 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def note(text: str) -> None:
-    """Tell what is being done, apart from what was asked for."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _complain(message: str, code: int = EXIT_BAD_SETTING) -> int:
     print(f"sge-serve: {message}", file=sys.stderr)
     return code
@@ -79,18 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(add("import", help="turn a checkpoint into a model version"))
     _add_check(add("check", help="validate settings and store, serve nothing"))
     _add_compile(add("compile", help="build ahead what the service builds when it starts"))
-    _add_bench(add("bench", help="measure engines, decoding or the service"))
     return parser
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_serve)
-    _add_settings(parser)
+    add_settings(parser)
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_check)
-    _add_settings(parser)
+    add_settings(parser)
 
 
 def _add_compile(parser: argparse.ArgumentParser) -> None:
@@ -100,18 +93,18 @@ def _add_compile(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="as a service does it: only compile, give way, and give up when input is closed",
     )
-    _add_settings(parser)
+    add_settings(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_predict)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    _add_fields(parser, PredictQuery, str.upper, taken=("mask_format",))
+    add_fields(parser, PredictQuery, str.upper, taken=("mask_format",))
     parser.add_argument(
         "--save-masks", type=Path, metavar="DIR", help="write an overlay per group into DIR"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    _add_settings(parser, taken=("host", "port"))
+    add_settings(parser, taken=("host", "port"))
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
@@ -128,74 +121,29 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
 
 
-def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_bench)
-    bench_flags.add_flags(parser, _add_settings)
-
-
-def _add_settings(parser: argparse.ArgumentParser, taken: Sequence[str] = ()) -> None:
-    """Give every setting a flag."""
-    group = parser.add_argument_group("settings")
-    _add_fields(group, Settings, variable_of, taken)
-
-
-def _add_fields(
-    flags: argparse._ActionsContainer,
-    model: type[BaseModel],
-    name_of: Callable[[str], str],
-    taken: Sequence[str] = (),
-) -> None:
-    """Give every field a flag; texts reach pydantic as they are, as from the environment."""
-    for name, field in model.model_fields.items():
-        if name in taken:
-            continue
-        default = "" if field.default in (None, (), "") else f" (default {field.default})"
-        flags.add_argument(
-            flag_of(name),
-            dest=f"{model.__name__}.{name}",
-            metavar=name_of(name),
-            default=argparse.SUPPRESS,
-            help=f"{field.description}{default}".replace("%", "%%"),
-        )
-
-
-def _fields_of(parsed: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:
-    """What the command line says of a model's fields."""
-    prefix = f"{model.__name__}."
-    return {
-        name.removeprefix(prefix): value
-        for name, value in vars(parsed).items()
-        if name.startswith(prefix)
-    }
-
-
-def _settings_of(parsed: argparse.Namespace) -> Settings:
-    return Settings(**_fields_of(parsed, Settings))
-
-
 def _query_of(parsed: argparse.Namespace) -> PredictQuery:
     try:
-        return PredictQuery(**_fields_of(parsed, PredictQuery))
+        return PredictQuery(**fields_of(parsed, PredictQuery))
     except ValidationError as error:
         raise BadRequest(describe_invalid(error, flag_of)) from error
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    settings = _settings_of(parsed)
+    settings = settings_of(parsed)
     from service.commands import serve  # torch takes seconds to import; a wrong flag should not
 
     return serve.run(settings, say=say)
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    settings = _settings_of(parsed)
+    settings = settings_of(parsed)
     from service.commands import check
 
     return check.run(settings, say=say)
 
 
 def _compile(parsed: argparse.Namespace) -> int:
-    settings = _settings_of(parsed)
+    settings = settings_of(parsed)
     with in_background() if parsed.background else contextlib.nullcontext():
         from service.commands import compile as compile_command
 
@@ -205,7 +153,7 @@ def _compile(parsed: argparse.Namespace) -> int:
 
 
 def _predict(parsed: argparse.Namespace) -> int:
-    settings, query = _settings_of(parsed), _query_of(parsed)
+    settings, query = settings_of(parsed), _query_of(parsed)
     from service.commands import predict
 
     wanted = predict.Wanted(
@@ -217,7 +165,7 @@ def _predict(parsed: argparse.Namespace) -> int:
 def _import(parsed: argparse.Namespace) -> int:
     overrides = {} if parsed.model_store is None else {"model_store": parsed.model_store}
     settings = Settings(**overrides)
-    from service.model_import import ImportRequest, import_model
+    from service.commands.import_model import ImportRequest, import_model
 
     request = ImportRequest(
         file=parsed.file,
@@ -233,10 +181,3 @@ def _import(parsed: argparse.Namespace) -> int:
     folder = import_model(request, settings.model_store)
     say(f"imported {folder}")
     return EXIT_OK
-
-
-def _bench(parsed: argparse.Namespace) -> int:
-    settings = _settings_of(parsed)
-    from service.commands import bench
-
-    return bench.run(settings, bench_flags.wanted_of(parsed), say=say, note=note)

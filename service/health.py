@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.admission import Admission
-from service.served_model import ServedModel
-from service.served_models import ServedModels
+from service.serving.admission import Admission
+from service.serving.served_model import ServedModel
+from service.serving.served_models import ServedModels
 
 
 def readiness(models: ServedModels, admission: Admission) -> dict[str, Any]:

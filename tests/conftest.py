@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 def programs_without_twins() -> Iterator[None]:
     """Spare builds half of their time: `test_packing.py` has what builds and runs a twin."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.engines.compiled.export_programs_of_one", lambda *_: {})
+        patch.setattr("service.engines.aoti.engine.export_programs_of_one", lambda *_: {})
         yield
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from service.engines.apart import Build
-from service.engines.compiled import CompiledEngine
+from service.engines.aoti.engine import CompiledEngine
+from service.engines.background_build import Build
 from service.engines.eager import EagerEngine
 from tests.running import noise, tiny_bundle
 

@@ -20,9 +20,9 @@ from service.config import Settings
 from service.engines.base import Engine
 from service.engines.plan import EnginePlan, plan_engines
 from service.errors import EngineFailed
-from service.manifest import Hashes, Manifest
-from service.runtime import Runtime, build_runtime
-from service.store import Bundle, StoreContents
+from service.serving.runtime import Runtime, build_runtime
+from service.store.load import Bundle, StoreContents
+from service.store.manifest import Hashes, Manifest
 from tests.store_fixtures import LABELS, tiny_draft, tiny_network
 
 PNG = {"Content-Type": "image/png"}

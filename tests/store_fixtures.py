@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torchvision.models.resnet import ResNet
 
-from service.draft import Draft
-from service.manifest import InputContract
+from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
-from service.version_files import sha256_of
+from service.store.files import sha256_of
+from service.store.write import Draft
 
 TINY = ResNetSpec(
     architecture="sge_resnet18", classes=3, groups=8, initial_bias=0.0, input_px=32, stem="small"

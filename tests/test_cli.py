@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from service.cli import _parser, _settings_of, run
+from service.cli import _parser, run
+from service.commands.flags import settings_of
 from service.config import Settings, flags_of
-from service.draft import write_version
-from service.engines.programs import Programs
+from service.engines.aoti.build import Programs
+from service.store.write import write_version
 from tests.running import grey
 from tests.store_fixtures import tiny_draft, tiny_weights
 
@@ -50,9 +51,9 @@ def test_compile_builds_every_model_that_would_be_served(
 ) -> None:
     """Each model's final engine is loaded once, and what it kept is where the settings say."""
     monkeypatch.setattr(
-        "service.engines.compiled.build_package", lambda _, package: package.write_bytes(b"code")
+        "service.engines.aoti.engine.build_package", lambda _, package: package.write_bytes(b"code")
     )
-    monkeypatch.setattr("service.engines.compiled.load_package", lambda *_: IDENTITY)
+    monkeypatch.setattr("service.engines.aoti.engine.load_package", lambda *_: IDENTITY)
     cache = tmp_path / "cache"
 
     code = run(
@@ -74,7 +75,7 @@ def test_compile_says_why_it_could_not(
     def fail(*_: object) -> None:
         raise OSError("no C++ compiler")
 
-    monkeypatch.setattr("service.engines.compiled.build_package", fail)
+    monkeypatch.setattr("service.engines.aoti.engine.build_package", fail)
 
     code = run(
         ["compile", "--model-store", str(store), "--device", "cpu", "--cache-dir", str(tmp_path)]
@@ -98,7 +99,7 @@ def test_settings_pass_to_another_process_as_flags() -> None:
 
     parsed = _parser().parse_args(["compile", *flags_of(settings)])
 
-    assert _settings_of(parsed) == settings
+    assert settings_of(parsed) == settings
 
 
 def test_check_names_a_broken_version_and_the_healthy_ones(

@@ -11,8 +11,8 @@ import torch
 from service.config import Settings
 from service.cores import core_quota, usable_cores
 from service.engines.device import choose_threads
-from service.runtime import build_runtime
-from service.store import StoreContents
+from service.serving.runtime import build_runtime
+from service.store.load import StoreContents
 from tests.running import tiny_bundle
 
 HERE = len(os.sched_getaffinity(0))

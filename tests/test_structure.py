@@ -21,35 +21,14 @@ from service.metrics import Metrics
 PACKAGE = Path(service.__file__).parent
 README = PACKAGE.parent / "README.md"
 
-# A module imports from its own layer and those above it in this table. "" is the package itself.
-LAYERS: list[set[str]] = [
-    {"", "cores", "errors", "config", "logs", "metrics", "passing_thread", "query"},
-    {"model"},
-    {"manifest", "version_files"},
-    {"store", "draft", "model_import"},
-    {"engines"},
-    {
-        "image_formats",
-        "scaling",
-        "flatten",
-        "decode",
-        "preprocess",
-        "calibration",
-        "batch_policy",
-        "device_thread",
-        "batcher",
-    },
-    {"postprocess", "heat_map", "masks"},
-    {"admission", "served_model", "served_models"},
-    {"pipeline"},
-    {"runtime", "health"},
-    {"api"},
-    {"app"},
-    {"bench"},
-    {"commands"},
-    {"cli", "__main__"},
-]
-RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
+# The rooms, lowest first: a room imports from itself and from those before it. A file that lies
+# beside the folders is a room of its own; "" is the package itself.
+ROOMS = (
+    *("", "errors", "config", "cores", "logs", "metrics"),
+    *("images", "model", "store", "engines", "results", "serving"),
+    *("health", "api", "app", "commands", "cli", "__main__"),
+)
+RANK = {room: rank for rank, room in enumerate(ROOMS)}
 
 EDGE = {"api", "app"}
 PICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -83,7 +62,7 @@ def names_used(tree: ast.Module) -> set[str]:
 
 
 def part_of(name: str) -> str:
-    """The entry of `LAYERS` for a name below the package: `engines` for `engines.base`."""
+    """The room of a name below the package: `engines` for `engines.base`."""
     part = name.partition(".")[0]
     return "" if part == "__version__" else part
 
@@ -119,13 +98,13 @@ def importers_of(*libraries: str) -> set[str]:
     }
 
 
-def test_every_module_has_a_layer() -> None:
-    """The table of layers names the modules that exist, no more and no fewer."""
+def test_every_module_has_a_room() -> None:
+    """The table of rooms names those that exist, no more and no fewer."""
     assert set(RANK) == {part_of(name) for name, _ in modules()}
 
 
 def test_imports_point_one_way() -> None:
-    """No module imports one from a later layer: api -> stages -> engines -> model."""
+    """No module imports one of a later room: api -> serving -> engines -> model."""
     backward = [
         f"{importer} imports {name}"
         for importer, tree in modules()

@@ -11,10 +11,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.admission import Admission
 from service.api.context import REQUEST_ID_HEADER, RequestContext, open_context
 from service.api.errors import ADMISSION_CODES, internal_error
 from service.metrics import Metrics
+from service.serving.admission import Admission
 
 PREDICT_PATH = "/v1/predict"
 PREDICTIONS = re.compile(rf"{PREDICT_PATH}|/v2/models/[^/]+(/versions/[^/]+)?/infer")

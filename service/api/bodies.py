@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from service.admission import Permit
+from service.api.admitted_request import off_the_loop
 from service.api.schemas import JsonBody
-from service.api.visit import off_the_loop
 from service.config import Settings
 from service.errors import BadRequest, BodyTooLarge, SlowBody, UnsupportedFormat
+from service.serving.admission import Permit
 
 ACCEPTED = "image/*, application/octet-stream, multipart/form-data or application/json"
 

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from service.metrics import NO_MODEL
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
 ARRIVED = "sge.arrived"  # in a scope: when the head was complete, by `time.monotonic`

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.query import MaskKind
+from service.results.query import MaskKind
 
 
 class JsonImage(BaseModel):

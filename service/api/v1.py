@@ -10,19 +10,25 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.access import PREDICT_PATH
+from service.api.admitted_request import (
+    Visit,
+    admit,
+    report_phases,
+    server_timing,
+    unless_disconnected,
+)
 from service.api.bodies import BodyLimits, read_images
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
-from service.api.visit import Visit, admit, report_phases, server_timing, unless_disconnected
 from service.config import LONGEST_DEADLINE_MS
 from service.errors import BadRequest
 from service.health import engine_state
-from service.masks import MaskRequest, count_pictures
-from service.pipeline import Answer, Result, read_options
-from service.query import PredictQuery
-from service.runtime import Runtime
-from service.served_model import ServedModel
+from service.results.masks import MaskRequest, count_pictures
+from service.results.query import PredictQuery
+from service.serving.pipeline import Answer, Result, read_options
+from service.serving.runtime import Runtime
+from service.serving.served_model import ServedModel
 
 router = APIRouter(tags=["native"])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from service.commands.contents import load_contents
 from service.config import Settings
-from service.runtime import build_runtime
+from service.serving.runtime import build_runtime
 
 
 def run(settings: Settings, say: Callable[[str], None]) -> int:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from service.calibration import plan_with_pictures
 from service.commands.contents import load_contents
 from service.config import Settings
-from service.device_thread import DeviceThread
+from service.engines.aoti.engine import CompiledEngine
 from service.engines.base import Engine
-from service.engines.compiled import CompiledEngine
+from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
 from service.logs import configure_logs
-from service.store import Bundle, load_store
+from service.serving.worker_thread import DeviceThread
+from service.store.load import Bundle, load_store
 
 Say = Callable[[str], None]
 

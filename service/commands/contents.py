@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from service.config import Settings
 from service.errors import MissingFile
-from service.passing_thread import in_passing_thread
-from service.store import BrokenVersion, StoreContents, load_store
+from service.serving.passing_thread import in_passing_thread
+from service.store.load import BrokenVersion, StoreContents, load_store
 
 
 def load_contents(settings: Settings, say: Callable[[str], None]) -> StoreContents:

@@ -16,11 +16,11 @@ from service.commands.contents import load_contents
 from service.config import Settings
 from service.errors import ServiceError, UndecodableImage
 from service.logs import configure_logs
-from service.pipeline import Options, Result, read_options
-from service.query import PredictQuery
-from service.runtime import Runtime, build_runtime
-from service.served_model import ServedModel
-from service.store import StoreContents
+from service.results.query import PredictQuery
+from service.serving.pipeline import Options, Result, read_options
+from service.serving.runtime import Runtime, build_runtime
+from service.serving.served_model import ServedModel
+from service.store.load import StoreContents
 
 Say = Callable[[str], None]
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from functools import partial
 
 from service import __version__
+from service.api.server import build_server
 from service.app import Hooks, create_app
-from service.calibration import plan_with_pictures
 from service.commands.contents import load_contents, report_broken
-from service.commands.server import build_server
 from service.config import Settings
+from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
 from service.logs import configure_logs
-from service.runtime import Runtime, build_runtime
+from service.serving.runtime import Runtime, build_runtime
 
 Say = Callable[[str], None]
 

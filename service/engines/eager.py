@@ -8,7 +8,7 @@ from torch import Tensor
 from service.engines.torch_engine import TorchEngine
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
-from service.store import Bundle
+from service.store.load import Bundle
 
 
 class EagerEngine(TorchEngine):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from service.store import Bundle
+from service.store.load import Bundle
 
 # Every engine runs what these modules make of a model: a change of one outdates what was built.
 GRAPH_SOURCES = (

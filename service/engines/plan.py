@@ -9,16 +9,16 @@ import torch
 
 from service.config import EngineName, Settings
 from service.cores import core_quota
-from service.engines.apart import Build, CompileApart
+from service.engines.aoti.engine import CompiledEngine
+from service.engines.aoti.int8 import Calibration, Int8Engine
+from service.engines.background_build import Build, CompileApart
 from service.engines.base import Engine
-from service.engines.compiled import CompiledEngine
 from service.engines.device import choose_device, choose_precision, choose_threads
 from service.engines.eager import EagerEngine
-from service.engines.int8 import Calibration, Int8Engine
 from service.engines.stub import StubEngine
-from service.engines.tensorrt import TensorRtEngine, tensorrt_is_installed
+from service.engines.tensorrt.engine import TensorRtEngine, tensorrt_is_installed
 from service.errors import BadSetting
-from service.store import Bundle
+from service.store.load import Bundle
 
 
 @dataclass(frozen=True, slots=True)

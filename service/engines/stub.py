@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.engines.base import EngineDescription, EngineOutputs, Row
-from service.manifest import Manifest
+from service.store.manifest import Manifest
 
 
 class StubEngine:

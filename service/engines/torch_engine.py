@@ -15,7 +15,7 @@ from service.engines.device_loss import telling_device_loss
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
-from service.store import Bundle
+from service.store.load import Bundle
 
 
 class TorchEngine(abc.ABC):

@@ -1,1 +1,4 @@
-"""The network: Spatial Group-wise Enhance and the residual networks that carry it."""
+"""The network: SGE, the residual networks that carry it, and their form for inference.
+
+Weights and specs come in; modules of torch go out. Nothing here reads a store or serves a request.
+"""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from service.api.server import build_server
 from service.app import Hooks, create_app
-from service.commands.server import build_server
 from service.config import Settings
-from service.runtime import build_runtime
-from service.store import StoreContents
+from service.serving.runtime import build_runtime
+from service.store.load import StoreContents
 from tests.browser.chromium import CHROMIUM, Page, browsing
 from tests.running import grey, tiny_bundle
 

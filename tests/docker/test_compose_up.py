@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.docker.test_compose import COMPOSE, ROOT, needs_compose
 from tests.docker.test_image import ENGINE, IMAGE, LOOK_EVERY_S, PICTURE, PNG, READY_WITHIN_S
-from tests.test_compose import COMPOSE, ROOT, needs_compose
 
 pytestmark = [
     pytest.mark.docker,

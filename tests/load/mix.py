@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.images import Picture, encode, gradient, noise
+from tests.sample_images import Picture, encode, gradient, noise
 
 PREDICT = "/v1/predict"
 NO_JSON = "Inference-Header-Content-Length"

@@ -9,6 +9,14 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from service import __version__
+from service.api.admitted_request import (
+    Visit,
+    admit,
+    off_the_loop,
+    report_phases,
+    server_timing,
+    unless_disconnected,
+)
 from service.api.bodies import BodyLimits, receive_body
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import BINARY, EXAMPLE_PNG
@@ -23,14 +31,6 @@ from service.api.v2.messages import (
 from service.api.v2.statistics import statistics_of
 from service.api.v2.tensors import TensorSpec
 from service.api.v2.views import View, every_view, find_view, name_of
-from service.api.visit import (
-    Visit,
-    admit,
-    off_the_loop,
-    report_phases,
-    server_timing,
-    unless_disconnected,
-)
 from service.config import LONGEST_DEADLINE_MS
 from service.errors import BadRequest
 from service.health import readiness

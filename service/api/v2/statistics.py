@@ -9,7 +9,7 @@ from typing import Any
 
 from service.api.v2.views import View, name_of
 from service.metrics import Metrics
-from service.served_model import ServedModel
+from service.serving.served_model import ServedModel
 
 NS_PER_S = 1_000_000_000
 PHASE_OF = {

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from service.api.v2.tensors import TensorSpec, Values
-from service.masks import AllGroups, MaskRequest
-from service.pipeline import Answer, Options, Pipeline, Result
-from service.postprocess import Prediction
-from service.served_model import ServedModel
-from service.served_models import ServedModels
+from service.results.masks import AllGroups, MaskRequest
+from service.results.predictions import Prediction
+from service.serving.pipeline import Answer, Options, Pipeline, Result
+from service.serving.served_model import ServedModel
+from service.serving.served_models import ServedModels
 
 TOP = 5  # predictions of a picture, where the model has as many classes
 

@@ -1,0 +1,289 @@
+"""Ahead-of-time compiled programs: built by AOTInductor, kept as one file, loaded in a moment.
+
+A network becomes two programs, its front and its rear (see `FusedResNet`), both for any batch. On a
+CPU each may have a twin for a batch of one, where oneDNN reads weights in another order for one
+(see `packing`). Each returns a flat list: what it computes, then `values`, `scale` and `shift` of
+every block's likeness.
+
+B: batch, K: classes, G: groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import structlog
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from service.engines.aoti.unlocked import load_unlocked, names_in
+from service.model.fuse import FusedResNet, Likeness
+from service.model.graph import InferenceGraph
+
+Program = Callable[[list[Tensor]], list[Tensor]]
+"""Takes its one input in a list, which it empties."""
+
+FRONT, REAR = "front", "rear"
+FRONT_OF_ONE, REAR_OF_ONE = "front_of_one", "rear_of_one"
+TWINS = {FRONT: FRONT_OF_ONE, REAR: REAR_OF_ONE}
+LARGEST_BATCH = 1024  # that a setting allows
+# No power of two: where the example has an image for each thread, the compiler's loops run over
+# images alone, and a batch of one on one core.
+EXAMPLE_BATCH = 3
+
+_CALL_BACK = "aoti_torch_proxy_executor_call_function("
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Both programs of a network, loaded.
+
+    Attributes:
+        front: pixels (B, 3, h, w) uint8 -> the maps of stage 1, likeness of its blocks.
+        rear: the maps of stage 1 -> logits (B, K) float32, likeness of the other blocks.
+    """
+
+    front: Program
+    rear: Program
+
+
+class Front(nn.Module):
+    """What is exported as the front."""
+
+    def __init__(self, graph: InferenceGraph) -> None:
+        super().__init__()
+        self.inference = graph  # `graph` is what an exported module calls its own
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Run (B, 3, h, w) uint8."""
+        maps, likenesses = _network(self.inference).front(self.inference.normalised(pixels))
+        return [maps, *(part for likeness in likenesses for part in likeness)]
+
+
+class Rear(nn.Module):
+    """What is exported as the rear."""
+
+    def __init__(self, graph: InferenceGraph) -> None:
+        super().__init__()
+        self.inference = graph
+
+    def forward(self, maps: Tensor) -> list[Tensor]:
+        """Run the maps of stage 1."""
+        logits, likenesses = _network(self.inference).rear(maps)
+        return [logits.float(), *(part for likeness in likenesses for part in likeness)]
+
+
+def _network(graph: InferenceGraph) -> FusedResNet:
+    if not isinstance(graph.network, FusedResNet):
+        raise TypeError("only a fused network has a front and a rear")
+    return graph.network
+
+
+def export_programs(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
+    """Export both programs, for batches of 1 to `LARGEST_BATCH` images.
+
+    Args:
+        graph: made of a fused network; it lies on the device where the programs will run.
+        side_px: of the network's input.
+    """
+    pixels = torch.zeros(
+        EXAMPLE_BATCH, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device
+    )
+    with torch.no_grad():
+        maps = Front(graph)(pixels)[0]
+        return {
+            FRONT: export_program(Front(graph), pixels),
+            REAR: export_program(Rear(graph), maps),
+        }
+
+
+def export_programs_of_one(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
+    """Export the twins of both programs for one image; the arguments are `export_programs`'s."""
+    pixels = torch.zeros(1, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device)
+    with torch.no_grad():
+        maps = Front(graph)(pixels)[0]
+        return {
+            FRONT_OF_ONE: torch.export.export(Front(graph), (pixels,)),
+            REAR_OF_ONE: torch.export.export(Rear(graph), (maps,)),
+        }
+
+
+def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
+    """Export what takes one tensor, for batches of 1 to `LARGEST_BATCH` images.
+
+    Args:
+        module: takes and returns what one of the two programs does.
+        example: its input for `EXAMPLE_BATCH` images.
+    """
+    batch = Dim("batch", min=1, max=LARGEST_BATCH)
+    return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+
+
+def build_package(
+    programs: dict[str, ExportedProgram], package: Path, *, profiled: bool = False
+) -> None:
+    """Compile exported programs into one file, without twins that would be of no use.
+
+    A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
+    files without regard to weights, so each build has a folder of its own.
+
+    Args:
+        programs: by name.
+        package: the file to write.
+        profiled: every kernel tells torch's profiler of itself.
+
+    Raises:
+        Exception: whatever the compiler raises.
+    """
+    # These imports take seconds, and only a build needs them.
+    from torch._inductor import aot_compile  # noqa: PLC0415
+    from torch._inductor.package.package import package_aoti  # noqa: PLC0415
+    from torch._inductor.utils import fresh_cache  # noqa: PLC0415
+
+    from service.engines.aoti.packing import Packing, packing_pass  # noqa: PLC0415
+
+    files: dict[str, Any] = {}
+    needless: set[str] = set()
+    with fresh_cache():
+        for name, program in programs.items():
+            if name in needless:
+                continue
+            inputs, _ = program.example_inputs
+            is_on_cpu = inputs[0].device.type == "cpu"
+            if not is_on_cpu:
+                offer_cuda_headers()
+            packing = Packing()
+            options = {
+                "aot_inductor.package": True,
+                "freezing": is_on_cpu,
+                # It would turn (B, H, W, G) into what is best for (B, C, H, W).
+                "layout_optimization": not is_on_cpu,
+                "cpp.dynamic_threads": True,  # any number of threads may run it
+                "cpp.enable_kernel_profile": profiled,
+                "post_grad_custom_pre_pass": packing_pass(packing) if is_on_cpu else None,
+            }
+            with torch.no_grad():
+                module = program.module(check_guards=False)
+                files[name] = aot_compile(module, inputs, options=options)
+            _require_own_code(name, files[name])
+            if name in TWINS and not packing.differs_for_one:
+                needless.add(TWINS[name])
+            log.info("program is compiled", program=name, **dataclasses.asdict(packing))
+        package_aoti(str(package), files)
+
+
+def offer_cuda_headers() -> None:
+    """Show torch CUDA's headers in the wheels, where no toolkit is installed (extra `[cuda]`)."""
+    from torch.utils import cpp_extension  # noqa: PLC0415
+
+    if cpp_extension.CUDA_HOME is None:
+        cpp_extension.CUDA_HOME = cuda_of_wheels()
+
+
+def cuda_of_wheels() -> str | None:
+    """The folder into which wheels put CUDA, if they did."""
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec else None
+    found = [path for place in places or () for path in Path(place).glob("cu*/include/crt")]
+    return str(found[0].parent.parent) if found else None
+
+
+def _require_own_code(name: str, files: Sequence[Any]) -> None:
+    """Refuse a program that calls back into torch's dispatcher, which its loader does not offer.
+
+    Raises:
+        RuntimeError: it does.
+    """
+    sources = [Path(str(file)) for file in files if str(file).endswith(".cpp")]
+    if any(_CALL_BACK in source.read_text() for source in sources):
+        raise RuntimeError(f"the program {name} has an operation that is not compiled")
+
+
+def load_package(package: BinaryIO, device: torch.device) -> Programs:
+    """Load both programs of a package; takes a moment and imports no compiler.
+
+    Args:
+        package: a file, at the start of the package; it may be removed once it is loaded.
+        device: for which it was built.
+
+    Raises:
+        RuntimeError: the file is no package, or one of another torch.
+    """
+    if device.type == "cpu":
+        return Programs(
+            _with_twin(package, FRONT, FRONT_OF_ONE), _with_twin(package, REAR, REAR_OF_ONE)
+        )
+    with copied(package) as path:
+        # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
+        loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001
+        front, rear = (loader(str(path), name, True, 1, -1).boxed_run for name in (FRONT, REAR))
+        return Programs(front, rear)
+
+
+@contextlib.contextmanager
+def copied(package: BinaryIO) -> Iterator[Path]:
+    """Give torch's own loader, which takes a path, a file of the package and nothing else.
+
+    Args:
+        package: a file, at the start of the package.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "programs.pt2"
+        with path.open("wb") as copy:
+            shutil.copyfileobj(package, copy)
+        yield path
+
+
+def _with_twin(package: BinaryIO, name: str, of_one: str) -> Program:
+    program = load_unlocked(package, name)
+    has_twin = of_one in names_in(package)
+    return BySize(load_unlocked(package, of_one), program) if has_twin else program
+
+
+@dataclass(frozen=True, slots=True)
+class BySize:
+    """A program and its twin for a batch of one."""
+
+    of_one: Program
+    of_any: Program
+
+    def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Run the one that the batch is for."""
+        return self.of_one(inputs) if len(inputs[0]) == 1 else self.of_any(inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a program returned for the pieces of a batch, put together where it is looked at."""
+
+    runs: list[list[Tensor]]
+
+    @property
+    def result(self) -> Tensor:
+        """What the program computes, for the batch."""
+        return self._part(0)
+
+    def likeness(self, index: int) -> Likeness:
+        """Likeness of the program's block of that index, for the batch."""
+        start = 1 + index * len(Likeness._fields)
+        return Likeness(*(self._part(start + offset) for offset in range(len(Likeness._fields))))
+
+    def _part(self, index: int) -> Tensor:
+        first, *others = [run[index] for run in self.runs]
+        return torch.cat([first, *others]) if others else first
+
+
+def run_in_pieces(program: Program, batch: Tensor, piece: int) -> Joined:
+    """Run a batch, `piece` images at a time."""
+    return Joined([program([part]) for part in torch.split(batch, piece)])

@@ -1,0 +1,280 @@
+"""The queue of one model, the hand-off to the device's thread, and the replies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
+from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
+from service.serving.batch_policy import Decision, Limits, Room, Run, decide
+from service.serving.worker_thread import DeviceThread, Timed
+
+RECENT_RUNS = 32  # enough to smooth, few enough to follow a change of engine or load
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the engine gave for one entry.
+
+    Attributes:
+        logits: (K,) float32, finite.
+        similarities: per asked block (G, h, w) float32.
+        queue_s: from the entry's arrival in the queue to the start of its batch.
+        infer_s: how long its batch ran.
+        batch_size: entries in that batch.
+        engine: what ran it.
+    """
+
+    logits: NDArray[np.float32]
+    similarities: dict[str, NDArray[np.float32]]
+    queue_s: float
+    infer_s: float
+    batch_size: int
+    engine: EngineDescription
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image in the queue: its pixels, the asked blocks, its times and its reply's handle."""
+
+    pixels: Row
+    asked: frozenset[str]
+    arrived: float
+    deadline: float
+    reply: asyncio.Future[Reply]
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the caller has cancelled the reply."""
+        return self.reply.cancelled()
+
+
+class Timer(Protocol):
+    """The clock of the queue; an asyncio event loop is one."""
+
+    def time(self) -> float:
+        """The present moment in seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back at a moment."""
+
+
+class BatchObserver(Protocol):
+    """Who wants to know what became of entries; called on the event loop, once for each entry."""
+
+    def on_batch(self, size: int, infer_s: float) -> None:
+        """A batch of `size` entries ran."""
+
+    def on_expired(self, entries: int) -> None:
+        """Entries left the queue because of their deadlines."""
+
+    def on_dropped(self, entries: int) -> None:
+        """Entries left the queue because nobody waits for them."""
+
+    def on_failure(self, error: EngineFailed, entries: int) -> None:
+        """The engine failed on entries, or died with them on board."""
+
+
+class Batcher:
+    """Collects entries and runs them in batches; lives on the event loop.
+
+    Every reply handed out by `submit` is settled, whatever becomes of the engine.
+
+    Args:
+        engine: runs the batches, until `switch_engine`.
+        device: the thread on which engines run.
+        stager: a thread on which batches are stacked; nothing long runs there, so that no
+            batch waits for the decoding of other images.
+        limits: of the policy.
+        timer: the clock of arrivals and deadlines.
+        observer: is told of batches and losses.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        device: DeviceThread,
+        stager: Executor,
+        limits: Limits,
+        *,
+        timer: Timer,
+        observer: BatchObserver,
+    ) -> None:
+        self.engine = engine
+        self._device = device
+        self._stager = stager
+        self._limits = limits
+        self._timer = timer
+        self._observer = observer
+        self._queue: list[Entry] = []
+        self._batches: set[asyncio.Task[None]] = set()
+        self._runs: deque[Run] = deque(maxlen=RECENT_RUNS)
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def depth(self) -> int:
+        """Entries that wait for a batch."""
+        return len(self._queue)
+
+    @property
+    def pace_s(self) -> float:
+        """Engine seconds an entry has taken lately; 0 before the first batch."""
+        entries = sum(run.entries for run in self._runs)
+        return sum(run.seconds for run in self._runs) / entries if entries else 0.0
+
+    def submit(
+        self, rows: Sequence[Row], asked: frozenset[str], deadline: float
+    ) -> list[asyncio.Future[Reply]]:
+        """Queue the entries of one request, so that they may leave together.
+
+        Cancelling a future takes its entry out again.
+
+        Args:
+            rows: pixels, (3, h, w) uint8 each.
+            asked: blocks whose similarity the replies shall hold.
+            deadline: a moment of the timer's clock.
+
+        Returns:
+            A reply for each row. It fails with `DeadlineExceeded` when the deadline came first,
+            and with `EngineFailed` when the model failed on the entry, or the engine died.
+        """
+        loop, now = asyncio.get_running_loop(), self._timer.time()
+        entries = [Entry(pixels, asked, now, deadline, loop.create_future()) for pixels in rows]
+        self._queue += entries
+        self._advance()
+        return [entry.reply for entry in entries]
+
+    def fail_queued(self, error: ServiceError) -> None:
+        """Fail every entry that waits for a batch."""
+        queued, self._queue = self._queue, []
+        _settle_with(queued, error)
+        self._advance()
+
+    async def switch_engine(self, engine: Engine) -> None:
+        """Run the next batch on another engine; return when the old one's batches have ended."""
+        self.engine = engine
+        self._runs.clear()
+        await asyncio.gather(*self._batches, return_exceptions=True)
+
+    def _advance(self) -> None:
+        """Apply the policy until it lets nobody leave; the only place that moves the queue."""
+        while (decision := self._decide()).leave:
+            self._apply(decision)
+        self._apply(decision)
+        self._set_alarm(decision.look_again_at)
+
+    def _decide(self) -> Decision:
+        room = (Room.IDLE, Room.SLOT, Room.NONE)[len(self._batches)]
+        return decide(self._queue, self._timer.time(), room, self._limits, self._runs)
+
+    def _apply(self, decision: Decision) -> None:
+        expired = [self._queue[i] for i in decision.expire]
+        leaving = [self._queue[i] for i in decision.leave]
+        gone = {*decision.expire, *decision.leave, *decision.drop}
+        if not gone:
+            return
+        self._queue = [entry for i, entry in enumerate(self._queue) if i not in gone]
+        if expired:
+            late = DeadlineExceeded("the deadline came while the image was queued")
+            _settle_with(expired, late)
+            self._observer.on_expired(len(expired))
+        if decision.drop:
+            self._observer.on_dropped(len(decision.drop))
+        if leaving:
+            # Its own context: log lines of a batch must not carry one request's id.
+            batch = asyncio.get_running_loop().create_task(
+                self._run(leaving), context=contextvars.Context()
+            )
+            self._batches.add(batch)
+            batch.add_done_callback(self._on_batch_done)
+
+    def _set_alarm(self, moment: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None if moment is None else self._timer.call_at(moment, self._advance)
+
+    def _on_batch_done(self, batch: asyncio.Task[None]) -> None:
+        self._batches.discard(batch)
+        if not batch.cancelled():
+            batch.exception()  # `_run` has told of it; asyncio would log it once more
+        self._advance()
+
+    async def _run(self, entries: list[Entry]) -> None:
+        """Run a batch and settle every reply of it; bisect it where the model raises."""
+        engine = self.engine
+        try:
+            timed = await self._infer(engine, entries)
+            self._answer(engine.description, entries, timed)
+        except EngineLost as error:
+            self._fail(entries, error)
+        except EngineFailed as error:
+            if len(entries) == 1:
+                self._fail(entries, error)
+            else:
+                half = len(entries) // 2
+                await self._run(entries[:half])
+                await self._run(entries[half:])
+        finally:
+            self._close(entries, sys.exception())
+
+    def _close(self, entries: Sequence[Entry], cause: BaseException | None) -> None:
+        """Leave no reply open, whatever went wrong on a batch's way."""
+        failure = EngineFailed(f"a batch broke on its way to the engine: {cause!r}")
+        failure.__cause__ = cause
+        self._fail(entries, failure)
+
+    def _fail(self, entries: Sequence[Entry], error: EngineFailed) -> None:
+        if failed := _settle_with(entries, error):
+            self._observer.on_failure(error, failed)
+
+    async def _infer(self, engine: Engine, entries: list[Entry]) -> Timed[EngineOutputs]:
+        rows = [entry.pixels for entry in entries]
+        asked = frozenset[str]().union(*(entry.asked for entry in entries))
+        loop = asyncio.get_running_loop()
+        staged = await loop.run_in_executor(self._stager, engine.stage, rows)
+        timed = await self._device.run(engine.infer, staged, asked)
+        answered = len(timed.result.logits)
+        if answered != len(entries):
+            raise EngineFailed(f"the engine gave {answered} rows for {len(entries)} entries")
+        return timed
+
+    def _answer(
+        self, engine: EngineDescription, entries: list[Entry], timed: Timed[EngineOutputs]
+    ) -> None:
+        infer_s = timed.ended - timed.started
+        # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
+        are_finite = np.isfinite(timed.result.logits)  # (B, K)
+        self._runs.append(Run(len(entries), infer_s, self._timer.time()))
+        self._observer.on_batch(len(entries), infer_s)
+        for row, entry in enumerate(entries):
+            if entry.reply.done():
+                continue
+            if not are_finite[row].all():
+                self._fail([entry], EngineFailed("the model gave logits that are not finite"))
+                continue
+            similarities = {
+                name: n[row] for name, n in timed.result.similarities.items() if name in entry.asked
+            }
+            queue_s = max(0.0, timed.started - entry.arrived)
+            reply = Reply(
+                timed.result.logits[row], similarities, queue_s, infer_s, len(entries), engine
+            )
+            entry.reply.set_result(reply)
+
+
+def _settle_with(entries: Sequence[Entry], error: ServiceError) -> int:
+    """Fail the entries whose replies are open, and say how many those were."""
+    still_open = [entry for entry in entries if not entry.reply.done()]
+    for entry in still_open:
+        entry.reply.set_exception(error)
+    return len(still_open)

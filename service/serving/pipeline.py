@@ -1,0 +1,220 @@
+"""The way of a request behind HTTP: encoded images in, results out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from service.engines.base import EngineDescription, Row
+from service.errors import BadInput, EngineFailed
+from service.images.contract import ImageLimits
+from service.images.decode import decode
+from service.images.preprocess import preprocess
+from service.results.masks import MaskRequest, draw_mask, parse_blocks, parse_groups
+from service.results.predictions import Prediction, Scores, scores_of, top_k
+from service.results.query import PredictQuery
+from service.serving.batcher import Reply
+from service.serving.served_model import ServedModel
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a request asks of each image: how many predictions, and which masks."""
+
+    top_k: int
+    masks: MaskRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one image gets.
+
+    Attributes:
+        predictions: best first.
+        masks: one a block, in the network's order of blocks; see `masks.draw_mask`.
+    """
+
+    predictions: list[Prediction]
+    masks: list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """What one request gets, and where its time went.
+
+    Attributes:
+        results: one per image, in the request's order.
+        phases_s: seconds of decode (of pictures), queue, infer and postprocess; of several images
+            the longest.
+        batch_size: images in the batch; of several batches the largest.
+        engine: what ran the last image.
+    """
+
+    results: list[R]
+    phases_s: dict[str, float]
+    batch_size: int
+    engine: EngineDescription
+
+
+def read_options(query: PredictQuery, model: ServedModel) -> Options:
+    """Read what a query asks of a model.
+
+    Raises:
+        BadRequest: blocks or groups that the model does not have.
+    """
+    masks = MaskRequest(
+        blocks=parse_blocks(query.masks, model.blocks),
+        groups=parse_groups(query.groups, model.bundle.manifest.groups),
+        kind=query.mask_kind,
+        format=query.mask_format,
+    )
+    return Options(query.top_k, masks)
+
+
+class Pipeline:
+    """Takes images through every stage; lives on the event loop.
+
+    Args:
+        workers: threads for decoding and drawing.
+        limits: of an encoded image.
+    """
+
+    def __init__(self, workers: Executor, limits: ImageLimits) -> None:
+        self._workers = workers
+        self._limits = limits
+
+    async def answer(
+        self, model: ServedModel, files: Sequence[bytes], options: Options, deadline: float
+    ) -> Answer[Result]:
+        """Answer every image of a request, or none.
+
+        Cancelling it takes the images out of the queue.
+
+        Args:
+            model: answers.
+            files: encoded images.
+            options: of the request.
+            deadline: a moment of `time.monotonic`.
+
+        Raises:
+            BadInput: an image cannot be decoded; of several, its position is named.
+            DeadlineExceeded: the queue could not make the deadline.
+            EngineFailed: the model failed on one of the images.
+        """
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+        rows: list[Row] = await _all_or_none(
+            [
+                loop.run_in_executor(self._workers, self._prepare, model, files, position)
+                for position in range(len(files))
+            ]
+        )
+        decoded = time.monotonic()
+        replies = await _submit(model, rows, frozenset(options.masks.blocks), deadline)
+        inferred = time.monotonic()
+        results = await self._finish(model, rows, replies, options)
+        return _answer(results, replies, decode_s=decoded - began, inferred=inferred)
+
+    async def score(
+        self, model: ServedModel, rows: Sequence[Row], deadline: float
+    ) -> Answer[Scores]:
+        """Give the probability of every class of images that are pixels already, all or none.
+
+        Args:
+            model: answers.
+            rows: pixels as the model's manifest says, (3, h, w) uint8 each.
+            deadline: a moment of `time.monotonic`.
+
+        Raises:
+            DeadlineExceeded: the queue could not make the deadline.
+            EngineFailed: the model failed on one of the images.
+        """
+        replies = await _submit(model, rows, frozenset(), deadline)
+        inferred = time.monotonic()
+        results = [scores_of(reply.logits) for reply in replies]
+        return _answer(results, replies, inferred=inferred)
+
+    def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
+        """Decode one image and turn it into the model's pixels; runs on a worker thread."""
+        contract = model.bundle.manifest.input
+        try:
+            image = decode(files[position], self._limits, contract)
+        except BadInput as error:
+            if len(files) == 1:
+                raise
+            raise type(error)(f"image {position} of 0 to {len(files) - 1}: {error}") from error
+        return preprocess(image, contract)
+
+    async def _finish(
+        self, model: ServedModel, rows: Sequence[Row], replies: Sequence[Reply], options: Options
+    ) -> list[Result]:
+        if not options.masks.blocks:
+            return [
+                finish(model, row, reply, options) for row, reply in zip(rows, replies, strict=True)
+            ]
+        loop = asyncio.get_running_loop()
+        try:
+            return await _all_or_none(
+                [
+                    loop.run_in_executor(self._workers, finish, model, row, reply, options)
+                    for row, reply in zip(rows, replies, strict=True)
+                ]
+            )
+        except EngineFailed as error:
+            model.on_failure(error, entries=1)
+            raise
+
+
+def _answer(
+    results: list[R], replies: Sequence[Reply], *, inferred: float, decode_s: float | None = None
+) -> Answer[R]:
+    phases_s = {
+        **({} if decode_s is None else {"decode": decode_s}),
+        "queue": max(reply.queue_s for reply in replies),
+        "infer": max(reply.infer_s for reply in replies),
+        "postprocess": time.monotonic() - inferred,
+    }
+    batch_size = max(reply.batch_size for reply in replies)
+    return Answer(results, phases_s, batch_size, replies[-1].engine)
+
+
+async def _submit(
+    model: ServedModel, rows: Sequence[Row], asked: frozenset[str], deadline: float
+) -> list[Reply]:
+    """Queue the images and wait for all; the first failure takes the others out of the queue."""
+    return await _all_or_none(model.batcher.submit(rows, asked, deadline))
+
+
+async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:
+    """Wait for every future; the first failure, or a cancellation, cancels the others."""
+    try:
+        return await asyncio.gather(*waiting)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Result:
+    """Turn the engine's reply into predictions and masks; a worker thread's work with masks.
+
+    Raises:
+        EngineFailed: a similarity is not finite.
+    """
+    predictions = top_k(reply.logits, options.top_k, model.bundle.labels)
+    for block in options.masks.blocks:
+        if not np.isfinite(reply.similarities[block]).all():
+            raise EngineFailed(f"the model gave a similarity of {block} that is not finite")
+    masks = [
+        draw_mask(block, reply.similarities[block], model.gates[block], options.masks, row)
+        for block in options.masks.blocks
+    ]
+    return Result(predictions, masks)

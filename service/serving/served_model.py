@@ -1,0 +1,266 @@
+"""One model being served: its queue, its engine and where that engine stands."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from service.engines.base import Engine, EngineDescription, warm_up
+from service.engines.plan import EnginePlan
+from service.errors import EngineFailed, NotReady
+from service.metrics import Metrics
+from service.model.resnet import BlockShape
+from service.results.masks import Gate
+from service.serving.batch_policy import Limits
+from service.serving.batcher import Batcher, Timer
+from service.serving.worker_thread import DeviceThread
+from service.store.load import Bundle
+
+Tier = Literal["loading", "first", "final", "fallback", "restarting"]
+"""Where a model's engine stands.
+
+`loading`: no engine answers yet. `first`: a quick engine answers while the final one is built.
+`final`: the engine that was asked for. `fallback`: it could not be built, the quick one stays.
+`restarting`: the engine died and is being brought back.
+"""
+READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class BatchTally:
+    """Batches of one size that a model has run: how many, and seconds in all."""
+
+    batches: int = 0
+    seconds: float = 0.0
+
+
+class LoopTimer(Timer):
+    """The event loop's alarm on the clock that the engine's thread uses too."""
+
+    def time(self) -> float:
+        """`time.monotonic`: finer than the loop's own clock."""
+        return time.monotonic()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back at a moment."""
+        return asyncio.get_running_loop().call_later(when - time.monotonic(), callback)
+
+
+class ServedModel:
+    """One model version with everything that answers for it; lives on the event loop.
+
+    Args:
+        bundle: what the store loaded.
+        plan: its engines.
+        device: the thread on which they run.
+        builder: the thread on which they are built.
+        stager: the thread on which batches are stacked.
+        limits: of its batches.
+        metrics: where its numbers go.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        plan: EnginePlan,
+        *,
+        device: DeviceThread,
+        builder: DeviceThread,
+        stager: Executor,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        self.bundle = bundle
+        self.tier: Tier = "loading"
+        self.labels = (bundle.manifest.name, bundle.manifest.version)
+        self.blocks: Sequence[BlockShape] = bundle.manifest.spec.blocks()
+        self.gates = {block.name: gate_of(bundle, block.name) for block in self.blocks}
+        self.max_batch = limits.max_batch
+        self._plan = plan
+        self.fallback_reason: str | None = None
+        self._changing = asyncio.Lock()  # of the engine, by `finish` and by `restart`
+        self.device = device
+        self._builder = builder
+        self._metrics = metrics
+        self.tallies: defaultdict[int, BatchTally] = defaultdict(BatchTally)  # by size
+        self.last_batch_at_s = 0.0  # since 1970; before the first one 0
+        self.batcher = Batcher(plan.first, device, stager, limits, timer=LoopTimer(), observer=self)
+
+    @property
+    def engine(self) -> EngineDescription:
+        """The engine that the next batch will meet."""
+        return self.batcher.engine.description
+
+    @property
+    def final_engine(self) -> EngineDescription:
+        """The engine that was asked for."""
+        return self._plan.final.description
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine answers."""
+        return self.tier in READY_TIERS and self.device.is_running
+
+    def require_ready(self) -> None:
+        """Refuse a request that no engine would answer.
+
+        Raises:
+            NotReady: the engine is loading or being restarted.
+        """
+        if not self.is_ready:
+            raise NotReady(f"{self.bundle.key} is {self.tier}", retry_after_s=2.0)
+
+    async def start(self) -> None:
+        """Bring up the engine that answers first; where that is the final one, else the next.
+
+        Raises:
+            EngineFailed: none can run.
+        """
+        spares = self._plan.others if self._plan.first is self._plan.final else ()
+        for spare in (*spares, None):
+            try:
+                await self._bring_up(self.batcher.engine)
+                break
+            except EngineFailed as error:
+                if spare is None:
+                    raise
+                self._give_up(self.batcher.engine, error)
+                await self.batcher.switch_engine(spare)
+        self._metrics.watch_queue(self.labels, lambda: self.batcher.depth)
+        self._enter(self._settled_tier)
+
+    async def finish(self) -> None:
+        """Build the final engine beside the first, and switch over between two batches.
+
+        An engine that cannot be built is given up for the next one of the plan, in the end for
+        the first, which stays.
+
+        Raises:
+            EngineFailed: none can be built, and the plan allows no falling back.
+        """
+        if self._plan.final is self._plan.first:
+            return
+        for engine in (self._plan.final, *self._plan.others):
+            try:
+                await self._bring_up(engine)
+            except EngineFailed as error:
+                if not self._plan.may_fall_back:
+                    engine.close()
+                    raise
+                self._give_up(engine, error)
+            else:
+                await self._switch(engine)
+                return
+        if self.tier == "first":
+            self._enter("fallback")
+
+    async def _bring_up(self, engine: Engine) -> None:
+        await self._builder.run(engine.load)
+        await self._builder.run(self._warm_up, engine)
+
+    def _give_up(self, engine: Engine, error: EngineFailed) -> None:
+        engine.close()
+        name = engine.description.name
+        log.warning("engine fell back", model=self.bundle.key, engine=name, reason=error.message)
+        self._metrics.engine_fallbacks.labels(*self.labels).inc()
+        self.fallback_reason = error.message
+
+    async def _switch(self, engine: Engine) -> None:
+        async with self._changing:
+            self._retire_info()
+            await self.batcher.switch_engine(engine)
+            self._enter(self._settled_tier if self.is_ready else "restarting")
+            self._plan.first.close()
+
+    async def restart(self) -> None:
+        """Warm the engine up again on a new thread, then answer again.
+
+        A model that no death has stopped is left alone.
+
+        Raises:
+            EngineFailed: the engine does not run.
+        """
+        async with self._changing:
+            if self.tier == "restarting":
+                await self.device.run(self._warm_up, self.batcher.engine)
+                self._enter(self._settled_tier)
+
+    def retire(self) -> None:
+        """Take a model that is given up out of the metrics, which would also keep its weights."""
+        self._retire_info()
+        self._metrics.forget_queue(self.labels)
+
+    def on_death(self) -> None:
+        """Stop answering: the engine died. A model that is loading has nothing to stop."""
+        if self.tier == "loading":
+            return
+        self._enter("restarting")
+        self.batcher.fail_queued(
+            NotReady(f"the engine of {self.bundle.key} is being restarted", retry_after_s=2.0)
+        )
+
+    def _warm_up(self, engine: Engine) -> None:
+        side = self.bundle.manifest.input.size_px
+        every_block = frozenset(block.name for block in self.blocks)
+        warm_up(engine, (3, side, side), every_block, self.max_batch)
+
+    @property
+    def _settled_tier(self) -> Tier:
+        if self.batcher.engine is self._plan.final:
+            return "final"
+        return "first" if self.fallback_reason is None else "fallback"
+
+    def _enter(self, tier: Tier) -> None:
+        self._retire_info()
+        self.tier = tier
+        self._metrics.engine_info.labels(*self._info_labels()).set(1)
+        log.info("engine", model=self.bundle.key, tier=tier, **dataclasses.asdict(self.engine))
+
+    def _retire_info(self) -> None:
+        self._metrics.engine_info.labels(*self._info_labels()).set(0)
+
+    def _info_labels(self) -> tuple[str, ...]:
+        return (*self.labels, *dataclasses.astuple(self.engine), self.tier)
+
+    def on_batch(self, size: int, infer_s: float) -> None:
+        """Count a batch."""
+        self.last_batch_at_s = time.time()
+        self.tallies[size].batches += 1
+        self.tallies[size].seconds += infer_s
+        self._metrics.batch_size.labels(*self.labels).observe(size)
+        self._metrics.batch_seconds.labels(*self.labels).observe(infer_s)
+
+    def on_expired(self, entries: int) -> None:
+        """Count images whose deadline came in the queue."""
+        self._metrics.expired.labels(*self.labels).inc(entries)
+
+    def on_dropped(self, entries: int) -> None:
+        """Count images whose request ended without them."""
+        self._metrics.disconnected.labels(*self.labels).inc(entries)
+
+    def on_failure(self, error: EngineFailed, entries: int) -> None:
+        """Count the images of a failure of the engine, and log it with its cause."""
+        self._metrics.engine_failures.labels(*self.labels).inc(entries)
+        log.error(
+            "engine failed",
+            model=self.bundle.key,
+            reason=error.message,
+            images=entries,
+            exc_info=error,
+        )
+
+
+def gate_of(bundle: Bundle, block: str) -> Gate:
+    """The two trained numbers per group that turn a block's similarity into gates."""
+    sge = bundle.network.sge_of(block)
+    return Gate(gamma=sge.weight.flatten().numpy(), beta=sge.bias.flatten().numpy())

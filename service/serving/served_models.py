@@ -1,0 +1,231 @@
+"""All models being served, and the threads they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from service.config import Settings
+from service.engines.plan import EnginePlan
+from service.errors import BadSetting, EngineFailed, EngineLost, UnknownModel
+from service.metrics import Metrics
+from service.serving.batch_policy import Limits
+from service.serving.served_model import ServedModel
+from service.serving.worker_thread import DeviceThread
+from service.store.load import BrokenVersion, Bundle, StoreContents
+
+BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0)  # before each attempt to bring the engine back
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class ServedModels:
+    """The models by name and version, and the threads on which they are built, stacked and run.
+
+    It brings the engine back when it dies.
+
+    Args:
+        contents: what the store holds.
+        plan: chooses a model's engines.
+        settings: of the service.
+        metrics: where the numbers go.
+
+    Raises:
+        BadSetting: the default model is not among them, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        contents: StoreContents,
+        plan: Callable[[Bundle], EnginePlan],
+        *,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self.broken: list[BrokenVersion] = list(contents.broken)
+        self._metrics = metrics
+        self._device = DeviceThread(self._on_device_death, "device", settings.hang_timeout_s)
+        self._builder = DeviceThread(self._on_builder_death, "builder")
+        self._stager = ThreadPoolExecutor(1, "stager")
+        self._on_lost: Callable[[EngineFailed], None] = lambda _: None
+        self.backoff_s: Sequence[float] = BACKOFF_S
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._revival: asyncio.Task[None] | None = None
+        self._models = {
+            bundle.key: ServedModel(
+                bundle,
+                plan(bundle),
+                device=self._device,
+                builder=self._builder,
+                stager=self._stager,
+                limits=Limits(settings.max_batch, settings.window_ms / 1000),
+                metrics=metrics,
+            )
+            for bundle in contents.bundles
+        }
+        self._default = self._choose_default(settings.default_model)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(tuple(self._models.values()))  # one may be given up meanwhile
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models, sorted."""
+        return sorted({model.bundle.manifest.name for model in self})
+
+    @property
+    def default(self) -> str | None:
+        """The name of the model that is meant where none is named."""
+        return self._default if self._default in self.names else None
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether there are models and every one of them can answer."""
+        return bool(self._models) and all(model.is_ready for model in self)
+
+    def versions(self, name: str) -> list[ServedModel]:
+        """The versions of a model, oldest first.
+
+        Raises:
+            UnknownModel: there is none of that name.
+        """
+        found = [model for model in self if model.bundle.manifest.name == name]
+        if not found:
+            raise UnknownModel(f"no model {name!r}, served are: {', '.join(self.names)}")
+        return sorted(found, key=lambda model: int(model.bundle.manifest.version))
+
+    def find(self, name: str | None, version: str | None) -> ServedModel:
+        """The model a request means: the default one, the latest version, unless it says so.
+
+        Raises:
+            UnknownModel: no such model or version, or none named and no default.
+        """
+        if name is None and self.default is None:
+            raise UnknownModel(f"name a model, served are: {', '.join(self.names)}")
+        versions = self.versions(name or self.default or "")
+        if version is None:
+            return versions[-1]
+        for model in versions:
+            if model.bundle.manifest.version == version:
+                return model
+        known = ", ".join(model.bundle.manifest.version for model in versions)
+        raise UnknownModel(
+            f"no version {version!r} of {versions[0].labels[0]}, served are: {known}"
+        )
+
+    @property
+    def is_building(self) -> bool:
+        """Whether an engine is being built, which cannot be interrupted."""
+        return self._builder.is_running and not self._builder.is_idle
+
+    async def start(
+        self,
+        on_lost: Callable[[EngineFailed], None] | None = None,
+        on_built: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Bring every model up on its first engine, then build the final ones in the background.
+
+        A model whose first engine cannot run joins the broken versions.
+
+        Args:
+            on_lost: called when the engine died later and cannot be brought back.
+            on_built: called when nothing is being built any more.
+
+        Raises:
+            EngineFailed: the first engine of no model can run.
+        """
+        self._on_lost = on_lost or self._on_lost
+        self._device.start()
+        self._builder.start()
+        for model in self:
+            try:
+                await model.start()
+            except EngineFailed as error:
+                self._give_up(model, error)
+                if not self._models:
+                    raise
+        await self._builder.stop()  # and with it its team of threads (see `passing_thread`)
+        self._builder.start()
+        self._spawn(self._finish(on_built))
+
+    async def stop(self) -> None:
+        """Let the batches under way end; a build under way is left behind."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._device.stop()
+        if self._builder.is_idle:
+            await self._builder.stop()
+        self._stager.shutdown()
+
+    def _give_up(self, model: ServedModel, error: EngineFailed) -> None:
+        key = model.bundle.key
+        log.error("model not served", model=key, reason=error.message, exc_info=error)
+        model.retire()
+        del self._models[key]
+        # An error anew: the one that was raised holds on to the frames, and so to the weights.
+        self.broken.append(BrokenVersion(key, EngineFailed(error.message)))
+
+    async def _finish(self, on_built: Callable[[], None]) -> None:
+        for model in self:
+            try:
+                await model.finish()
+            except EngineFailed as error:
+                self._give_up(model, error)
+                if not self._models:
+                    self._on_lost(error)
+        await self._builder.stop()
+        on_built()
+
+    def _on_builder_death(self, error: EngineLost) -> None:
+        log.error("builder died", reason=error.message)
+        self._builder.start()
+
+    def _on_device_death(self, error: EngineLost) -> None:
+        log.error("engine died", reason=error.message, exc_info=error)
+        self._metrics.engine_deaths.inc()
+        for model in self:
+            model.on_death()
+        if self._revival is None or self._revival.done():
+            self._revival = self._spawn(self._revive())
+
+    async def _revive(self) -> None:
+        """Bring the engine back, or tell that it cannot be: a new process may find it well."""
+        for delay_s in self.backoff_s:
+            await asyncio.sleep(delay_s)
+            if await self._restart():
+                return
+        self._on_lost(
+            EngineLost(f"the engine died, and {len(self.backoff_s)} restarts of it have failed")
+        )
+
+    async def _restart(self) -> bool:
+        """Try to bring the engine back, and say whether every model answers again."""
+        self._metrics.engine_restarts.inc()
+        if not self._device.is_running:
+            self._device.start()
+        try:
+            for model in self:
+                await model.restart()
+        except EngineFailed as error:
+            log.exception("restart failed", reason=error.message)
+            return False
+        return self._device.is_running  # a model that came back first may have ended it again
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _choose_default(self, wanted: str | None) -> str | None:
+        if wanted is not None and wanted not in self.names:
+            raise BadSetting(
+                f"SGE_DEFAULT_MODEL={wanted} is not served, served are: {', '.join(self.names)}"
+            )
+        if wanted is None and len(self.names) == 1:
+            return self.names[0]
+        return wanted

@@ -1,0 +1,177 @@
+"""A model version before it is in the store, and how it gets there whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+from torch import Tensor, nn
+
+from service.errors import BadManifest, StoreError
+from service.images.contract import InputContract
+from service.model.checkpoint import refuse_non_finite
+from service.model.resnet import SgeResNet
+from service.store.files import (
+    check_labels,
+    describe_invalid_manifest,
+    describe_os_error,
+    encode_labels,
+    sha256_of,
+)
+from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Hashes, Manifest
+
+CARD_FILE = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything that a model version is made of.
+
+    Attributes:
+        network: its spec and weights are stored; the input's size comes from `input`.
+        labels: one a class, in the order of the logits, each a line of its own.
+        card: the text of the model card.
+        half_weights: store the weights of convolutions and of `fc` as float16; everything else
+            stays float32, and loading makes all of it float32 again.
+    """
+
+    name: str
+    version: str
+    network: SgeResNet
+    labels: tuple[str, ...]
+    input: InputContract
+    licence: str
+    source: str
+    card: str
+    sge_inserted: bool = False
+    metrics: dict[str, Any] = field(default_factory=dict)
+    half_weights: bool = False
+
+
+def write_version(store: Path, draft: Draft) -> Path:
+    """Write a new version and return its folder.
+
+    Raises:
+        BadManifest: the draft makes no valid manifest, the labels do not match the classes, or
+            the version exists.
+        BadCheckpoint: weights are NaN or infinite, or become so as float16.
+        StoreError: the store cannot be written.
+    """
+    check_labels(draft.labels, draft.network.spec.classes)
+    weights = _encode_weights(draft.network, half=draft.half_weights)
+    labels = encode_labels(draft.labels)
+    manifest = _manifest_of(draft, Hashes(weights=sha256_of(weights), labels=sha256_of(labels)))
+    directory = store / manifest.name / manifest.version
+    if directory.exists():
+        raise BadManifest(f"{directory} exists, a version is never overwritten")
+    files = {
+        WEIGHTS_FILE: weights,
+        LABELS_FILE: labels,
+        MANIFEST_FILE: _encode_manifest(manifest),
+        CARD_FILE: draft.card.encode(errors="replace"),  # file names may hold what is not text
+    }
+    _write_folder(directory, files)
+    return directory
+
+
+def amend_version(directory: Path, manifest: Manifest, card: str) -> None:
+    """Say more of a version; its weights and labels are never touched.
+
+    Args:
+        directory: the version's folder.
+        manifest: with the same name, version, network and hashes.
+        card: the text of the model card.
+
+    Raises:
+        BadManifest: the manifest cannot be written as JSON.
+        StoreError: the folder cannot be written; no file is half-written.
+    """
+    files = {MANIFEST_FILE: _encode_manifest(manifest), CARD_FILE: card.encode()}
+    partials = {name: directory / f".{name}-{secrets.token_hex(4)}" for name in files}
+    try:
+        for name, content in files.items():
+            partials[name].write_bytes(content)
+        for name, partial in partials.items():
+            partial.replace(directory / name)
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be written: {describe_os_error(error)}") from error
+    finally:
+        for partial in partials.values():
+            with suppress(OSError):
+                partial.unlink()
+
+
+def _write_folder(directory: Path, files: dict[str, bytes]) -> None:
+    """Fill a dot folder beside `directory` and rename it, so that no reader sees half of it."""
+    model = directory.parent
+    partial = model / f".{directory.name}-{secrets.token_hex(4)}"
+    try:
+        model.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        partial.rename(directory)
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be written: {describe_os_error(error)}") from error
+    finally:  # after the rename `partial` is gone and the model's folder is not empty
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            model.rmdir()
+
+
+def _manifest_of(draft: Draft, hashes: Hashes) -> Manifest:
+    spec = draft.network.spec
+    try:
+        return Manifest(
+            name=draft.name,
+            version=draft.version,
+            architecture=spec.architecture,
+            stem=spec.stem,
+            groups=spec.groups,
+            classes=spec.classes,
+            initial_bias=spec.initial_bias,
+            input=draft.input,
+            sha256=hashes,
+            sge_inserted=draft.sge_inserted,
+            licence=draft.licence,
+            source=draft.source,
+            metrics=draft.metrics,
+        )
+    except ValidationError as error:
+        raise BadManifest(describe_invalid_manifest(error)) from error
+
+
+def _encode_manifest(manifest: Manifest) -> bytes:
+    try:
+        return f"{manifest.model_dump_json(indent=2)}\n".encode()
+    except PydanticSerializationError as error:
+        raise BadManifest(
+            "invalid manifest: licence, source or metrics cannot be written as json"
+        ) from error
+
+
+def _encode_weights(network: SgeResNet, *, half: bool) -> bytes:
+    halved = {
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if half and isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    weights = {
+        name: _stored(tensor, torch.float16 if name in halved else torch.float32)
+        for name, tensor in network.state_dict().items()
+    }
+    refuse_non_finite(weights)
+    return safetensors.torch.save(weights)
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,0 +1,91 @@
+"""What operators and people see: models, the documentation and the page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from service.config import Settings
+from service.errors import BadSetting
+from service.serving.runtime import build_runtime
+from service.store.load import StoreContents
+from tests.fakes import FakeEngine
+from tests.running import grey, running, tiny_bundle
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_models_are_listed_and_described() -> None:
+    """The list has versions and the default; a description has labels, input, blocks, engine."""
+    async with running(tiny_bundle(), tiny_bundle(version="10"), tiny_bundle(version="2")) as s:
+        listed = (await s.client.get("/v1/models")).json()
+        described = (await s.client.get("/v1/models/tiny")).json()
+        older = (await s.client.get("/v1/models/tiny?version=2")).json()
+        unknown = await s.client.get("/v1/models/other")
+
+    assert listed == {"models": [{"name": "tiny", "versions": ["1", "2", "10"], "default": True}]}
+    assert (described["version"], older["version"]) == ("10", "2")
+    assert described["labels"] == ["cat", "dog", "gnu"]
+    assert described["blocks"][-1] == {"name": "layer4.1", "groups": 8, "height": 2, "width": 2}
+    assert described["engine"]["name"] == "eager"
+    assert described["engine"]["tier"] == "final"
+    assert unknown.status_code == 404
+
+
+async def test_several_models_without_a_default_must_be_named() -> None:
+    """A request that names none is told what there is."""
+    async with running(tiny_bundle("a"), tiny_bundle("b")) as service:
+        unnamed = await service.predict(grey(1))
+        named = await service.predict(grey(1), "model=b")
+
+    assert unnamed.json()["error"]["message"] == "name a model, served are: a, b"
+    assert named.json()["model"]["name"] == "b"
+
+
+def test_a_default_that_is_not_served_is_refused() -> None:
+    """The setting and what is served are named."""
+    contents = StoreContents((tiny_bundle(),), ())
+
+    with pytest.raises(BadSetting, match="SGE_DEFAULT_MODEL=other is not served, served are: tiny"):
+        build_runtime(Settings(default_model="other"), contents)
+
+
+async def test_the_examples_of_the_openapi_document_work() -> None:
+    """The example body is answered, and the example reply has the reply's own shape."""
+    async with running() as service:
+        document = (await service.client.get("/openapi.json")).json()
+        operation = document["paths"]["/v1/predict"]["post"]
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        reply = await service.client.post("/v1/predict?masks=last", json=example)
+
+    shown = operation["responses"]["200"]["content"]["application/json"]["example"]
+    assert reply.status_code == 200
+    assert reply.json().keys() == shown.keys()
+    assert reply.json()["results"][0].keys() == shown["results"][0].keys()
+    assert reply.json()["results"][0]["masks"][0].keys() == shown["results"][0]["masks"][0].keys()
+    assert {"400", "404", "413", "415", "422", "429", "500", "503", "504"} <= operation[
+        "responses"
+    ].keys()
+
+
+async def test_every_reference_of_the_openapi_document_resolves() -> None:
+    """Each schema that is referred to is there."""
+    async with running(engine=FakeEngine()) as service:
+        text = (await service.client.get("/openapi.json")).text
+        schemas = (await service.client.get("/openapi.json")).json()["components"]["schemas"]
+
+    assert set(re.findall(r"#/components/schemas/(\w+)", text)) <= schemas.keys()
+
+
+async def test_the_page_needs_nothing_from_elsewhere() -> None:
+    """The page and what it loads come from the service, under a policy that allows no other."""
+    async with running(engine=FakeEngine()) as service:
+        page = await service.client.get("/")
+        parts = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+        loaded = [await service.client.get(part) for part in parts]
+
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert {part.status_code for part in loaded} == {200}
+    assert len(parts) >= 2
+    assert "http://" not in page.text.replace("http://www.w3.org", "")

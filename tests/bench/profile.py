@@ -1,0 +1,200 @@
+"""`bench profile`: where the time of a forward pass goes, with SGE and without it, on the CPU.
+
+Both forms are compiled so that every kernel tells torch's profiler of itself, and run by turns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._inductor import config as inductor_config
+from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils.flop_counter import FlopCounterMode
+
+from service.engines.aoti.build import build_package, export_programs, load_package
+from service.errors import EngineFailed
+from service.model.resnet import ResNetSpec
+from service.model.shapes import shapes_alone
+from service.store.load import Bundle
+from tests.bench.machine import describe
+from tests.bench.networks import random_bundle
+from tests.bench.ours import graph_of
+from tests.bench.ratios import FUSED, PLAIN
+from tests.bench.report import Label, Part, Report, Row
+from tests.bench.rounds import Clock
+
+CONVOLUTIONS, SGE, OTHERS = "convolutions", "SGE, residual sum, ReLU", "other kernels"
+BETWEEN = "between kernels"
+WHOLE = "a whole pass"
+WARM_UPS = 3
+ROUNDS, QUICK_ROUNDS = 9, 3
+CPU = torch.device("cpu")
+
+# What the compiler calls its loops tells what is computed in them.
+_OF_SGE = ("sigmoid", "sqrt", "pow")
+
+Pass = Callable[[], object]
+Seen = Mapping[str, float]
+"""Milliseconds by the name of a kernel, and of `WHOLE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileBench:
+    """What to measure.
+
+    Attributes:
+        spec: the network with SGE; its weights are random.
+        batch: images at a time.
+        threads: of a forward pass.
+        rounds: in each of them both forms run once; None for nine.
+        quick: for three.
+    """
+
+    spec: ResNetSpec
+    batch: int
+    threads: int
+    rounds: int | None
+    quick: bool
+
+
+def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Clock) -> Report:
+    """Compile both forms, run them by turns, and sum up by kind what their kernels took."""
+    torch.set_num_threads(wanted.threads)
+    machine = describe(wanted.threads, clock=clock)
+    bundle = random_bundle(wanted.spec)
+    side_px = wanted.spec.input_px
+    shape = (wanted.batch, 3, side_px, side_px)
+    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, shape, np.uint8))
+    passes: dict[str, Pass] = {}
+    for form, build in ((PLAIN, plain_pass), (FUSED, fused_pass)):
+        note(f"compiling the network, {form}")
+        passes[form] = compiled_by(build, form, bundle, pixels)
+    note("both run by turns")
+    rounds = wanted.rounds or (QUICK_ROUNDS if wanted.quick else ROUNDS)
+    seen = by_turns(passes, rounds)
+    operations = convolution_operations(wanted.spec) * wanted.batch
+    return Report(
+        machine=dataclasses.replace(machine, network=dataclasses.asdict(wanted.spec)),
+        rows=tuple(_row(form, wanted.batch, passed) for form, passed in seen.items()),
+        ratios={},
+        parts=tuple(p for form, passed in seen.items() for p in parts(form, passed, operations)),
+        notes=(
+            f"{rounds} passes of each, by turns, under torch's profiler; parts are means",
+            "the plain network is compiled for this batch, the fused one for any, as the service's",
+            "fp32 on the CPU, a whole batch at once",
+        ),
+    )
+
+
+def compiled_by(
+    build: Callable[[Bundle, Tensor], Pass], form: str, bundle: Bundle, pixels: Tensor
+) -> Pass:
+    """Compile a form.
+
+    Raises:
+        EngineFailed: the compiler is missing or fails.
+    """
+    try:
+        return build(bundle, pixels)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineFailed(f"the network cannot be compiled, {form}: {reason[0]}") from error
+
+
+def plain_pass(bundle: Bundle, pixels: Tensor) -> Pass:
+    """The network without SGE, compiled for this very batch."""
+    graph = graph_of(bundle, PLAIN, "fp32")
+    compiled: Callable[[Tensor], Tensor] = torch.compile(
+        lambda batch: graph(batch).logits,
+        fullgraph=True,
+        dynamic=False,
+        options={"cpp.enable_kernel_profile": True},
+    )
+    with torch.inference_mode(), inductor_config.patch(freezing=True):
+        compiled(pixels)  # the first run compiles
+    return functools.partial(compiled, pixels)
+
+
+def fused_pass(bundle: Bundle, pixels: Tensor) -> Pass:
+    """The network with SGE as the compiled engine builds it, the whole batch at once."""
+    exported = export_programs(graph_of(bundle, FUSED, "fp32"), bundle.manifest.input.size_px)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "programs.pt2"
+        build_package(exported, path, profiled=True)
+        with path.open("rb") as package:
+            programs = load_package(package, CPU)
+    return lambda: programs.rear(programs.front([pixels])[:1])
+
+
+def by_turns(passes: Mapping[str, Pass], rounds: int) -> dict[str, list[Seen]]:
+    """Profile one pass of each form a round, after some that are not."""
+    seen: dict[str, list[Seen]] = {form: [] for form in passes}
+    with torch.inference_mode():
+        for run in passes.values():
+            for _ in range(WARM_UPS):
+                run()
+        for _ in range(rounds):
+            for form, run in passes.items():
+                seen[form].append(profiled(run))
+    return seen
+
+
+def profiled(run: Pass) -> Seen:
+    """Run once; say what each kernel took by itself, and how long it all was."""
+    with profile(activities=[ProfilerActivity.CPU]) as watched, record_function(WHOLE):
+        run()
+    events = watched.key_averages()
+    times = {event.key: event.self_cpu_time_total / 1000 for event in events}
+    return times | {e.key: e.cpu_time_total / 1000 for e in events if e.key == WHOLE}
+
+
+def kind_of(kernel: str) -> str:
+    """What a kernel of either form computes, by its name."""
+    if "convolution" in kernel:
+        return CONVOLUTIONS
+    if "cpp_fused" in kernel:
+        return SGE if any(name in kernel for name in _OF_SGE) else OTHERS
+    return OTHERS if "linear" in kernel or "addmm" in kernel else BETWEEN
+
+
+def parts(form: str, rounds: Sequence[Seen], operations: float) -> Iterator[Part]:
+    """Sum a form's kernels up by kind.
+
+    Args:
+        form: of the network.
+        rounds: what its passes took.
+        operations: of the convolutions of a pass.
+    """
+    whole = sum(seen[WHOLE] for seen in rounds)
+    kinds = dict.fromkeys((CONVOLUTIONS, SGE, OTHERS), 0.0)
+    for kernel, spent in itertools.chain.from_iterable(seen.items() for seen in rounds):
+        if (kind := kind_of(kernel)) in kinds:
+            kinds[kind] += spent
+    kinds[BETWEEN] = whole - sum(kinds.values())
+    for kind, spent in kinds.items():
+        ms = spent / len(rounds)
+        rate = operations / ms / 1e6 if kind == CONVOLUTIONS and ms else None
+        yield Part(form, kind, ms, spent / whole, rate)
+
+
+def convolution_operations(spec: ResNetSpec) -> int:
+    """Operations of all convolutions on one image: a multiplication and a sum are two."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        shapes_alone(spec).eval()(torch.zeros(1, 3, spec.input_px, spec.input_px))
+    by_kind = counter.get_flop_counts()["Global"]
+    return sum(count for kind, count in by_kind.items() if "convolution" in str(kind))
+
+
+def _row(form: str, batch: int, rounds: Sequence[Seen]) -> Row:
+    times = [seen[WHOLE] for seen in rounds]
+    label = Label("compiled", form, "fp32", batch)
+    return Row(label, tuple(1000 * batch / ms for ms in times), float(np.median(times)))

@@ -1,0 +1,109 @@
+"""Where a pass spends its time: kernels sorted by kind, and both forms compiled and seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet50
+
+from service.engines.aoti.build import FRONT, build_package, export_programs
+from service.engines.aoti.unlocked import load_unlocked
+from service.errors import EngineFailed
+from service.model.resnet import ResNetSpec
+from tests.bench.ours import graph_of
+from tests.bench.profile import (
+    BETWEEN,
+    CONVOLUTIONS,
+    OTHERS,
+    SGE,
+    WHOLE,
+    Pass,
+    by_turns,
+    compiled_by,
+    convolution_operations,
+    kind_of,
+    parts,
+)
+from tests.bench.ratios import FUSED, PLAIN
+from tests.engine_builders import needs_compiler, rows
+from tests.running import tiny_bundle
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [
+        ("mkldnn::_convolution_pointwise_", CONVOLUTIONS),
+        ("aoti_torch_cpu_mkldnn__convolution_pointwise_binary", CONVOLUTIONS),
+        ("graph_2_cpp_fused_add_clamp_mean_mul_pow_relu_sigmoid_sqrt_sub_3", SGE),
+        ("graph_1_cpp_fused_max_pool2d_with_indices_1", OTHERS),
+        ("aoti_torch_cpu__linear_pointwise", OTHERS),
+        ("aten::empty", BETWEEN),
+    ],
+)
+def test_a_kernels_name_tells_what_it_computes(kernel: str, kind: str) -> None:
+    """Names as both ways of compiling write them."""
+    assert kind_of(kernel) == kind
+
+
+def test_parts_make_up_the_whole() -> None:
+    """Means over the passes; what no kernel accounts for is told as well."""
+    rounds = [
+        {"mkldnn::_convolution_pointwise": 4.0, "aten::empty": 1.0, WHOLE: 10.0},
+        {"mkldnn::_convolution_pointwise": 8.0, "graph_0_cpp_fused_mean_2": 2.0, WHOLE: 20.0},
+    ]
+
+    found = {part.name: part for part in parts(PLAIN, rounds, operations=3e9)}
+
+    assert {name: part.ms for name, part in found.items()} == {
+        CONVOLUTIONS: 6.0,
+        SGE: 0.0,
+        OTHERS: 1.0,
+        BETWEEN: 8.0,
+    }
+    assert sum(part.share for part in found.values()) == pytest.approx(1.0)
+    assert found[CONVOLUTIONS].gflops == pytest.approx(500.0)
+    assert found[SGE].gflops is None
+
+
+def test_the_operations_are_those_of_the_network() -> None:
+    """A ResNet-50 multiplies 4.09e9 times on 224 px, of which its classifier does 2e6."""
+    counted = convolution_operations(ResNetSpec("sge_resnet50"))
+
+    with torch.device("meta"):
+        classifier = resnet50().fc.weight.numel()
+    assert counted / 2 + classifier == pytest.approx(4.09e9, rel=1e-3)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
+    """Convolutions and SGE of the front; the rear has no others, and takes as long to compile."""
+    bundle = tiny_bundle()
+    package = tmp_path / "front.pt2"
+    graph = graph_of(bundle, FUSED, "fp32")
+    front = export_programs(graph, bundle.manifest.input.size_px)[FRONT]
+    build_package({FRONT: front}, package, profiled=True)
+    with package.open("rb") as file:
+        program = load_unlocked(file, FRONT)
+    pixels = torch.from_numpy(np.stack(rows(1, 2)))
+
+    (seen,) = by_turns({FUSED: lambda: program([pixels])}, rounds=1)[FUSED]
+
+    found = {part.name: part.ms for part in parts(FUSED, [seen], operations=1e9)}
+    assert found[CONVOLUTIONS] > 0
+    assert found[SGE] > 0
+    assert sum(found.values()) == pytest.approx(seen[WHOLE])
+
+
+def test_what_cannot_be_compiled_is_one_clear_line() -> None:
+    """As without a C++ compiler."""
+    pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+
+    def build(*_: object) -> Pass:
+        raise RuntimeError("no compiler\nand much more")
+
+    with pytest.raises(EngineFailed, match=r"^the network cannot be compiled, plain: no compiler$"):
+        compiled_by(build, PLAIN, tiny_bundle(), pixels)

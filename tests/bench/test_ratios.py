@@ -1,0 +1,106 @@
+"""The ratios of a report, computed from its rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.ratios import (
+    AS_WRITTEN,
+    FUSED,
+    MASKS_ALL,
+    MASKS_LAST,
+    PLAIN,
+    cost,
+    engine_ratios,
+    over,
+)
+from tests.bench.report import Label, Row
+
+MEASURED = {
+    ("compiled", PLAIN, "bf16"): 100.0,
+    ("compiled", AS_WRITTEN, "bf16"): 60.0,
+    ("compiled", FUSED, "bf16"): 95.0,
+    ("compiled", MASKS_LAST, "bf16"): 94.05,
+    ("compiled", MASKS_ALL, "bf16"): 85.5,
+    ("compiled", PLAIN, "fp32"): 40.0,
+    ("compiled", FUSED, "fp32"): 38.0,
+    ("int8", FUSED, "int8"): 190.0,
+    ("onnxruntime", AS_WRITTEN, "fp32"): 38.0,
+    ("openvino", AS_WRITTEN, "bf16"): 50.0,
+    ("openvino", AS_WRITTEN, "int8"): 95.0,
+    ("openvino", FUSED, "bf16"): 76.0,
+}
+
+
+def rows(batch: int = 8) -> list[Row]:
+    """What was measured, at one batch size."""
+    return [
+        Row(Label(engine, model, precision, batch), (speed,), 1000 * batch / speed)
+        for (engine, model, precision), speed in MEASURED.items()
+    ]
+
+
+def test_the_ratios_are_those_of_the_rows() -> None:
+    """Ours against plain, against itself in int8, and against the best peer on the same net."""
+    assert engine_ratios(rows()) == pytest.approx(
+        {
+            "sge_over_plain_bf16_b8": 0.95,
+            "as_written_over_plain_bf16_b8": 0.6,
+            "int8_over_bf16_b8": 2.0,
+            "sge_over_plain_fp32_b8": 0.95,
+            "as_written_over_plain_fp32_b8": None,
+            "int8_over_fp32_b8": 5.0,
+            "sge_over_plain_fp16_b8": None,
+            "as_written_over_plain_fp16_b8": None,
+            "int8_over_fp16_b8": None,
+            "ours_over_best_peer_b8": 1.9,
+            "ours_over_best_peer_given_our_graph_b8": 1.25,
+            "int8_over_openvino_int8_b8": 2.0,
+            "engine_masks_last_cost_b8": 0.01,
+            "engine_masks_all_cost_b8": 0.1,
+        }
+    )
+
+
+def test_other_batch_sizes_make_no_ratio() -> None:
+    """Ratios say b8 and mean it; without those rows they are unknown."""
+    assert set(engine_ratios(rows(batch=1)).values()) == {None}
+
+
+def test_a_missing_side_makes_no_ratio() -> None:
+    """Nothing is invented for a row that is not there."""
+    here, there = Label("a", "net", "fp32", 1), Label("b", "net", "fp32", 1)
+    found = [Row(here, (10.0,), 100.0)]
+
+    assert (over(found, here, there), cost(found, here, there)) == (None, None)
+
+
+def test_a_cost_is_the_share_of_speed_that_is_lost() -> None:
+    """Nine of ten images a second left: a tenth is the cost."""
+    dear, bare = Label("a", "masks", "fp32", 1), Label("a", "none", "fp32", 1)
+
+    lost = cost([Row(dear, (9.0,), 111.0), Row(bare, (10.0,), 100.0)], dear, bare)
+
+    assert lost == pytest.approx(0.1)
+
+
+def test_a_machine_that_changes_changes_no_ratio() -> None:
+    """Sides are compared within a round; medians of either side would say 2.0 here."""
+    one, other = Label("a", "net", "fp32", 1), Label("b", "net", "fp32", 1)
+    rows = [Row(one, (10.0, 20.0, 40.0), 50.0), Row(other, (12.5, 10.0, 50.0), 80.0)]
+
+    assert [row.images_per_s for row in rows] == [20.0, 12.5]
+    assert over(rows, one, other) == pytest.approx(0.8)
+
+
+def test_masks_are_compared_on_the_engine_that_is_best() -> None:
+    """On a GPU that may be TensorRT's."""
+    best = [
+        Row(Label("tensorrt", model, "fp16", 8), (speed,), 1.0)
+        for model, speed in ((FUSED, 200.0), (MASKS_LAST, 150.0))
+    ]
+
+    ratios = engine_ratios([*rows(), *best])
+
+    assert ratios["engine_masks_last_cost_b8"] == pytest.approx(0.25)
+    assert ratios["engine_masks_all_cost_b8"] is None

@@ -1,0 +1,133 @@
+"""docker-compose.yml: validated by compose itself, and held to the service's settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.config import ENV_PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+
+# Decided by the image: paths inside the container, the port that is published, the target's device.
+BY_THE_IMAGE = {"host", "port", "model_store", "cache_dir", "calibration_dir", "device"}
+PROFILES: tuple[list[str], ...] = (
+    [],
+    ["--profile", "gpu"],
+    ["--profile", "cpu", "--profile", "monitoring"],
+)
+
+
+def compose() -> list[str] | None:
+    """The command of compose v2: a program of its own, or docker's plugin."""
+    alone = shutil.which("docker-compose") or shutil.which(
+        "docker-compose", path=ROOT / ".venv/bin"
+    )
+    for command in ([alone], ["docker", "compose"]):
+        if command[0] is None or shutil.which(command[0]) is None:
+            continue
+        said = subprocess.run(
+            [*command, "version", "--short"], capture_output=True, text=True, check=False
+        )
+        if said.returncode == 0 and not said.stdout.startswith(("1.", "v1.")):
+            return [str(word) for word in command]
+    return None
+
+
+COMPOSE = compose()
+needs_compose = pytest.mark.skipif(COMPOSE is None, reason="docker compose v2 is not installed")
+
+
+def resolved(*options: str, **variables: str) -> dict[str, Any]:
+    """The services that would run, as compose understands the file."""
+    assert COMPOSE is not None
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith((ENV_PREFIX, "COMPOSE_"))}
+    done = subprocess.run(
+        [*COMPOSE, "--file", str(COMPOSE_FILE), *options, "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=inherited | variables,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+    return services
+
+
+@needs_compose
+def test_up_alone_starts_the_service_on_the_cpu() -> None:
+    """Whoever knows nothing of profiles gets a running service."""
+    assert set(resolved()) == {"cpu"}
+
+
+@needs_compose
+def test_profiles_choose_the_device_and_add_monitoring() -> None:
+    """A profile on the command line takes the place of the default one."""
+    assert set(resolved("--profile", "gpu")) == {"gpu"}
+    assert set(resolved(COMPOSE_PROFILES="gpu,monitoring")) == {"gpu", "prometheus", "grafana"}
+    assert set(resolved("--profile", "monitoring")) == {"prometheus", "grafana"}
+
+
+@needs_compose
+@pytest.mark.parametrize("options", PROFILES)
+def test_every_container_is_hardened_limited_watched_and_restarted(options: list[str]) -> None:
+    """No service of any profile goes without."""
+    for service in resolved(*options).values():
+        limits = service["deploy"]["resources"]["limits"]
+        ports = [port["host_ip"] for port in service["ports"]]
+
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["restart"] == "unless-stopped"
+        assert {"memory", "pids"} <= set(limits)
+        assert service["healthcheck"]["test"]
+        assert ports == ["127.0.0.1"]
+
+
+@needs_compose
+def test_a_setting_of_the_shell_reaches_the_service() -> None:
+    """And what nobody set stays the image's own default."""
+    (service,) = resolved(SGE_MAX_BATCH="8", SERVE_PORT="9000", MEMORY="2g").values()
+
+    environment = {k: v for k, v in service["environment"].items() if v is not None}
+    assert environment == {"SGE_MAX_BATCH": "8"}
+    assert service["ports"][0]["published"] == "9000"
+    assert service["deploy"]["resources"]["limits"]["memory"] == str(2 * 1024**3)
+
+
+@needs_compose
+def test_the_gpus_profile_does_not_serve_on_a_cpu() -> None:
+    """Whoever asks for a GPU and has none that works is told so."""
+    (service,) = resolved("--profile", "gpu", SGE_MAX_BATCH="8").values()
+
+    environment = {k: v for k, v in service["environment"].items() if v is not None}
+    assert environment == {"SGE_MAX_BATCH": "8", "SGE_DEVICE": "cuda"}
+
+
+@needs_compose
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_a_build_may_take_its_packages_from_elsewhere(profile: str) -> None:
+    """Another base, another torch and a private index, whose settings stay out of the image."""
+    asked = {"BASE": "b", "TORCH_INDEX": "t", "REVISION": "r", "PIP_CONF": "/private/pip.conf"}
+    (service,) = resolved("--profile", profile, **asked).values()
+
+    arguments = service["build"]["args"]
+    assert {name: arguments[name] for name in ("BASE", "TORCH_INDEX", "REVISION")} == {
+        name: value for name, value in asked.items() if name != "PIP_CONF"
+    }
+    assert [secret["source"] for secret in service["build"]["secrets"]] == ["pip.conf"]
+
+
+def test_compose_passes_every_setting_that_the_image_does_not_decide() -> None:
+    """A new setting cannot be forgotten here."""
+    passed = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["x-environment"]
+
+    free = set(Settings.model_fields) - BY_THE_IMAGE
+    assert list(passed) == sorted(f"{ENV_PREFIX}{name.upper()}" for name in free)

@@ -1,0 +1,187 @@
+"""The int8 engine: what it computes, when it is built anew, and what it refuses."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from service.config import Settings
+from service.engines.aoti.build import FRONT, REAR
+from service.engines.aoti.int8 import Int8Engine, weight_bits
+from service.engines.eager import EagerEngine
+from service.engines.plan import plan_engines
+from service.errors import BadSetting
+from service.images.contract import InputContract
+from service.model.fuse import fuse
+from service.model.graph import InferenceGraph
+from tests.engine_builders import CPU, needs_compiler, refuse, rows
+from tests.engines.tensorrt.networks import short_bundle
+
+needs_torchao = pytest.mark.skipif(
+    importlib.util.find_spec("torchao") is None, reason="the extra int8 is not installed"
+)
+
+
+class Noise:
+    """Noise to be calibrated by, in place of pictures."""
+
+    def __init__(self, digest: str = "noise") -> None:
+        self.digest = digest
+
+    def pixels(self, contract: InputContract) -> NDArray[np.uint8]:
+        """Sixteen images."""
+        return np.stack(rows(*range(100, 116)))
+
+
+def int8(cache_dir: Path, calibration: Noise | None = None) -> Int8Engine:
+    """The short network on the int8 engine."""
+    return Int8Engine(short_bundle(), max_batch=4, cache_dir=cache_dir, calibration=calibration)
+
+
+@needs_torchao
+@pytest.mark.parametrize("bits", [7, 8])
+def test_quantised_programs_stay_close_to_the_network(bits: int) -> None:
+    """Before they are compiled: logits within a few per cent, and every convolution in int8."""
+    quantise = importlib.import_module("service.engines.aoti.quantise")  # which imports torchao
+    network, contract = short_bundle().network, short_bundle().manifest.input
+    graph = InferenceGraph(fuse(network), contract.mean, contract.std)
+    pixels = torch.from_numpy(Noise().pixels(contract))
+
+    programs = quantise.export_quantised(graph, pixels, bits)
+
+    maps, *_ = programs[FRONT].module()(pixels)
+    logits, *_ = programs[REAR].module()(maps)
+    expected = graph(pixels).logits
+    assert float((logits - expected).norm() / expected.norm()) < 0.1
+    weights = [
+        value
+        for program in programs.values()
+        for value in program.state_dict.values()
+        if value.dtype == torch.int8
+    ]
+    convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in network.modules())
+    assert len(weights) == convolutions
+    assert max(int(weight.abs().max()) for weight in weights) == 2 ** (bits - 1) - 1
+
+
+@needs_torchao
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_int8_computes_what_fp32_does_and_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits and masks are close, for any batch; later starts need neither pictures nor torchao."""
+    reference, built = EagerEngine(short_bundle(), CPU, "fp32"), int8(tmp_path, Noise())
+    reference.load()
+    built.load()
+    monkeypatch.setattr("service.engines.aoti.engine.build_package", refuse)
+    again = int8(tmp_path)
+    again.load()
+    every = frozenset(block.name for block in short_bundle().manifest.spec.blocks())
+    images = rows(100, 101, 102)  # that it was calibrated by
+
+    expected = reference.infer(reference.stage(images), every)
+    given = built.infer(built.stage(images), every)
+    kept = again.infer(again.stage(images), every)
+    alone = again.infer(again.stage(images[1:2]), every)
+
+    # A saturated sum would be off by its own size; 7 bits of weights are off by a hundredth.
+    difference = np.linalg.norm(given.logits - expected.logits)
+    assert difference < 0.1 * np.linalg.norm(expected.logits)
+    assert given.similarities.keys() == every
+    for name, similarity in expected.similarities.items():
+        assert np.abs(given.similarities[name] - similarity).mean() < 0.2
+    np.testing.assert_array_equal(kept.logits, given.logits)
+    np.testing.assert_allclose(alone.logits[0], kept.logits[1], atol=1e-3)
+
+
+def test_other_pictures_are_another_engine(tmp_path: Path) -> None:
+    """The pictures are in the name of a package, whatever else is alike."""
+    one, other = int8(tmp_path, Noise("1")), int8(tmp_path, Noise("2"))
+
+    assert one.key != other.key
+    assert one.key == int8(tmp_path, Noise("1")).key
+
+
+def test_without_pictures_the_latest_package_is_taken(tmp_path: Path) -> None:
+    """Once one was built, the pictures need not be there any more."""
+    engine = int8(tmp_path, Noise())
+    engine.files.write(engine._name_of_digest, Noise().digest.encode())
+    engine.files.write(engine.key, b"a package")
+
+    without = int8(tmp_path)
+
+    assert without.key == engine.key
+    assert without.is_built
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "SGE_ENGINE=int8 needs SGE_CALIBRATION_DIR"),
+        ({"precision": "bf16"}, "SGE_PRECISION=bf16 has to be auto"),
+    ],
+)
+def test_what_int8_cannot_do_is_told_at_once(
+    tmp_path: Path, settings: dict[str, object], reason: str
+) -> None:
+    """A wrong setting is one line before anything is loaded."""
+    given = Settings(engine="int8", device="cpu", cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
+
+    with pytest.raises(BadSetting, match=reason):
+        plan_engines(short_bundle(), given)
+
+
+def test_int8_is_refused_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries that multiply 8 bits here are a CPU's."""
+    monkeypatch.setattr("service.engines.plan.choose_device", lambda _: torch.device("cuda"))
+
+    with pytest.raises(BadSetting, match="int8 runs on a CPU only: set SGE_DEVICE=cpu"):
+        plan_engines(short_bundle(), Settings(engine="int8", cache_dir=tmp_path), Noise())
+
+
+def test_the_absence_of_torchao_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a build needs it, and says what to install."""
+    monkeypatch.setattr("service.engines.aoti.int8.importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(BadSetting, match=r"pip install 'sge-serve\[int8\]'"):
+        int8(tmp_path, Noise()).require_build()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "bits"),
+    [
+        ({"avx2": True}, 7),
+        ({"avx512_f": True, "avx512_vnni": False}, 7),
+        ({"avx512_vnni": True}, 8),
+        ({"avx_vnni": True}, 8),
+    ],
+)
+def test_weights_have_as_many_bits_as_the_processor_can_sum(
+    capabilities: dict[str, bool], bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight with VNNI, seven where pairs of products are added in 16 bits."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+    assert weight_bits() == bits
+
+
+def test_starting_the_service_does_not_import_torchao() -> None:
+    """It takes seconds, and only a build needs it."""
+    modules = "service.engines.calibration, service.engines.aoti.int8, sys"
+    code = f"import {modules}; print('torchao' in sys.modules)"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout.strip() == "False"

@@ -1,0 +1,44 @@
+"""Networks that export in seconds and hold every operation of the whole ones."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+from service.model.resnet import ARCHITECTURES, Depth, ResNetSpec, SgeResNet
+from service.store.load import Bundle
+from service.store.manifest import Manifest
+from tests.running import tiny_bundle
+from tests.store_fixtures import TINY, random_network
+
+
+class ShortSpec(ResNetSpec):
+    """One block in each stage: the operations of the whole network, fewer times."""
+
+    @property
+    def depth(self) -> Depth:
+        """The architecture's block, once a stage."""
+        return ARCHITECTURES[self.architecture]._replace(repeats=(1, 1, 1, 1))
+
+
+BASIC = ShortSpec(
+    architecture="sge_resnet18", classes=TINY.classes, groups=8, input_px=32, stem="small"
+)
+BOTTLENECKS = ShortSpec(architecture="sge_resnet50", classes=3, groups=64, input_px=64)
+
+
+class ShortManifest(Manifest):
+    """The manifest of `BASIC`, which no name of an architecture stands for."""
+
+    @property
+    def spec(self) -> ResNetSpec:
+        """The shapes of the short network."""
+        return BASIC
+
+
+@functools.cache
+def short_bundle() -> Bundle:
+    """A model of `BASIC` as the store would give it: not to be changed."""
+    bundle = tiny_bundle()
+    manifest = ShortManifest.model_validate(bundle.manifest.model_dump())
+    return replace(bundle, manifest=manifest, network=random_network(SgeResNet, BASIC))

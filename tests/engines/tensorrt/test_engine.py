@@ -1,0 +1,246 @@
+"""The TensorRT engine: its own part with a stand-in for the library, its calls by the record."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from service.engines.base import EngineOutputs
+from service.engines.eager import EagerEngine
+from service.engines.tensorrt.engine import (
+    Library,
+    TensorRtEngine,
+    import_library,
+    tensorrt_is_installed,
+)
+from service.engines.torch_engine import TorchEngine
+from tests.engines.tensorrt.calls import LIBRARY, LibraryCall, calls_of
+from tests.engines.tensorrt.conversion import record
+from tests.engines.tensorrt.networks import short_bundle
+from tests.running import noise
+
+CPU = torch.device("cpu")
+MAX_BATCH = 4
+BLOCKS = tuple(block.name for block in short_bundle().manifest.spec.blocks())
+
+
+class StandIn:
+    """Torch-TensorRT as far as the engine calls it.
+
+    What it builds is the number of an exported program, which PyTorch runs.
+    """
+
+    __version__ = "1.0"
+    Input = dict[str, Any]
+
+    def __init__(self) -> None:
+        self.programs: list[ExportedProgram] = []
+        self.profiles: list[dict[str, Any]] = []
+        self.timings_found: list[bytes | None] = []
+        self.dynamo = SimpleNamespace(convert_exported_program_to_serialized_trt_engine=self.build)
+        self.runtime = SimpleNamespace(TorchTensorRTModule=self.module)
+
+    def build(
+        self,
+        program: ExportedProgram,
+        *,
+        arg_inputs: list[dict[str, Any]],
+        timing_cache_path: str,
+        **_: Any,
+    ) -> bytes:
+        """Keep the program, and write timings as TensorRT does."""
+        timings = Path(timing_cache_path)
+        self.timings_found.append(timings.read_bytes() if timings.exists() else None)
+        timings.write_bytes(b"timings")
+        self.profiles += arg_inputs
+        self.programs.append(program)
+        return str(len(self.programs) - 1).encode()
+
+    def module(self, *, serialized_engine: bytes, **_: Any) -> Callable[[Tensor], Sequence[Tensor]]:
+        """Run a program that was built."""
+        run: Callable[[Tensor], Sequence[Tensor]] = self.programs[int(serialized_engine)].module()
+        return run
+
+
+def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEngine:
+    """The short network on the CPU, in float32 where nothing else is said."""
+    arguments: dict[str, Any] = {
+        "bundle": short_bundle(),
+        "device": CPU,
+        "precision": "fp32",
+        "max_batch": MAX_BATCH,
+        "cache_dir": cache_dir,
+        "library": lambda: Library(stand_in, "1.0"),
+    }
+    return TensorRtEngine(**arguments | changes)
+
+
+def run(engine: TorchEngine, count: int, asked: frozenset[str]) -> EngineOutputs:
+    """Send `count` images of noise through an engine."""
+    rows = [noise(seed).transpose(2, 0, 1).copy() for seed in range(count)]
+    return engine.infer(engine.stage(rows), asked)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[StandIn, TensorRtEngine, Path]:
+    """An engine that was started on an empty cache, with its library and that cache."""
+    cache_dir = tmp_path_factory.mktemp("cache")
+    stand_in = StandIn()
+    engine = engine_on(stand_in, cache_dir)
+    engine.load()
+    return stand_in, engine, cache_dir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked", [(), BLOCKS[-1:], BLOCKS[:1], BLOCKS], ids=["none", "last", "first", "all"]
+)
+@pytest.mark.parametrize("count", [1, 3, MAX_BATCH])
+def test_the_engine_computes_what_the_eager_one_does(
+    started: tuple[StandIn, TensorRtEngine, Path], count: int, asked: tuple[str, ...]
+) -> None:
+    """Logits and the similarity of whatever is asked agree, in any batch up to the largest."""
+    _, engine, _ = started
+    reference = EagerEngine(short_bundle(), CPU, "fp32")
+    reference.load()
+
+    expected = run(reference, count, frozenset(asked))
+    given = run(engine, count, frozenset(asked))
+
+    # Both compute in float32; folding BatchNorm and another order of sums change the last digits.
+    np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    assert given.similarities.keys() >= expected.similarities.keys()
+    for name, similarity in expected.similarities.items():
+        np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_start_builds_for_every_batch_up_to_the_largest(
+    started: tuple[StandIn, TensorRtEngine, Path],
+) -> None:
+    """Two engines are built, for 1 to 4 images, and the second build knows the first's timings."""
+    stand_in, _, _ = started
+
+    profile = {
+        "min_shape": (1, 3, 32, 32),
+        "opt_shape": (MAX_BATCH, 3, 32, 32),
+        "max_shape": (MAX_BATCH, 3, 32, 32),
+        "dtype": torch.float32,
+    }
+    assert stand_in.profiles == [profile, profile]
+    assert stand_in.timings_found == [None, b"timings"]
+
+
+@pytest.mark.slow
+def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, Path]) -> None:
+    """What the first start built is taken from the cache, and closing lets go of it."""
+    stand_in, _, cache_dir = started
+    engine = engine_on(stand_in, cache_dir)
+
+    engine.load()
+
+    assert run(engine, 1, frozenset(BLOCKS)).similarities.keys() == {*BLOCKS}
+    assert len(stand_in.programs) == 2
+    engine.close()
+    with pytest.raises(RuntimeError, match="infer was called before load"):
+        run(engine, 1, frozenset())
+
+
+def with_weights(digest: str) -> Any:
+    """The short bundle with other weights, by what its manifest says of them."""
+    bundle = short_bundle()
+    hashes = bundle.manifest.sha256.model_copy(update={"weights": digest})
+    return replace(bundle, manifest=bundle.manifest.model_copy(update={"sha256": hashes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bundle": with_weights("1" * 64)},
+        {"precision": "fp16"},
+        {"max_batch": MAX_BATCH + 1},
+        {"library": lambda: Library(StandIn(), "1.1")},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_an_engine_is_not_taken_for_another(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Weights, precision, batch and versions are in the name of a built engine's file."""
+    stand_in = StandIn()
+    engine, other = engine_on(stand_in, tmp_path), engine_on(stand_in, tmp_path, **changes)
+
+    name = engine._identity(engine.library(), BLOCKS)
+
+    assert other._identity(other.library(), BLOCKS) != name
+    assert engine._identity(engine.library(), BLOCKS[-1:]) != name
+    assert engine_on(stand_in, tmp_path)._identity(engine.library(), BLOCKS) == name
+
+
+@pytest.mark.skipif(tensorrt_is_installed(), reason="TensorRT is installed")
+def test_the_absence_of_the_library_is_told() -> None:
+    """Whoever asks for the engine by name reads what to install."""
+    with pytest.raises(RuntimeError, match=r"pip install 'sge-serve\[tensorrt\]'"):
+        import_library()
+
+
+@pytest.mark.parametrize("call", calls_of(LIBRARY), ids=lambda call: call.name)
+def test_the_library_takes_the_call(call: LibraryCall) -> None:
+    """Every argument has its place in the signature of the pinned version, and none is missing."""
+    signature = record()["signatures"][call.name]
+
+    by_position = signature["positional"][: call.positional]
+    assert len(by_position) == call.positional
+    assert {*call.keywords} <= {*signature["keywords"]} - {*by_position}
+    assert {*signature["required"]} <= {*by_position, *call.keywords}
+
+
+def test_the_record_is_of_the_pinned_version() -> None:
+    """What was read from the source is what the extra installs, and it fits this torch."""
+    pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    extra = pyproject["project"]["optional-dependencies"]["tensorrt"]
+    torch_version = Version(torch.__version__).base_version
+
+    assert extra == [f"torch-tensorrt=={record()['version']}"]
+    assert SpecifierSet(record()["torch"]).contains(torch_version)
+    assert {call.name for call in calls_of(LIBRARY)} == record()["signatures"].keys()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not (tensorrt_is_installed() and torch.cuda.is_available()),
+    reason="TensorRT is not installed, or there is no CUDA device",
+)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 5e-3), ("fp16", 0.05)])
+def test_tensorrt_computes_what_the_eager_engine_does(
+    tmp_path: Path, precision: str, tolerance: float
+) -> None:
+    """On a GPU, built and then taken from the cache, logits and similarities agree."""
+    device = torch.device("cuda")
+    reference = EagerEngine(short_bundle(), device, precision)
+    reference.load()
+    expected = run(reference, 3, frozenset(BLOCKS))
+
+    for _ in range(2):
+        engine = TensorRtEngine(
+            short_bundle(), device, precision, max_batch=MAX_BATCH, cache_dir=tmp_path
+        )
+        engine.load()
+        given = run(engine, 3, frozenset(BLOCKS))
+        # Of the largest number: fp16 keeps 11 bits, as cuDNN's TF32 does in the eager engine.
+        scale = np.abs(expected.logits).max()
+        np.testing.assert_allclose(given.logits, expected.logits, atol=tolerance * scale)
+        for name, similarity in expected.similarities.items():
+            np.testing.assert_allclose(given.similarities[name], similarity, atol=4 * tolerance)
+        engine.close()

@@ -1,0 +1,70 @@
+"""Compiling in a process of its own: its settings, its result, its complaints, its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.config import Settings
+from service.engines.background_build import CompileApart, pass_on, require_success
+from service.errors import EngineFailed
+from service.store.write import write_version
+from tests.store_fixtures import tiny_draft
+
+
+def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> None:
+    """A model that is gone by then, in the words of the command."""
+    build = CompileApart(Settings(model_store=tmp_path / "gone"), "compiled", "tiny/1")
+
+    with pytest.raises(EngineFailed, match="gone cannot be listed"):
+        build(tmp_path)
+
+
+def test_a_version_that_became_broken_is_the_reason(tmp_path: Path) -> None:
+    """Not that nothing could be served."""
+    folder = write_version(tmp_path / "store", tiny_draft())
+    (folder / "labels.txt").write_text("others\n")
+    build = CompileApart(Settings(model_store=tmp_path / "store"), "compiled", "tiny/1")
+
+    with pytest.raises(EngineFailed, match=r"labels\.txt"):
+        build(tmp_path / "cache")
+
+
+def test_log_lines_are_passed_on_and_a_complaint_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes after the complaint's first line belongs to it."""
+    complaint = pass_on(['{"event": "a"}\n', "sge-serve: no compiler\n", "install g++\n"])
+
+    assert complaint == "no compiler\ninstall g++"
+    assert capsys.readouterr().err == '{"event": "a"}\n'
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint", "reason"),
+    [
+        (1, "no compiler", "no compiler"),
+        (1, "", "the process that compiles ended with exit code 1"),
+        (-9, "", "was killed by signal 9, Killed; there may be too little memory"),
+        (-11, "", "was killed by signal 11, Segmentation fault$"),
+    ],
+)
+def test_how_a_process_ended_is_told(code: int, complaint: str, reason: str) -> None:
+    """By its own words, else by its exit code or by what killed it."""
+    require_success(0, "")
+
+    with pytest.raises(EngineFailed, match=reason):
+        require_success(code, complaint)
+
+
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Which the end of standard input tells; nothing is built for nobody."""
+    write_version(tmp_path / "store", tiny_draft())
+    flags = [f"--model-store={tmp_path / 'store'}", f"--cache-dir={tmp_path / 'cache'}"]
+    command = [sys.executable, "-m", "service", "compile", "--background", "--device=cpu", *flags]
+
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")
+    assert not (tmp_path / "cache").exists()

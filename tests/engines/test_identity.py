@@ -1,0 +1,70 @@
+"""What a built engine's name stands for."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.engines.aoti import engine as compiled
+from service.engines.aoti import int8
+from service.engines.identity import source_parts
+from service.engines.tensorrt import engine as tensorrt
+
+# What a build imports, and what yet cannot change a byte of what it builds.
+WITHOUT_EFFECT = {
+    "service.engines.background_build",  # where it is built
+    "service.engines.base",  # a protocol
+    "service.engines.aoti.cuda_graphs",  # runs what was built
+    "service.engines.device_loss",  # runs what was built
+    "service.engines.identity",  # names it
+    "service.engines.aoti.microbatch",  # runs what was built
+    "service.engines.artifact_cache",  # keeps it
+    "service.engines.aoti.unlocked",  # runs what was built
+}
+ROOMS = ("service.engines.", "service.model.")
+# What is read of the others, weights, shapes and input, is in the name by value (`model_parts`).
+
+
+def imported_by(module: str) -> Iterator[str]:
+    """The modules of the service that a module imports, wherever in its file it does."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(ROOMS):
+            yield str(node.module)
+
+
+def build_of(module: str) -> set[str]:
+    """A module with all that it imports, directly or not, and that may change what is built."""
+    found: set[str] = set()
+    new = {module}
+    while new:
+        found |= new
+        new = {name for known in new for name in imported_by(known)} - found - WITHOUT_EFFECT
+    return found
+
+
+@pytest.mark.parametrize(
+    ("engine", "sources"),
+    [
+        (compiled, compiled.CompiledEngine.sources),
+        (int8, int8.Int8Engine.sources),
+        (tensorrt, tensorrt.SOURCES),
+    ],
+)
+def test_every_module_of_a_build_outdates_what_it_built(
+    engine: object, sources: tuple[str, ...]
+) -> None:
+    """No package of older code is taken for current, whichever module of its build has changed."""
+    assert set(sources) == build_of(engine.__name__)  # type: ignore[attr-defined]
+
+
+def test_a_module_that_is_not_found_is_an_error() -> None:
+    """After a renaming nothing is built, rather than kept under a name that says too little."""
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        source_parts(("service.model.sge", "service.model.no_such_module"))

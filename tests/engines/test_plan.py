@@ -1,0 +1,76 @@
+"""Which engines a model goes through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from service.config import Settings
+from service.engines.aoti.engine import CompiledEngine
+from service.engines.plan import plan_engines
+from service.errors import BadSetting
+from tests.running import tiny_bundle
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "final"),
+    [
+        ({"engine": "stub"}, "stub", "stub"),
+        ({"engine": "eager"}, "eager", "eager"),
+        ({"engine": "auto"}, "eager", "compiled"),
+        ({"engine": "compiled", "tiered": False}, "compiled", "compiled"),
+    ],
+)
+def test_the_settings_choose_the_engines(
+    settings: dict[str, object], first: str, final: str, tmp_path: Path
+) -> None:
+    """Tiered or not, by name or by `auto`; nothing has been compiled before."""
+    given = Settings(device="cpu", cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
+
+    plan = plan_engines(tiny_bundle(), given)
+
+    assert (plan.first.description.name, plan.final.description.name) == (first, final)
+    assert (plan.first is plan.final) == (first == final)
+
+
+def test_only_auto_may_fall_back(tmp_path: Path) -> None:
+    """An engine asked for by name is not replaced by another."""
+    auto, by_name = (
+        plan_engines(tiny_bundle(), Settings(device="cpu", cache_dir=tmp_path, engine=engine))
+        for engine in ("auto", "compiled")
+    )
+
+    assert (auto.may_fall_back, by_name.may_fall_back) == (True, False)
+
+
+def test_tensorrt_is_refused_where_it_cannot_run() -> None:
+    """Asked for by name on a CPU it is a wrong setting, told before anything is loaded."""
+    with pytest.raises(BadSetting, match="SGE_ENGINE=tensorrt needs a CUDA device"):
+        plan_engines(tiny_bundle(), Settings(device="cpu", engine="tensorrt"))
+
+
+def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiled engine is the next choice; without TensorRT it is the first."""
+    monkeypatch.setattr("service.engines.plan.choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("service.engines.plan.choose_precision", lambda *_: "bf16")
+    settings = Settings(cache_dir=tmp_path, tiered=True)
+    names = []
+    for is_installed in (True, False):
+        monkeypatch.setattr("service.engines.plan.tensorrt_is_installed", lambda i=is_installed: i)
+        monkeypatch.setattr(CompiledEngine, "is_built", False)
+        plan = plan_engines(tiny_bundle(), settings)
+        names.append([e.description.name for e in (plan.first, plan.final, *plan.others)])
+
+    assert names == [["eager", "tensorrt", "compiled"], ["eager", "compiled"]]
+
+
+def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:
+    """Eager bf16 is slower than fp32 there, so the quick engine does without it."""
+    plan = plan_engines(tiny_bundle(), Settings(device="cpu", precision="bf16"))
+
+    assert plan.first.description.precision == "fp32"
+    assert plan.final.description.precision == "bf16"

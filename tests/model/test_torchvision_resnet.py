@@ -1,0 +1,34 @@
+"""Serving imports no compiler, and whoever wants one still finds it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from service.store.write import write_version
+from tests.store_fixtures import tiny_draft
+
+PROGRAM = """
+import sys
+import service.commands.serve
+from pathlib import Path
+from service.store.load import load_store
+(model,) = load_store(Path(sys.argv[1])).bundles
+print("torch._dynamo" in sys.modules, "torch._dynamo.utils" in sys.modules)
+from torchvision.ops import roi_align
+asked = roi_align.__globals__["is_compile_supported"]("cpu")
+from torch._dynamo.utils import is_compile_supported
+print(asked is is_compile_supported("cpu"), "torch._dynamo" in sys.modules)
+"""
+
+
+def test_the_service_and_a_model_are_loaded_without_the_compiler(tmp_path: Path) -> None:
+    """In a process of its own; torchvision's question is then answered by the real one."""
+    write_version(tmp_path, tiny_draft())
+
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+
+    assert run.stdout.splitlines() == ["False False", "True True"]

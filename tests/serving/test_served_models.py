@@ -1,0 +1,208 @@
+"""The life of engines: loading, taking over, falling back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from service.config import Settings
+from service.engines.plan import EnginePlan
+from service.errors import EngineFailed
+from service.serving.runtime import build_runtime
+from service.store.load import StoreContents
+from tests.engine_states import has_lost, has_tier, is_ready, tier_of
+from tests.fakes import FakeEngine, GatedEngine
+from tests.running import Running, grey, running, tiny_bundle, until
+
+pytestmark = pytest.mark.anyio
+
+
+class Unbuildable(FakeEngine):
+    """An engine that cannot run on any machine."""
+
+    def load(self) -> None:
+        """Fail."""
+        raise OSError("no C++ compiler")
+
+
+async def test_a_loading_model_is_alive_but_not_ready() -> None:
+    """Until the first engine has run, requests get 503 and readiness says why."""
+
+    class Slow(GatedEngine):
+        def warm_up_sizes(self, max_batch: int) -> list[int]:
+            return [1]
+
+    engine = Slow()
+    async with running(engine=engine, is_awaited=False) as service:
+        await engine.entered()
+        alive = await service.client.get("/healthz")
+        ready = await service.client.get("/readyz")
+        refused = await service.predict(grey(1))
+        engine.open(2)
+        await until(lambda: is_ready(service))
+
+    assert (alive.status_code, ready.status_code, refused.status_code) == (200, 503, 503)
+    assert ready.json()["models"]["tiny/1"]["tier"] == "loading"
+    assert refused.json()["error"]["message"] == "tiny/1 is loading"
+
+
+async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
+    """While it is built the first one answers; afterwards it does."""
+    first, final = FakeEngine(), GatedEngine()
+    final.warm_up_sizes = lambda max_batch: [1]  # type: ignore[method-assign]
+    async with running(engines=EnginePlan(first, final)) as service:
+        await final.entered()
+        before = await service.predict(grey(1))
+        tier = await tier_of(service)
+        final.open(10)
+        await until(lambda: has_tier(service, "final"))
+        after = await service.predict(grey(2))
+
+    assert (before.status_code, tier, after.status_code) == (200, "first", 200)
+    assert (len(first.ran), first.is_closed) == (2 + 1, True)  # two of the warm-up
+    assert final.ran[-1].values == (2,)
+
+
+async def test_the_end_of_building_is_told() -> None:
+    """When every model has the engine that stays."""
+    plan = EnginePlan(FakeEngine(), FakeEngine())
+    runtime = build_runtime(Settings(), StoreContents((tiny_bundle(),), ()), lambda *_: plan)
+    built = asyncio.Event()
+
+    await runtime.models.start(on_built=built.set)
+    await asyncio.wait_for(built.wait(), 30)
+
+    assert [model.tier for model in runtime.models] == ["final"]
+    await runtime.models.stop()
+
+
+async def test_an_engine_that_cannot_be_built_is_fallen_back_from_in_the_open() -> None:
+    """The first engine stays, and readiness, model and metrics say so, with the reason."""
+    async with running(engines=EnginePlan(FakeEngine(), Unbuildable())) as service:
+        await until(lambda: has_tier(service, "fallback"))
+        reply = await service.predict(grey(1))
+        engine = (await service.client.get("/v1/models/tiny")).json()["engine"]
+        counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
+
+    assert (reply.status_code, counted) == (200, 1)
+    assert engine["fallback_reason"] == "the engine raised OSError: no C++ compiler"
+
+
+async def test_the_next_engine_of_a_plan_is_tried() -> None:
+    """Where the final engine cannot be built another one takes over, and that is told."""
+    second = FakeEngine()
+    plan = EnginePlan(FakeEngine(), Unbuildable(), (second,))
+    async with running(engines=plan) as service:
+        await until(lambda: has_tier(service, "fallback"))
+        reply = await service.predict(grey(1))
+        counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
+
+    assert (reply.status_code, counted) == (200, 1)
+    assert second.ran[-1].values == (1,)
+
+
+async def test_an_engine_asked_for_by_name_is_not_replaced() -> None:
+    """Where it cannot be built its model is given up, and the service with the last model."""
+    plan = EnginePlan(FakeEngine(), Unbuildable(), may_fall_back=False)
+    async with running(engines=plan) as service:
+        await until(lambda: has_lost(service))
+        reply = await service.predict(grey(1))
+        metrics = (await service.client.get("/metrics")).text
+
+    assert [error.message for error in service.lost] == [
+        "the engine raised OSError: no C++ compiler"
+    ]
+    assert reply.status_code == 404
+    assert 'sge_queue_depth{model="tiny"' not in metrics
+
+
+async def test_a_final_engine_that_does_not_start_has_a_spare() -> None:
+    """Where the final engine is the first too, the plan's next one answers instead of it."""
+    broken, spare = Unbuildable(), FakeEngine()
+    async with running(engines=EnginePlan(broken, broken, (spare,))) as service:
+        tier = await tier_of(service)
+        reply = await service.predict(grey(1))
+
+    assert (tier, reply.status_code) == ("fallback", 200)
+    assert spare.ran[-1].values == (1,)
+
+
+async def test_a_model_whose_engine_cannot_run_does_not_stop_the_others() -> None:
+    """It is reported by name as a broken version is, and the healthy model answers."""
+    broken = Unbuildable()
+    engines = {"b": EnginePlan(broken, broken)}
+    async with running(tiny_bundle("a"), tiny_bundle("b"), engines=engines) as service:
+        healthy = await service.predict(grey(1), "model=a")
+        refused = await service.predict(grey(1), "model=b")
+        ready = await service.client.get("/readyz")
+        counted = await service.metric("sge_broken_versions")
+
+    assert (healthy.status_code, refused.status_code, ready.status_code) == (200, 404, 200)
+    assert ready.json()["broken"] == {"b/1": "the engine raised OSError: no C++ compiler"}
+    assert (list(ready.json()["models"]), counted) == (["a/1"], 1)
+
+
+async def test_a_service_without_any_engine_says_so() -> None:
+    """When the last model is given up the start fails with its reason."""
+    with pytest.raises(EngineFailed, match="no C\\+\\+ compiler"):
+        async with running(engine=Unbuildable()):
+            pass
+
+
+async def test_a_build_that_ends_its_thread_is_a_fallback_of_one_model() -> None:
+    """The next model's final engine is built on a new thread."""
+
+    class Deadly(FakeEngine):
+        def load(self) -> None:
+            raise SystemExit
+
+    engines = {
+        "a": EnginePlan(FakeEngine(), Deadly()),
+        "b": EnginePlan(FakeEngine(), FakeEngine()),
+    }
+    async with running(tiny_bundle("a"), tiny_bundle("b"), engines=engines) as service:
+        await until(lambda: tiers_are(service, ["fallback", "final"]))
+        replies = [await service.predict(grey(1), f"model={name}") for name in "ab"]
+
+    assert [reply.status_code for reply in replies] == [200, 200]
+
+
+async def tiers_are(service: Running, tiers: Sequence[str]) -> bool:
+    """Whether the engines of the models stand there."""
+    return [model.tier for model in service.runtime.models] == tiers
+
+
+async def test_a_ready_batch_does_not_wait_for_decodes() -> None:
+    """With every worker decoding, what is queued is still stacked and run."""
+    engine, gate = GatedEngine(), threading.Event()
+    async with running(engine=engine, decode_threads=1) as service:
+        first = asyncio.ensure_future(service.predict(grey(1)))
+        await engine.entered()
+        second = asyncio.ensure_future(service.predict(grey(2)))
+        await until(lambda: is_queued(service))
+        service.runtime.workers.submit(gate.wait)
+        engine.open(2)
+        ran = await engine.entered()
+        gate.set()
+        replies = await asyncio.gather(first, second)
+
+    assert ran == (2,)
+    assert [reply.status_code for reply in replies] == [200, 200]
+
+
+async def is_queued(service: Running) -> bool:
+    """Whether an image waits for a batch."""
+    return next(iter(service.runtime.models)).batcher.depth == 1
+
+
+async def test_the_threads_of_a_forward_pass_are_as_set() -> None:
+    """`SGE_THREADS` bounds torch on the device's thread."""
+    async with running(threads=1) as service:
+        await service.predict(grey(1))
+        on_device = await service.runtime.models._device.run(torch.get_num_threads)
+
+    assert on_device.result == 1

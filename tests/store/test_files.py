@@ -1,0 +1,60 @@
+"""Labels and reasons: what reading and writing a version share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import BadManifest, MissingFile
+from service.store.files import check_labels, decode_labels, encode_labels, read_file
+
+
+def test_labels_survive_their_file() -> None:
+    """Any line of text is a label, whatever its script."""
+    labels = ("T-shirt/top", "Ankle boot", "靴", "a\u2028b")
+
+    assert decode_labels(encode_labels(labels)) == labels
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"cat\ndog\n", b"cat\ndog", b"cat\r\ndog\r\n", b"\xef\xbb\xbfcat\ndog\n"],
+    ids=["unix", "no last line end", "windows", "byte order mark"],
+)
+def test_labels_are_read_as_people_write_them(content: bytes) -> None:
+    """Line ends and a byte order mark do not become part of a label."""
+    assert decode_labels(content) == ("cat", "dog")
+
+
+def test_labels_that_are_not_utf8_are_refused() -> None:
+    """Another encoding would give wrong names."""
+    with pytest.raises(BadManifest, match="the labels are not utf-8 text"):
+        decode_labels("Stövel".encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (("cat",), "1 labels for 2 classes"),
+        (("cat", "dog", "gnu"), "3 labels for 2 classes"),
+        (("cat", " "), "label 2 is ' ', it must be one line that is not blank"),
+        (("cat\ndog", "gnu"), r"label 1 is 'cat\ndog', it must be one line that is not blank"),
+    ],
+)
+def test_labels_that_cannot_name_the_classes_are_refused(
+    labels: tuple[str, ...], reason: str
+) -> None:
+    """There is one line of text for each class."""
+    with pytest.raises(BadManifest) as caught:
+        check_labels(labels, 2)
+
+    assert caught.value.message == reason
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
+    """An absent file and a folder in its place are told apart."""
+    with pytest.raises(MissingFile, match=r"absent cannot be read: no such file or directory$"):
+        read_file(tmp_path / "absent")
+    with pytest.raises(MissingFile, match=r"cannot be read: is a directory$"):
+        read_file(tmp_path)
