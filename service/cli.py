@@ -156,10 +156,10 @@ def _predict(parsed: argparse.Namespace) -> int:
     settings, query = settings_of(parsed), _query_of(parsed)
     from service.commands import predict
 
-    wanted = predict.Wanted(
+    arguments = predict.PredictArguments(
         files=tuple(parsed.files), query=query, folder=parsed.save_masks, as_json=parsed.json
     )
-    return predict.run(settings, wanted, say=say)
+    return predict.run(settings, arguments, say=say)
 
 
 def _import(parsed: argparse.Namespace) -> int:

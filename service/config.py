@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EngineName = Literal["auto", "eager", "compiled", "int8", "tensorrt", "stub"]
@@ -18,8 +18,13 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 ENV_PREFIX = "SGE_"
+RENAMED = {  # what a setting was called, and is
+    "queue_limit": "max_in_flight",
+    "bodies_limit_mb": "bodies_in_flight_mb",
+    "default_deadline_ms": "default_timeout_ms",
+}
 LONGEST_TIMEOUT_S = 86_400  # a day; event loops cannot set an alarm at infinity
-LONGEST_DEADLINE_MS = LONGEST_TIMEOUT_S * 1000
+LONGEST_TIMEOUT_MS = LONGEST_TIMEOUT_S * 1000
 
 
 class Settings(BaseSettings):
@@ -74,14 +79,15 @@ class Settings(BaseSettings):
     window_ms: float = Field(
         0.0, ge=0, le=10_000, description="how long a first image waits for others to join it"
     )
-    queue_limit: int = Field(
+    max_in_flight: int = Field(
         256, ge=1, description="images inside the service; one more is refused with 429"
     )
-    default_deadline_ms: float = Field(
+    default_timeout_ms: float = Field(
         30_000,
         gt=0,
-        le=LONGEST_DEADLINE_MS,
-        description="deadline of requests that send none, in milliseconds",
+        le=LONGEST_TIMEOUT_MS,
+        description="for how long an answer is of use where its request does not say, in "
+        "milliseconds",
     )
     hang_timeout_s: float = Field(
         120.0,
@@ -95,7 +101,7 @@ class Settings(BaseSettings):
     )
 
     body_limit_mb: float = Field(32.0, gt=0, description="largest request body, in megabytes")
-    bodies_limit_mb: float = Field(
+    bodies_in_flight_mb: float = Field(
         256.0,
         gt=0,
         description="bodies of all requests inside the service, in megabytes; "
@@ -127,6 +133,15 @@ class Settings(BaseSettings):
         "json", description="json, one object a line, or console, for a person"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        variables = {name.upper() for name in os.environ}  # read whatever their case
+        for old, new in RENAMED.items():
+            if old in given or variable_of(old) in variables:
+                raise ValueError(f"{variable_of(old)} is called {variable_of(new)} now")
+        return given
+
     @field_validator("models", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
@@ -147,17 +162,17 @@ class Settings(BaseSettings):
     @property
     def images_limit(self) -> int:
         """The most images in one request: never more than the service holds at all."""
-        return min(self.images_per_request, self.queue_limit)
+        return min(self.images_per_request, self.max_in_flight)
 
     @property
     def body_limit_bytes(self) -> int:
         """The largest request body in bytes: never more than the service holds at all."""
-        return min(int(self.body_limit_mb * 1_000_000), self.bodies_limit_bytes)
+        return min(int(self.body_limit_mb * 1_000_000), self.bodies_in_flight_bytes)
 
     @property
-    def bodies_limit_bytes(self) -> int:
+    def bodies_in_flight_bytes(self) -> int:
         """The bytes of all bodies inside the service."""
-        return int(self.bodies_limit_mb * 1_000_000)
+        return int(self.bodies_in_flight_mb * 1_000_000)
 
     @property
     def image_limit_bytes(self) -> int:

@@ -14,7 +14,7 @@ def readiness(models: ServedModels, admission: Admission) -> dict[str, Any]:
     return {
         "ready": models.are_ready and not admission.is_draining,
         "draining": admission.is_draining,
-        "models": {model.bundle.key: engine_state(model) for model in models},
+        "models": {model.loaded.key: engine_state(model) for model in models},
         "broken": {broken.key: broken.error.message for broken in models.broken},
     }
 

@@ -81,14 +81,14 @@ class Metrics:
             MODEL,
             registry=registry,
         )
-        self.engine_deaths = Counter(
-            "sge_engine_deaths",
-            "Deaths of the engine: its thread ended, a call hung, or the device was lost.",
+        self.engine_crashes = Counter(
+            "sge_engine_crashes",
+            "Crashes of the engine: its thread ended, a call hung, or the device was lost.",
             registry=registry,
         )
         self.engine_restarts = Counter(
             "sge_engine_restarts",
-            "Attempts to bring the engine back after its death.",
+            "Attempts to bring the engine back after its crash.",
             registry=registry,
         )
         self.engine_fallbacks = Counter(

@@ -22,8 +22,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def programs_without_twins() -> Iterator[None]:
-    """Spare builds half of their time: `test_packing.py` has what builds and runs a twin."""
+def packages_without_programs_of_one() -> Iterator[None]:
+    """Spare builds half of their time: `test_packing.py` builds and runs one for one image."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.engines.aoti.engine.export_programs_of_one", lambda *_: {})
         yield

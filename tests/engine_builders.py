@@ -13,7 +13,7 @@ import torch
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.background_build import Build
 from service.engines.eager import EagerEngine
-from tests.running import noise, tiny_bundle
+from tests.running import noise, tiny_model
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ needs_compiler = pytest.mark.skipif(
 
 def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:
     """The tiny network on the eager engine."""
-    return EagerEngine(tiny_bundle(), torch.device(device), precision)
+    return EagerEngine(tiny_model(), torch.device(device), precision)
 
 
 def compiled(
@@ -34,7 +34,7 @@ def compiled(
 ) -> CompiledEngine:
     """The tiny network on the compiled engine."""
     return CompiledEngine(
-        tiny_bundle(),
+        tiny_model(),
         torch.device(device),
         precision,
         max_batch=4,

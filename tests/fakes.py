@@ -17,7 +17,7 @@ BLOCK = "layer4.1"
 
 
 def row_of(value: int) -> Row:
-    """Pixels (3, 2, 2) that all hold one value, by which a fake engine tells them apart."""
+    """Pixels (3, 2, 2) that all hold one value, by which a fake engine distinguishes them."""
     return np.full((3, 2, 2), value, np.uint8)
 
 
@@ -26,7 +26,7 @@ class Ran:
     """A batch that a fake engine saw: the value of each row, and the blocks asked for."""
 
     values: tuple[int, ...]
-    asked: frozenset[str]
+    blocks: frozenset[str]
 
 
 class FakeEngine:
@@ -61,23 +61,23 @@ class FakeEngine:
         """One size."""
         return [max_batch]
 
-    def stage(self, rows: Sequence[Row]) -> tuple[int, ...]:
+    def collate(self, rows: Sequence[Row]) -> tuple[int, ...]:
         """Keep each row's value."""
         return tuple(int(row[0, 0, 0]) for row in rows)
 
-    def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
         """Answer with the values."""
-        self.ran.append(Ran(staged, asked))
-        if self.lethal & set(staged):
+        self.ran.append(Ran(batch, blocks))
+        if self.lethal & set(batch):
             raise SystemExit
-        if self.device_loss & set(staged):
+        if self.device_loss & set(batch):
             raise EngineLost("every call on the device fails")
-        if self.raises & set(staged):
+        if self.raises & set(batch):
             raise ArithmeticError("a poisonous row")
-        values = [np.nan if value in self.not_finite else value for value in staged]
+        values = [np.nan if value in self.not_finite else value for value in batch]
         logits = np.array([[value, 0.0] for value in values], np.float32)
-        similarity = np.array(staged, np.float32).reshape(-1, 1, 1, 1)
-        return EngineOutputs(logits, dict.fromkeys(asked, similarity))
+        similarity = np.array(batch, np.float32).reshape(-1, 1, 1, 1)
+        return EngineOutputs(logits, dict.fromkeys(blocks, similarity))
 
     def close(self) -> None:
         """Remember it."""
@@ -92,11 +92,11 @@ class GatedEngine(FakeEngine):
         self._entered: queue.SimpleQueue[tuple[int, ...]] = queue.SimpleQueue()
         self._gate = threading.Semaphore(0)
 
-    def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
         """Tell that a batch has come, wait for the gate, then answer."""
-        self._entered.put(staged)
+        self._entered.put(batch)
         self._gate.acquire()
-        return super().infer(staged, asked)
+        return super().infer(batch, blocks)
 
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
         """None: the gate is for the test's own batches."""

@@ -21,29 +21,29 @@ from service.engines.base import Engine
 from service.engines.plan import EnginePlan, plan_engines
 from service.errors import EngineFailed
 from service.serving.runtime import Runtime, build_runtime
-from service.store.load import Bundle, StoreContents
+from service.store.load import LoadedModel, StoreContents
 from service.store.manifest import Hashes, Manifest
-from tests.store_fixtures import LABELS, tiny_draft, tiny_network
+from tests.store_fixtures import LABELS, new_tiny_version, tiny_network
 
 PNG = {"Content-Type": "image/png"}
 
 
-def tiny_bundle(name: str = "tiny", version: str = "1") -> Bundle:
+def tiny_model(name: str = "tiny", version: str = "1") -> LoadedModel:
     """The tiny network as the store would give it."""
-    draft = tiny_draft()
+    new = new_tiny_version()
     manifest = Manifest(
         name=name,
         version=version,
-        architecture=draft.network.spec.architecture,
-        stem=draft.network.spec.stem,
-        groups=draft.network.spec.groups,
-        classes=draft.network.spec.classes,
-        input=draft.input,
+        architecture=new.network.spec.architecture,
+        stem=new.network.spec.stem,
+        groups=new.network.spec.groups,
+        classes=new.network.spec.classes,
+        input=new.input,
         sha256=Hashes(weights="0" * 64, labels="0" * 64),
-        licence=draft.licence,
-        source=draft.source,
+        licence=new.licence,
+        source=new.source,
     )
-    return Bundle(manifest, LABELS, tiny_network())
+    return LoadedModel(manifest, LABELS, tiny_network())
 
 
 def png_of(image: NDArray[np.uint8]) -> bytes:
@@ -59,7 +59,7 @@ def noise(seed: int, side_px: int = 32) -> NDArray[np.uint8]:
 
 
 def grey(value: int) -> bytes:
-    """A PNG whose every pixel holds one value, by which a fake engine tells images apart."""
+    """A PNG whose every pixel holds one value, by which a fake engine distinguishes images."""
     return png_of(np.full((32, 32, 3), value, np.uint8))
 
 
@@ -129,7 +129,7 @@ async def until(claim: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def running(
-    *bundles: Bundle,
+    *models: LoadedModel,
     engine: Engine | None = None,
     engines: EnginePlan | Mapping[str, EnginePlan] | None = None,
     is_awaited: bool = True,
@@ -138,7 +138,7 @@ async def running(
     """Run a service of the given models, by default of `tiny`, on the eager engine.
 
     Args:
-        bundles: the models.
+        models: the models.
         engine: serves them in place of the eager engine.
         engines: a first and a final one in place of it, for all models or by name.
         is_awaited: return only when every model answers.
@@ -146,14 +146,14 @@ async def running(
     """
     started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def plan(bundle: Bundle, settings: Settings) -> EnginePlan:
+    def plan(loaded: LoadedModel, settings: Settings) -> EnginePlan:
         if engine:
             return EnginePlan(engine, engine)
-        steered = engines.get(bundle.manifest.name) if isinstance(engines, Mapping) else engines
-        return steered or plan_engines(bundle, settings)
+        steered = engines.get(loaded.manifest.name) if isinstance(engines, Mapping) else engines
+        return steered or plan_engines(loaded, settings)
 
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
-    contents = StoreContents(bundles or (tiny_bundle(),), ())
+    contents = StoreContents(models or (tiny_model(),), ())
     runtime = build_runtime(chosen, contents, plan)
     lost: list[EngineFailed] = []
     hooks = Hooks(lambda: started.set_result(None), started.set_exception, lost.append)

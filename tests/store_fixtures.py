@@ -1,4 +1,4 @@
-"""Small networks, checkpoints and drafts for the tests of what reads and writes them."""
+"""Small networks, checkpoints and new versions for the tests of what reads and writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torchvision.models.resnet import ResNet
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
 from service.store.files import sha256_of
-from service.store.write import Draft
+from service.store.write import NewVersion
 
 TINY = ResNetSpec(
     architecture="sge_resnet18", classes=3, groups=8, initial_bias=0.0, input_px=32, stem="small"
@@ -71,9 +71,9 @@ def tiny_weights() -> dict[str, Tensor]:
     return dict(tiny_network().state_dict())
 
 
-def tiny_draft(**changes: Any) -> Draft:
+def new_tiny_version(**changes: Any) -> NewVersion:
     """A version of `tiny_network` ready to be written."""
-    draft = Draft(
+    new = NewVersion(
         name="tiny",
         version="1",
         network=tiny_network(),
@@ -83,7 +83,7 @@ def tiny_draft(**changes: Any) -> Draft:
         source="random numbers",
         card="# tiny\n",
     )
-    return replace(draft, **changes)
+    return replace(new, **changes)
 
 
 class RunsCommand:

@@ -11,11 +11,11 @@ from PIL import Image
 
 from service.cli import _parser, run
 from service.commands.flags import settings_of
-from service.config import Settings, flags_of
-from service.engines.aoti.build import Programs
+from service.config import RENAMED, Settings, flag_of, flags_of, variable_of
+from service.engines.aoti.package import Programs
 from service.store.write import write_version
 from tests.running import grey
-from tests.store_fixtures import tiny_draft, tiny_weights
+from tests.store_fixtures import new_tiny_version, tiny_weights
 
 IDENTITY = Programs(front=lambda inputs: [inputs[0]], rear=lambda inputs: [inputs[0]])
 
@@ -24,7 +24,7 @@ IDENTITY = Programs(front=lambda inputs: [inputs[0]], rear=lambda inputs: [input
 def store(tmp_path: Path) -> Path:
     """A store with the tiny model."""
     folder = tmp_path / "store"
-    write_version(folder, tiny_draft())
+    write_version(folder, new_tiny_version())
     return folder
 
 
@@ -106,7 +106,7 @@ def test_check_names_a_broken_version_and_the_healthy_ones(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One broken version is reported, the other would be served, exit code 1."""
-    broken = write_version(store, tiny_draft(version="2"))
+    broken = write_version(store, new_tiny_version(version="2"))
     (broken / "labels.txt").write_text("a\nb\nc\n")
 
     code = run(["check", "--model-store", str(store)])
@@ -154,6 +154,29 @@ def test_settings_come_from_the_environment_too(
     assert "http://127.0.0.1:99" in by_flag[1]
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
+    store: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
+) -> None:
+    """As a flag it is one line and exit code 2; passed over, it would set nothing."""
+    code = run(["check", "--model-store", str(store), flag_of(old), "7"])
+
+    complaint = f"sge-serve: {variable_of(old)} is called {variable_of(new)} now\n"
+    assert (code, capsys.readouterr().err) == (2, complaint)
+
+
+def test_an_old_variable_is_refused_with_the_new_name(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the environment of a service that was upgraded, say."""
+    monkeypatch.setenv("SGE_QUEUE_LIMIT", "16")
+
+    code = run(["check", "--model-store", str(store)])
+
+    assert code == 2
+    assert "SGE_QUEUE_LIMIT is called SGE_MAX_IN_FLIGHT now" in capsys.readouterr().err
+
+
 def test_predict_prints_a_table(
     store: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,12 +222,12 @@ def test_overlays_of_files_of_one_name_do_not_collide(
     store: Path, picture: Path, tmp_path: Path
 ) -> None:
     """Files in two folders, of two formats, or given twice have pictures of their own."""
-    folder, twin = tmp_path / "masks", tmp_path / "elsewhere" / "grey.bmp"
-    twin.parent.mkdir()
-    Image.new("RGB", (8, 8)).save(twin)
+    folder, namesake = tmp_path / "masks", tmp_path / "elsewhere" / "grey.bmp"
+    namesake.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(namesake)
 
     where = ["--model-store", str(store), "--save-masks", str(folder)]
-    code = run(["predict", str(picture), str(twin), str(picture), *where, "--groups", "mean"])
+    code = run(["predict", str(picture), str(namesake), str(picture), *where, "--groups", "mean"])
 
     names = sorted(path.name for path in folder.iterdir())
     assert code == 0

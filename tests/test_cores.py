@@ -13,7 +13,7 @@ from service.cores import core_quota, usable_cores
 from service.engines.device import choose_threads
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 
 HERE = len(os.sched_getaffinity(0))
 
@@ -90,7 +90,7 @@ def test_as_many_pictures_are_decoded_at_once(wanted: int, workers: int) -> None
     """One a usable core, or what the operator says."""
     settings = Settings(engine="stub", decode_threads=wanted)
 
-    runtime = build_runtime(settings, StoreContents((tiny_bundle(),), ()))
+    runtime = build_runtime(settings, StoreContents((tiny_model(),), ()))
 
     assert runtime.workers._max_workers == workers
     runtime.workers.shutdown()

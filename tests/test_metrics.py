@@ -137,8 +137,8 @@ async def test_images_whose_deadline_comes_in_the_queue_count_as_expired() -> No
     assert images == {"expired": 2, "disconnected": 0, "failed": 0}
 
 
-async def test_the_death_of_the_engine_counts_once_and_each_image_once() -> None:
-    """With one batch on the device and a full one behind it: one death, three images."""
+async def test_the_crash_of_the_engine_counts_once_and_each_image_once() -> None:
+    """With one batch on the device and a full one behind it: one crash, three images."""
     engine = GatedEngine(lethal=[1])
     async with running(engine=engine, max_batch=2) as service:
         first = asyncio.ensure_future(service.predict(grey(1)))
@@ -149,11 +149,11 @@ async def test_the_death_of_the_engine_counts_once_and_each_image_once() -> None
         engine.open(5)
         replies = await asyncio.gather(first, stacked)
         images = await lost_images(service)
-        deaths = await service.metric("sge_engine_deaths_total")
+        crashes = await service.metric("sge_engine_crashes_total")
 
     assert [reply.json()["error"]["code"] for reply in replies] == ["engine_lost", "engine_lost"]
     assert images == {"expired": 0, "disconnected": 0, "failed": 3}
-    assert deaths == 1
+    assert crashes == 1
 
 
 async def has_calls(service: Running, calls: int) -> bool:
@@ -165,9 +165,9 @@ async def test_masks_that_are_not_finite_are_a_failure_of_the_model() -> None:
     """A request that asks for them fails and is counted; one that does not is answered."""
 
     class Overflowing(FakeEngine):
-        def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
-            outputs = super().infer(staged, asked)
-            flat = np.full((len(staged), 8, 2, 2), np.nan, np.float32)
+        def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+            outputs = super().infer(batch, blocks)
+            flat = np.full((len(batch), 8, 2, 2), np.nan, np.float32)
             return EngineOutputs(outputs.logits, dict.fromkeys(outputs.similarities, flat))
 
     async with running(engine=Overflowing()) as service:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from service.api.admitted_request import off_the_loop
+from service.api.cancellation import off_the_loop
 from service.api.schemas import JsonBody
 from service.config import Settings
 from service.errors import BadRequest, BodyTooLarge, SlowBody, UnsupportedFormat

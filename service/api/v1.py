@@ -10,18 +10,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.access import PREDICT_PATH
-from service.api.admitted_request import (
-    Visit,
-    admit,
-    report_phases,
-    server_timing,
-    unless_disconnected,
-)
+from service.api.admitted_request import AdmittedRequest, admit
 from service.api.bodies import BodyLimits, read_images
+from service.api.cancellation import unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
-from service.config import LONGEST_DEADLINE_MS
+from service.api.timing import report_phases, server_timing
+from service.config import LONGEST_TIMEOUT_MS
 from service.errors import BadRequest
 from service.health import engine_state
 from service.results.masks import MaskRequest, count_pictures
@@ -48,7 +44,7 @@ async def predict(
         float | None,
         Header(
             gt=0,
-            le=LONGEST_DEADLINE_MS,
+            le=LONGEST_TIMEOUT_MS,
             description="for how many milliseconds the answer is of use",
             examples=[2000],
         ),
@@ -62,16 +58,16 @@ async def predict(
     """
     context = context_of(request.scope)
     model = runtime.models.find(query.model, query.version)
-    context.model = model.labels
+    context.model = model.metric_labels
     options = read_options(query, model)
     settings = runtime.settings
-    async with admit(runtime, context, model, x_request_deadline_ms) as visit:
-        files = await read_images(request, BodyLimits.of(settings), visit.permit)
-        visit.hold(len(files))
+    async with admit(runtime, context, model, x_request_deadline_ms) as admitted:
+        files = await read_images(request, BodyLimits.of(settings), admitted.permit)
+        admitted.hold(len(files))
         _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
-        work = runtime.pipeline.answer(model, files, options, visit.deadline)
+        work = runtime.pipeline.answer(model, files, options, admitted.deadline)
         answer = await unless_disconnected(request, work)
-        return await _respond(runtime, visit, answer)
+        return await _respond(runtime, admitted, answer)
 
 
 @router.get("/v1/models", summary="List the models")
@@ -82,7 +78,7 @@ async def list_models(runtime: RuntimeOf) -> ModelsBody:
         models=[
             ModelSummary(
                 name=name,
-                versions=[model.bundle.manifest.version for model in models.versions(name)],
+                versions=[model.loaded.manifest.version for model in models.versions(name)],
                 default=name == models.default,
             )
             for name in models.names
@@ -96,14 +92,14 @@ async def describe_model(
 ) -> ModelBody:
     """Return a version's labels, input contract, blocks, engine and measured figures."""
     model = runtime.models.find(name, version)
-    context_of(request.scope).model = model.labels
-    manifest = model.bundle.manifest
+    context_of(request.scope).model = model.metric_labels
+    manifest = model.loaded.manifest
     return ModelBody(
         name=manifest.name,
         version=manifest.version,
-        versions=[other.bundle.manifest.version for other in runtime.models.versions(name)],
+        versions=[other.loaded.manifest.version for other in runtime.models.versions(name)],
         architecture=manifest.architecture,
-        labels=list(model.bundle.labels),
+        labels=list(model.loaded.labels),
         input=manifest.input.model_dump(),
         blocks=[
             BlockBody(name=block.name, groups=block.groups, height=block.height, width=block.width)
@@ -119,7 +115,7 @@ async def describe_model(
 
 
 def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: int) -> None:
-    pictures = count_pictures(masks, model.bundle.manifest.groups) * images
+    pictures = count_pictures(masks, model.loaded.manifest.groups) * images
     if pictures > limit:
         raise BadRequest(
             f"{pictures} mask pictures asked for, the limit is {limit}: name fewer blocks or "
@@ -127,11 +123,11 @@ def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: 
         )
 
 
-async def _respond(runtime: Runtime, visit: Visit, answer: Answer[Result]) -> Response:
-    timing_ms = report_phases(runtime, visit, answer.phases_s)
+async def _respond(runtime: Runtime, admitted: AdmittedRequest, answer: Answer[Result]) -> Response:
+    timing_ms = report_phases(runtime.metrics, admitted, answer.phases_s)
     body = {
-        "model": {"name": visit.model.labels[0], "version": visit.model.labels[1]},
-        "request_id": visit.context.request_id,
+        "model": {"name": admitted.model.name, "version": admitted.model.version},
+        "request_id": admitted.context.request_id,
         "results": [
             {
                 "predictions": result.predictions,

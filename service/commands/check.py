@@ -22,9 +22,9 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
     contents = load_contents(settings, say)
     runtime = build_runtime(settings, contents)
     for model in runtime.models:
-        manifest, engine = model.bundle.manifest, model.final_engine
+        manifest, engine = model.loaded.manifest, model.final_engine
         say(
-            f"would serve {model.bundle.key}: {manifest.architecture}, {manifest.classes} classes, "
+            f"would serve {model.loaded.key}: {manifest.architecture}, {manifest.classes} classes, "
             f"{manifest.input.size_px} px, {len(model.blocks)} blocks of {manifest.groups} groups, "
             f"{engine.name} engine ({engine.precision}, {engine.device})"
         )

@@ -12,8 +12,8 @@ from service.engines.base import Engine
 from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
 from service.logs import configure_logs
-from service.serving.worker_thread import DeviceThread
-from service.store.load import Bundle, load_store
+from service.serving.worker_thread import WorkerThread
+from service.store.load import LoadedModel, load_store
 
 Say = Callable[[str], None]
 
@@ -32,11 +32,11 @@ def run(settings: Settings, say: Say) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     contents = load_contents(settings, say)
-    engines = [(bundle, plan_with_pictures(bundle, settings).final) for bundle in contents.bundles]
+    engines = [(loaded, plan_with_pictures(loaded, settings).final) for loaded in contents.models]
     asyncio.run(_load_all(engines, say))
     lost = [
-        bundle.key
-        for bundle, engine in engines
+        loaded.key
+        for loaded, engine in engines
         if isinstance(engine, CompiledEngine) and not engine.is_built
     ]
     for key in lost:
@@ -59,27 +59,27 @@ def run_for_service(settings: Settings) -> int:
     contents = load_store(settings.model_store, settings.models)
     for version in contents.broken:
         raise version.error
-    for bundle in contents.bundles:
-        engine = plan_with_pictures(bundle, settings).final
+    for loaded in contents.models:
+        engine = plan_with_pictures(loaded, settings).final
         if not isinstance(engine, CompiledEngine):
             raise BadSetting(f"SGE_ENGINE={settings.engine} is not compiled in the background")
         asyncio.run(_compile(engine))
     return 0
 
 
-async def _load_all(engines: list[tuple[Bundle, Engine]], say: Say) -> None:
-    builder = DeviceThread(lambda _: None, "builder")
+async def _load_all(engines: list[tuple[LoadedModel, Engine]], say: Say) -> None:
+    builder = WorkerThread(lambda _: None, "builder")
     builder.start()
-    for bundle, engine in engines:
-        loaded = await builder.run(engine.load)
+    for loaded, engine in engines:
+        timed = await builder.run(engine.load)
         engine.close()
-        seconds = loaded.ended - loaded.started
-        say(f"{bundle.key}: {engine.description.name} engine ready after {seconds:.1f} s")
+        seconds = timed.ended - timed.started
+        say(f"{loaded.key}: {engine.description.name} engine ready after {seconds:.1f} s")
     await builder.stop()
 
 
 async def _compile(engine: CompiledEngine) -> None:
-    builder = DeviceThread(lambda _: None, "builder")
+    builder = WorkerThread(lambda _: None, "builder")
     builder.start()
     await builder.run(engine.compile_into, engine.files)
     await builder.stop()

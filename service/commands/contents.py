@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from service.config import Settings
 from service.errors import MissingFile
-from service.serving.passing_thread import in_passing_thread
+from service.serving.short_lived_thread import in_short_lived_thread
 from service.store.load import BrokenVersion, StoreContents, load_store
 
 
@@ -16,9 +16,9 @@ def load_contents(settings: Settings, say: Callable[[str], None]) -> StoreConten
     Raises:
         StoreError: nothing can be served.
     """
-    contents = in_passing_thread(load_store, settings.model_store, settings.models)
+    contents = in_short_lived_thread(load_store, settings.model_store, settings.models)
     report_broken(contents.broken, say)
-    if not contents.bundles:
+    if not contents.models:
         raise MissingFile(f"no model in {settings.model_store} can be served")
     return contents
 

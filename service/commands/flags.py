@@ -8,13 +8,20 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.config import Settings, flag_of, variable_of
+from service.config import RENAMED, Settings, flag_of, variable_of
 
 
 def add_settings(parser: argparse.ArgumentParser, taken: Sequence[str] = ()) -> None:
     """Give every setting a flag."""
     group = parser.add_argument_group("settings")
     add_fields(group, Settings, variable_of, taken)
+    for old in RENAMED:  # the settings refuse them and say the new name
+        group.add_argument(
+            flag_of(old),
+            dest=f"{Settings.__name__}.{old}",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
 
 
 def add_fields(

@@ -20,7 +20,7 @@ from service.store.files import (
     sha256_of,
 )
 from service.store.load import list_versions
-from service.store.write import Draft, write_version
+from service.store.write import NewVersion, write_version
 
 IMAGENET = "imagenet1k"
 
@@ -96,7 +96,7 @@ def import_model(request: ImportRequest, store: Path) -> Path:
         input_px=request.size_px,
     )
     labels = _labels_for(request.labels, adopted.network.spec.classes)
-    draft = Draft(
+    new = NewVersion(
         name=request.name,
         version=request.version or _next_version(store / request.name),
         network=adopted.network,
@@ -107,8 +107,8 @@ def import_model(request: ImportRequest, store: Path) -> Path:
         sge_inserted=adopted.sge_inserted,
         card="",
     )
-    card = _describe(draft, labels.origin, f"`{request.file.name}`, sha256 `{sha256_of(content)}`")
-    return write_version(store, replace(draft, card=card))
+    card = _describe(new, labels.origin, f"`{request.file.name}`, sha256 `{sha256_of(content)}`")
+    return write_version(store, replace(new, card=card))
 
 
 def _next_version(model: Path) -> str:
@@ -124,31 +124,31 @@ def _contract_of(size_px: int) -> InputContract:
         raise BadManifest(describe_invalid_manifest(error)) from error
 
 
-def _labels_for(asked: str | None, classes: int) -> _Labels:
-    if asked == IMAGENET or (asked is None and classes == len(_IMAGENET_CATEGORIES)):
+def _labels_for(given: str | None, classes: int) -> _Labels:
+    if given == IMAGENET or (given is None and classes == len(_IMAGENET_CATEGORIES)):
         return _Labels(tuple(_IMAGENET_CATEGORIES), "ImageNet-1k, as torchvision names them")
-    if asked is None:
+    if given is None:
         names = tuple(f"class {index}" for index in range(classes))
         return _Labels(names, "placeholders, none were given")
-    path = Path(asked)
+    path = Path(given)
     return _Labels(decode_labels(read_file(path)), f"from `{path.name}`")
 
 
-def _describe(draft: Draft, labels: str, origin: str) -> str:
+def _describe(new: NewVersion, labels: str, origin: str) -> str:
     """The model card: what is known, and what is not."""
-    spec = draft.network.spec
+    spec = new.network.spec
     gate = 1 / (1 + math.exp(-spec.initial_bias))
     return _CARD.format(
-        name=draft.name,
-        version=draft.version,
+        name=new.name,
+        version=new.version,
         architecture=spec.architecture,
         classes=spec.classes,
         groups=spec.groups,
         origin=origin,
-        source=draft.source,
-        licence=draft.licence,
-        size_px=draft.input.size_px,
-        shorter_side_px=draft.input.shorter_side_px,
+        source=new.source,
+        licence=new.licence,
+        size_px=new.input.size_px,
+        shorter_side_px=new.input.shorter_side_px,
         labels=labels,
-        sge=_INSERTED.format(gate=gate) if draft.sge_inserted else _TRAINED,
+        sge=_INSERTED.format(gate=gate) if new.sge_inserted else _TRAINED,
     )

@@ -28,7 +28,7 @@ PATIENCE_S = 3600.0  # no deadline that anybody meets
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PredictArguments:
     """What a person asks of the command.
 
     Attributes:
@@ -44,7 +44,7 @@ class Wanted:
     as_json: bool
 
 
-def run(settings: Settings, wanted: Wanted, say: Say) -> int:
+def run(settings: Settings, arguments: PredictArguments, say: Say) -> int:
     """Classify each file; one that cannot be answered does not stop the others.
 
     Returns:
@@ -61,26 +61,26 @@ def run(settings: Settings, wanted: Wanted, say: Say) -> int:
     engine = "eager" if settings.engine == "auto" else settings.engine
     settings = settings.model_copy(update={"engine": engine, "tiered": False})
     runtime = build_runtime(settings, load_contents(settings, lambda _: None))
-    model = runtime.models.find(wanted.query.model, wanted.query.version)
+    model = runtime.models.find(arguments.query.model, arguments.query.version)
     # A runtime brings up every model it has, and one is asked for.
-    alone = StoreContents((model.bundle,), ())
+    alone = StoreContents((model.loaded,), ())
     runtime = build_runtime(settings.model_copy(update={"default_model": None}), alone)
-    return asyncio.run(_predict(runtime, wanted, say))
+    return asyncio.run(_predict(runtime, arguments, say))
 
 
-async def _predict(runtime: Runtime, wanted: Wanted, say: Say) -> int:
+async def _predict(runtime: Runtime, arguments: PredictArguments, say: Say) -> int:
     (model,) = runtime.models
-    options = read_options(_query_of(wanted), model)
+    options = read_options(_query_of(arguments), model)
     await runtime.models.start()
     try:
-        classified = [await _classify(runtime, model, file, options) for file in wanted.files]
+        classified = [await _classify(runtime, model, file, options) for file in arguments.files]
     finally:
         await runtime.models.stop()
         runtime.workers.shutdown()
-    if wanted.folder is not None:
-        _save_overlays(wanted.folder, classified)
-    if wanted.as_json:
-        document = {"model": model.bundle.key, "results": [file.as_json() for file in classified]}
+    if arguments.folder is not None:
+        _save_overlays(arguments.folder, classified)
+    if arguments.as_json:
+        document = {"model": model.loaded.key, "results": [file.as_json() for file in classified]}
         say(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
         for file in classified:
@@ -115,15 +115,15 @@ async def _classify(
     return _Classified(file, answer.results[0])
 
 
-def _query_of(wanted: Wanted) -> PredictQuery:
-    if wanted.folder is None:
-        return wanted.query
-    overlays = {"masks": wanted.query.masks or "last", "mask_format": "overlay"}
-    return wanted.query.model_copy(update=overlays)
+def _query_of(arguments: PredictArguments) -> PredictQuery:
+    if arguments.folder is None:
+        return arguments.query
+    overlays = {"masks": arguments.query.masks or "last", "mask_format": "overlay"}
+    return arguments.query.model_copy(update=overlays)
 
 
 def _save_overlays(folder: Path, classified: Sequence[_Classified]) -> None:
-    """Write every overlay; the file's position tells files of one name apart."""
+    """Write every overlay; the file's position distinguishes files of one name."""
     folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(classified)))
     for position, one in enumerate(classified, 1):

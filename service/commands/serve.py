@@ -38,7 +38,7 @@ def run(settings: Settings, say: Say) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     contents = load_contents(settings, say)
-    runtime = build_runtime(settings, contents, partial(plan_with_pictures, is_apart=True))
+    runtime = build_runtime(settings, contents, partial(plan_with_pictures, in_background=True))
     listener = _listen(settings.host, settings.port)
     codes = [0]
 
@@ -73,7 +73,7 @@ def run(settings: Settings, say: Say) -> int:
 def set_aside_what_stays() -> None:
     """Have collections of garbage pass over everything that is here now.
 
-    A whole collection holds Python's lock for 0.13 s over the modules of torch, and for twice as
+    A whole collection holds the GIL for 0.13 s over the modules of torch, and for twice as
     long once its compiler was imported: every request would wait for it.
     """
     gc.collect()
@@ -102,9 +102,9 @@ def _ready_lines(runtime: Runtime, listener: socket.socket) -> str:
     address = _address(listener)
     model = next(iter(runtime.models))
     engine = model.engine
-    named = "" if runtime.models.default else f"model={model.labels[0]}&"
+    named = "" if runtime.models.default else f"model={model.name}&"
     return f"""\
-ready: {", ".join(model.bundle.key for model in runtime.models)} \
+ready: {", ".join(model.loaded.key for model in runtime.models)} \
 on the {engine.name} engine ({engine.precision}, {engine.device})
   page     {address}/
   docs     {address}/docs

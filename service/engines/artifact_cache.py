@@ -18,7 +18,7 @@ import structlog
 
 log = structlog.stdlib.get_logger(__name__)
 
-DIGEST_BYTES = hashlib.sha256().digest_size
+CHECKSUM_BYTES = hashlib.sha256().digest_size
 UNFINISHED = ".unfinished"
 READABLE = 0o644  # also by a service of another user than the one that built it
 ABANDONED_S = 86_400.0  # a day: no file takes so long to be written
@@ -32,7 +32,7 @@ class _Kept(NamedTuple):
     path: Path
 
 
-class SealedFiles:
+class ArtifactCache:
     """A folder of files that each begin with the SHA-256 of the rest.
 
     Services may share the folder. A file appears under its name when it is complete, and the last
@@ -68,7 +68,7 @@ class SealedFiles:
             return None
         with contextlib.suppress(OSError):  # a folder that cannot be written needs no order
             os.utime(path)
-        file.seek(DIGEST_BYTES)
+        file.seek(CHECKSUM_BYTES)
         return file
 
     def read(self, name: str) -> bytes | None:
@@ -153,8 +153,8 @@ class SealedFiles:
 
 
 def _is_sound(file: BufferedReader) -> bool:
-    """Whether the rest of a file has the SHA-256 that it begins with, read in small pieces."""
+    """Whether the rest of a file has the SHA-256 that it begins with, read in small parts."""
     try:
-        return file.read(DIGEST_BYTES) == hashlib.file_digest(file, "sha256").digest()
+        return file.read(CHECKSUM_BYTES) == hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return False

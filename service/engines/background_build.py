@@ -1,6 +1,6 @@
 """Compiling in a process of its own, beside a service that answers.
 
-torch's compiler holds Python's lock for seconds on end: in the service's own process every request
+torch's compiler holds the GIL for seconds on end: in the service's own process every request
 would wait for it. What it imports would stay in memory, and where it runs out of that the service
 would end with it. So the service starts `sge-serve compile`, and takes the result from the folder
 that it was told to fill.
@@ -34,7 +34,7 @@ THIS_PROGRAM = (
 )
 
 
-class CompileApart:
+class BackgroundBuild:
     """Runs `sge-serve compile` for one engine of one model, and waits for it.
 
     It gives way to this process, and ends with it, however that ends; what a terminal sends to

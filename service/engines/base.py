@@ -1,4 +1,4 @@
-"""What the service asks of an engine, and how it chooses device and precision.
+"""What the service asks of an engine: the protocol, its outputs, and how it is warmed up.
 
 B: batch, K: classes, G: groups.
 """
@@ -22,7 +22,7 @@ class EngineOutputs:
 
     Attributes:
         logits: (B, K) float32.
-        similarities: per asked block (B, G, h, w) float32; it may hold further blocks.
+        similarities: per blocks block (B, G, h, w) float32; it may hold further blocks.
     """
 
     logits: NDArray[np.float32]
@@ -41,7 +41,7 @@ class EngineDescription:
 class Engine(Protocol):
     """A model ready to run on one device.
 
-    `load` and `infer` are called from one thread at a time; `stage` from any thread, also while
+    `load` and `infer` are called from one thread at a time; `collate` from any thread, also while
     `infer` runs.
     """
 
@@ -59,15 +59,15 @@ class Engine(Protocol):
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
         """The batch sizes that behave differently and so must run once before the first reply."""
 
-    def stage(self, rows: Sequence[Row]) -> Any:
+    def collate(self, rows: Sequence[Row]) -> Any:
         """Stack rows into one batch in memory that the device reads fast."""
 
-    def infer(self, staged: Any, asked: frozenset[str]) -> EngineOutputs:
-        """Run a staged batch and wait for it.
+    def infer(self, batch: Any, blocks: frozenset[str]) -> EngineOutputs:
+        """Run a batch batch and wait for it.
 
         Args:
-            staged: what `stage` returned.
-            asked: names of the blocks whose similarity is wanted.
+            batch: what `collate` returned.
+            blocks: names of the blocks whose similarity is wanted.
 
         Raises:
             EngineLost: every later call on the device would fail too; the engine is restarted.
@@ -79,7 +79,7 @@ class Engine(Protocol):
 
 
 def warm_up(
-    engine: Engine, pixels_shape: tuple[int, int, int], asked: frozenset[str], max_batch: int
+    engine: Engine, pixels_shape: tuple[int, int, int], blocks: frozenset[str], max_batch: int
 ) -> None:
     """Run the batch sizes that behave differently once with masks, and the smallest without.
 
@@ -88,12 +88,12 @@ def warm_up(
     Args:
         engine: a loaded engine.
         pixels_shape: (3, h, w).
-        asked: every block of the network.
+        blocks: every block of the network.
         max_batch: images in the largest batch.
     """
     row = np.zeros(pixels_shape, np.uint8)
     sizes = engine.warm_up_sizes(max_batch)
     for size in sizes:
-        engine.infer(engine.stage([row] * size), asked)
+        engine.infer(engine.collate([row] * size), blocks)
     for size in sizes[:1]:
-        engine.infer(engine.stage([row] * size), frozenset())
+        engine.infer(engine.collate([row] * size), frozenset())

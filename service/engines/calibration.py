@@ -20,7 +20,7 @@ from service.errors import BadInput, BadSetting
 from service.images.contract import ImageLimits, InputContract
 from service.images.decode import decode
 from service.images.preprocess import preprocess
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -104,16 +104,18 @@ def calibration_pictures(settings: Settings) -> CalibrationPictures | None:
     return CalibrationPictures([files[i * len(files) // count] for i in range(count)], limits)
 
 
-def plan_with_pictures(bundle: Bundle, settings: Settings, *, is_apart: bool = False) -> EnginePlan:
+def plan_with_pictures(
+    model: LoadedModel, settings: Settings, *, in_background: bool = False
+) -> EnginePlan:
     """Choose a model's engines; the one that needs pictures gets those of the settings.
 
     Args:
-        bundle: the model.
+        model: the model.
         settings: what the operator decided.
-        is_apart: compile in a process of its own, which finds the model in the store.
+        in_background: compile in a process of its own, which finds the model in the store.
 
     Raises:
         BadSetting: as `plan_engines` and `calibration_pictures` say.
     """
     pictures = calibration_pictures(settings) if settings.engine == "int8" else None
-    return plan_engines(bundle, settings, pictures, is_apart=is_apart)
+    return plan_engines(model, settings, pictures, in_background=in_background)

@@ -8,14 +8,14 @@ from torch import Tensor
 from service.engines.torch_engine import TorchEngine
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 
 class EagerEngine(TorchEngine):
     """Runs the inference graph without compiling it.
 
     Args:
-        bundle: the model; its network is copied.
+        model: the model; its network is copied.
         device: where the graph runs.
         precision: `fp32`, `bf16` or `fp16`.
         threads: of one forward pass on a CPU; 0 leaves torch's default, every core.
@@ -24,20 +24,20 @@ class EagerEngine(TorchEngine):
     name = "eager"
 
     def __init__(
-        self, bundle: Bundle, device: torch.device, precision: str, threads: int = 0
+        self, model: LoadedModel, device: torch.device, precision: str, threads: int = 0
     ) -> None:
-        super().__init__(bundle, device, precision, threads)
+        super().__init__(model, device, precision, threads)
         self.graph: InferenceGraph | None = None
 
     def load(self) -> None:
         """Copy the weights to the device, in the engine's precision."""
         self.graph = self.fused_graph(self.precision)
 
-    def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
         if self.graph is None:
             raise RuntimeError("infer was called before load")
-        outputs: Outputs = self.graph(pixels, asked)
+        outputs: Outputs = self.graph(pixels, blocks)
         return outputs
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 # Every engine runs what these modules make of a model: a change of one outdates what was built.
 GRAPH_SOURCES = (
@@ -32,9 +32,9 @@ def identity_of(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def model_parts(bundle: Bundle) -> tuple[object, ...]:
+def model_parts(model: LoadedModel) -> tuple[object, ...]:
     """What a model is to an engine: its weights, its shapes and its input, whatever its name."""
-    manifest = bundle.manifest
+    manifest = model.manifest
     return manifest.sha256.weights, manifest.spec, manifest.input
 
 

@@ -11,14 +11,14 @@ from service.config import EngineName, Settings
 from service.cores import core_quota
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.aoti.int8 import Calibration, Int8Engine
-from service.engines.background_build import Build, CompileApart
+from service.engines.background_build import BackgroundBuild, Build
 from service.engines.base import Engine
 from service.engines.device import choose_device, choose_precision, choose_threads
 from service.engines.eager import EagerEngine
 from service.engines.stub import StubEngine
 from service.engines.tensorrt.engine import TensorRtEngine, tensorrt_is_installed
 from service.errors import BadSetting
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class EnginePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _EngineParts:
     """What an engine is made of."""
 
-    bundle: Bundle
+    model: LoadedModel
     settings: Settings
     device: torch.device
     calibration: Calibration | None
-    is_apart: bool
+    in_background: bool
 
     @property
     def precision(self) -> str:
@@ -59,15 +59,17 @@ class _Wanted:
 
     def build(self, engine: EngineName) -> Build | None:
         """How an engine that is compiled gets its files; None leaves it to the engine itself."""
-        return CompileApart(self.settings, engine, self.bundle.key) if self.is_apart else None
+        return (
+            BackgroundBuild(self.settings, engine, self.model.key) if self.in_background else None
+        )
 
 
 def plan_engines(
-    bundle: Bundle,
+    model: LoadedModel,
     settings: Settings,
     calibration: Calibration | None = None,
     *,
-    is_apart: bool = False,
+    in_background: bool = False,
 ) -> EnginePlan:
     """Choose a model's engines.
 
@@ -75,64 +77,66 @@ def plan_engines(
     answers while one of them is built; what is built already needs none.
 
     Args:
-        bundle: the model.
+        model: the model.
         settings: what the operator decided.
         calibration: pictures for the int8 engine.
-        is_apart: compile in a process of its own, which finds the model in the store.
+        in_background: compile in a process of its own, which finds the model in the store.
 
     Raises:
         BadSetting: the device asked for is not there, or the engine does not run on it, or the
             int8 engine can be neither found nor built.
     """
     if settings.engine == "stub":
-        stub = StubEngine(bundle.manifest)
+        stub = StubEngine(model.manifest)
         return EnginePlan(stub, stub)
-    wanted = _Wanted(bundle, settings, choose_device(settings.device), calibration, is_apart)
+    parts = _EngineParts(
+        model, settings, choose_device(settings.device), calibration, in_background
+    )
     if settings.engine == "eager":
-        eager = EagerEngine(bundle, wanted.device, wanted.precision, wanted.threads)
+        eager = EagerEngine(model, parts.device, parts.precision, parts.threads)
         return EnginePlan(eager, eager)
-    names = _engine_names(settings.engine, wanted.device)
-    final, *others = [ENGINES[name](wanted) for name in names]
-    quick = _quick(wanted)
+    names = _engine_names(settings.engine, parts.device)
+    final, *others = [ENGINES[name](parts) for name in names]
+    quick = _quick(parts)
     by_name = settings.engine != "auto"
     if not settings.tiered or (isinstance(final, CompiledEngine) and final.is_built):
         return EnginePlan(final, final, () if by_name else (*others, quick), not by_name)
     return EnginePlan(quick, final, tuple(others), not by_name)
 
 
-def _engine_names(wanted: EngineName, device: torch.device) -> list[str]:
+def _engine_names(name: EngineName, device: torch.device) -> list[str]:
     has_tensorrt = device.type == "cuda" and tensorrt_is_installed()
-    if wanted == "auto":
+    if name == "auto":
         return ["tensorrt", "compiled"] if has_tensorrt else ["compiled"]
-    if wanted == "tensorrt" and not has_tensorrt:
+    if name == "tensorrt" and not has_tensorrt:
         raise BadSetting(
             "SGE_ENGINE=tensorrt needs a CUDA device and pip install 'sge-serve[tensorrt]'"
         )
-    return [wanted]
+    return [name]
 
 
-def _quick(wanted: _Wanted) -> EagerEngine:
+def _quick(parts: _EngineParts) -> EagerEngine:
     """The engine of the first seconds; on a CPU fp32, since eager bf16 is slower than it there."""
-    precision = "fp32" if wanted.device.type == "cpu" else wanted.precision
-    return EagerEngine(wanted.bundle, wanted.device, precision, wanted.threads)
+    precision = "fp32" if parts.device.type == "cpu" else parts.precision
+    return EagerEngine(parts.model, parts.device, precision, parts.threads)
 
 
-def _compiled(wanted: _Wanted) -> CompiledEngine:
+def _compiled(parts: _EngineParts) -> CompiledEngine:
     return CompiledEngine(
-        wanted.bundle,
-        wanted.device,
-        wanted.precision,
-        wanted.threads,
-        max_batch=wanted.settings.max_batch,
-        cache_dir=wanted.settings.cache_dir,
-        cache_limit_bytes=wanted.settings.cache_limit_bytes,
-        build=wanted.build("compiled"),
+        parts.model,
+        parts.device,
+        parts.precision,
+        parts.threads,
+        max_batch=parts.settings.max_batch,
+        cache_dir=parts.settings.cache_dir,
+        cache_limit_bytes=parts.settings.cache_limit_bytes,
+        build=parts.build("compiled"),
     )
 
 
-def _int8(wanted: _Wanted) -> Int8Engine:
-    settings = wanted.settings
-    if wanted.device.type != "cpu":
+def _int8(parts: _EngineParts) -> Int8Engine:
+    settings = parts.settings
+    if parts.device.type != "cpu":
         raise BadSetting("SGE_ENGINE=int8 runs on a CPU only: set SGE_DEVICE=cpu")
     if settings.precision != "auto":
         raise BadSetting(
@@ -140,23 +144,23 @@ def _int8(wanted: _Wanted) -> Int8Engine:
             "has to be auto"
         )
     engine = Int8Engine(
-        wanted.bundle,
-        wanted.threads,
+        parts.model,
+        parts.threads,
         max_batch=settings.max_batch,
         cache_dir=settings.cache_dir,
         cache_limit_bytes=settings.cache_limit_bytes,
-        calibration=wanted.calibration,
-        build=wanted.build("int8"),
+        calibration=parts.calibration,
+        build=parts.build("int8"),
     )
     engine.require_build()
     return engine
 
 
-def _tensorrt(wanted: _Wanted) -> TensorRtEngine:
-    settings = wanted.settings
+def _tensorrt(parts: _EngineParts) -> TensorRtEngine:
+    settings = parts.settings
     return TensorRtEngine(
-        wanted.bundle,
-        wanted.device,
+        parts.model,
+        parts.device,
         "fp16" if settings.precision == "auto" else settings.precision,
         max_batch=settings.max_batch,
         cache_dir=settings.cache_dir,
@@ -164,7 +168,7 @@ def _tensorrt(wanted: _Wanted) -> TensorRtEngine:
     )
 
 
-ENGINES: dict[str, Callable[[_Wanted], Engine]] = {
+ENGINES: dict[str, Callable[[_EngineParts], Engine]] = {
     "compiled": _compiled,
     "int8": _int8,
     "tensorrt": _tensorrt,

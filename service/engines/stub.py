@@ -24,19 +24,19 @@ class StubEngine:
         """Every size is alike."""
         return [max_batch]
 
-    def stage(self, rows: Sequence[Row]) -> int:
+    def collate(self, rows: Sequence[Row]) -> int:
         """Count the rows; the pixels are of no interest."""
         return len(rows)
 
-    def infer(self, staged: int, asked: frozenset[str]) -> EngineOutputs:
-        """Return logits that fall with the index, and zero similarity for the asked blocks."""
+    def infer(self, batch: int, blocks: frozenset[str]) -> EngineOutputs:
+        """Return logits that fall with the index, and zero similarity for the blocks blocks."""
         logits = -np.arange(self.spec.classes, dtype=np.float32)
         similarities = {
-            block.name: np.zeros((staged, block.groups, block.height, block.width), np.float32)
+            block.name: np.zeros((batch, block.groups, block.height, block.width), np.float32)
             for block in self.spec.blocks()
-            if block.name in asked
+            if block.name in blocks
         }
-        return EngineOutputs(np.tile(logits, (staged, 1)), similarities)
+        return EngineOutputs(np.tile(logits, (batch, 1)), similarities)
 
     def close(self) -> None:
         """Nothing is held."""

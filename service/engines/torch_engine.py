@@ -15,14 +15,14 @@ from service.engines.device_loss import telling_device_loss
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 
 class TorchEngine(abc.ABC):
     """An engine that takes and returns tensors of one device.
 
     Args:
-        bundle: the model; its network is copied.
+        model: the model; its network is copied.
         device: where it runs.
         precision: of its arithmetic, as `EngineDescription` tells it.
         threads: of one forward pass on a CPU; 0 leaves torch's default, every core.
@@ -31,9 +31,9 @@ class TorchEngine(abc.ABC):
     name: str
 
     def __init__(
-        self, bundle: Bundle, device: torch.device, precision: str, threads: int = 0
+        self, model: LoadedModel, device: torch.device, precision: str, threads: int = 0
     ) -> None:
-        self.bundle = bundle
+        self.model = model
         self.device = device
         self.precision = precision
         self.threads = threads
@@ -48,7 +48,7 @@ class TorchEngine(abc.ABC):
         """Build what `run` needs."""
 
     @abc.abstractmethod
-    def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device.
 
         Raises:
@@ -63,17 +63,17 @@ class TorchEngine(abc.ABC):
         """Every size takes the same code: the smallest and the largest."""
         return sorted({1, max_batch})
 
-    def stage(self, rows: Sequence[Row]) -> Tensor:
+    def collate(self, rows: Sequence[Row]) -> Tensor:
         """Stack rows to (B, 3, h, w) uint8, page-locked where the device is a GPU."""
         batch = torch.from_numpy(np.stack(rows))
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
-    def infer(self, staged: Tensor, asked: frozenset[str]) -> EngineOutputs:
-        """Run a staged batch and wait for it; this thread alone waits for the device."""
+    def infer(self, batch: Tensor, blocks: frozenset[str]) -> EngineOutputs:
+        """Run a batch batch and wait for it; this thread alone waits for the device."""
         self.use_threads()
         with telling_device_loss(self.device), torch.inference_mode():
-            pixels = staged.to(self.device, non_blocking=True)
-            logits, similarities = self.run(pixels, asked)
+            pixels = batch.to(self.device, non_blocking=True)
+            logits, similarities = self.run(pixels, blocks)
             return EngineOutputs(
                 logits.cpu().numpy(), {name: n.cpu().numpy() for name, n in similarities.items()}
             )
@@ -89,7 +89,7 @@ class TorchEngine(abc.ABC):
         Args:
             precision: `fp32`, `bf16` or `fp16`.
         """
-        contract = self.bundle.manifest.input
-        network = fuse(self.bundle.network)
+        contract = self.model.manifest.input
+        network = fuse(self.model.network)
         graph = InferenceGraph(network, contract.mean, contract.std, DTYPES[precision])
         return graph.to(self.device)

@@ -145,13 +145,13 @@ def _classes_of(weights: Weights) -> int:
     return (_shape(weights, "fc.weight") or (1000,))[0]
 
 
-def _groups_of(weights: Weights, asked: int | None) -> int:
-    """G by most of the SGE shapes (those that differ are misshapen), else as asked for."""
+def _groups_of(weights: Weights, groups: int | None) -> int:
+    """G by most of the SGE shapes (those that differ are misshapen), else those given."""
     shapes = [_shape(weights, name) for name in weights if ".sge." in name]
     sizes = [shape[1] for shape in shapes if len(shape) == 4]
     if not sizes:
-        return DEFAULT_GROUPS if asked is None else asked
+        return DEFAULT_GROUPS if groups is None else groups
     found = statistics.mode(sizes)
-    if asked not in (None, found):
-        raise BadCheckpoint(f"the weights have {found} groups, {asked} were asked for")
+    if groups not in (None, found):
+        raise BadCheckpoint(f"the weights have {found} groups, {groups} were asked for")
     return found

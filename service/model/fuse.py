@@ -28,8 +28,8 @@ from service.model.resnet import Outputs, ResNetSpec, SgeBasicBlock, SgeBottlene
 from service.model.sge import EPSILON, SpatialGroupEnhance
 
 
-class Likeness(NamedTuple):
-    """How alike each position of a block is to its groups' descriptors, not normalised yet.
+class RawSimilarity(NamedTuple):
+    """The similarity of each position of a block to its groups' descriptors, not normalised yet.
 
     The gates need these numbers anyway, so that a network which returns them for every block does
     no more work than one which returns none.
@@ -65,10 +65,10 @@ class InterleavedEnhance(nn.Module):
         self.register_buffer("gamma", sge.weight.detach().float().flatten())  # (G,)
         self.register_buffer("beta", sge.bias.detach().float().flatten())  # (G,)
 
-    def forward(self, x: Tensor, descriptor: Tensor) -> tuple[Tensor, Likeness]:
+    def forward(self, x: Tensor, descriptor: Tensor) -> tuple[Tensor, RawSimilarity]:
         """Enhance a feature map.
 
-        The mean of the likenesses is the descriptor's squared length, so they are taken as
+        The mean of the raw similarities is the descriptor's squared length, so they are taken as
         differences from it: their variance then needs one pass and cancels no digits.
 
         Args:
@@ -76,7 +76,7 @@ class InterleavedEnhance(nn.Module):
             descriptor: (B, C), the mean of `x` over its positions, interleaved.
 
         Returns:
-            The enhanced map, shaped and typed as `x`, and the likeness of its positions.
+            The enhanced map, shaped and typed as `x`, and the raw similarity of its positions.
         """
         batch, channels, height, width = x.shape
         grouped = x.permute(0, 2, 3, 1).reshape(
@@ -92,11 +92,11 @@ class InterleavedEnhance(nn.Module):
         positions = height * width
         deviation = (variance * (positions / (positions - 1))).sqrt()
         scale = 1 / (deviation + EPSILON)
-        likeness = Likeness(values, scale, -mean * scale)
-        similarity = values * scale + likeness.shift
+        raw_similarity = RawSimilarity(values, scale, -mean * scale)
+        similarity = values * scale + raw_similarity.shift
         gates = torch.sigmoid(similarity * self.gamma + self.beta).to(x.dtype)  # (B, H, W, G)
         enhanced = (grouped * gates.unsqueeze(3)).view(batch, height, width, channels)
-        return enhanced.permute(0, 3, 1, 2), likeness
+        return enhanced.permute(0, 3, 1, 2), raw_similarity
 
 
 class FusedBlock(nn.Module):
@@ -122,14 +122,14 @@ class FusedBlock(nn.Module):
         self.shortcut = shortcut
         self.enhance = InterleavedEnhance(sge)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Likeness]:
-        """Return the block's output (B, C, H, W) and its likeness."""
+    def forward(self, x: Tensor) -> tuple[Tensor, RawSimilarity]:
+        """Return the block's output (B, C, H, W) and its raw similarity."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         for convolution in self.inner:
             x = F.relu(convolution(x))
         branch = self.last(x)
-        enhanced, likeness = self.enhance(branch, self._descriptor(x, branch))
-        return F.relu(enhanced + shortcut), likeness
+        enhanced, raw_similarity = self.enhance(branch, self._descriptor(x, branch))
+        return F.relu(enhanced + shortcut), raw_similarity
 
     def _descriptor(self, hidden: Tensor, branch: Tensor) -> Tensor:
         """The mean (B, C) of the branch over its positions, by the cheaper way."""
@@ -142,7 +142,7 @@ class FusedBlock(nn.Module):
 class FusedResNet(nn.Module):
     """What `fuse` makes: takes and returns what the reference network does.
 
-    `front` and `rear` are its two parts, for those who run them apart: the maps of stage 1 are
+    `front` and `rear` are its two parts, for those who run them one by one: the maps of stage 1 are
     the largest, and a few images at a time keep them within the caches of a CPU.
     """
 
@@ -162,39 +162,40 @@ class FusedResNet(nn.Module):
         self.rear_blocks = nn.ModuleList(blocks[name] for name in self.rear_names)
         self.fc = fc
 
-    def forward(self, x: Tensor, asked: Collection[str] = ()) -> Outputs:
-        """Classify a batch and keep the similarity of the asked blocks.
+    def forward(self, x: Tensor, blocks: Collection[str] = ()) -> Outputs:
+        """Classify a batch and keep the similarity of the blocks blocks.
 
         Args:
             x: (B, 3, H, W), normalised, channels last, the dtype of the convolutions.
-            asked: names of blocks, such as `layer4.1`.
+            blocks: names of blocks, such as `layer4.1`.
 
         Returns:
-            Logits (B, K) and, per asked block, similarity (B, G, h, w) float32.
+            Logits (B, K) and, per blocks block, similarity (B, G, h, w) float32.
         """
         x, early = self.front(x)
         logits, late = self.rear(x)
         named = zip([*self.front_names, *self.rear_names], [*early, *late], strict=True)
         return Outputs(
-            logits, {name: likeness.similarity() for name, likeness in named if name in asked}
+            logits,
+            {name: raw_similarity.similarity() for name, raw_similarity in named if name in blocks},
         )
 
-    def front(self, x: Tensor) -> tuple[Tensor, list[Likeness]]:
-        """The stem and stage 1: normalised images -> the maps of stage 1, likeness per block."""
+    def front(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
+        """The stem and stage 1: normalised images -> its maps, raw similarity per block."""
         return _through(self.front_blocks, self.stem(x))
 
-    def rear(self, x: Tensor) -> tuple[Tensor, list[Likeness]]:
-        """Stages 2 to 4 and the classifier: the maps of stage 1 -> logits, likeness per block."""
-        x, likenesses = _through(self.rear_blocks, x)
-        return self.fc(x.mean(dim=(2, 3))), likenesses
+    def rear(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
+        """Stages 2 to 4 and the classifier: maps -> logits, raw similarity per block."""
+        x, raw_similarities = _through(self.rear_blocks, x)
+        return self.fc(x.mean(dim=(2, 3))), raw_similarities
 
 
-def _through(blocks: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[Likeness]]:
-    likenesses = []
+def _through(blocks: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
+    raw_similarities = []
     for block in blocks:
-        x, likeness = block(x)
-        likenesses.append(likeness)
-    return x, likenesses
+        x, raw_similarity = block(x)
+        raw_similarities.append(raw_similarity)
+    return x, raw_similarities
 
 
 def fuse(network: SgeResNet) -> FusedResNet:

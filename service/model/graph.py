@@ -46,17 +46,17 @@ class InferenceGraph(nn.Module):
         self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, 3, 1, 1)))
         self.eval().requires_grad_(requires_grad=False)
 
-    def forward(self, pixels: Tensor, asked: Collection[str] = ()) -> Outputs:
+    def forward(self, pixels: Tensor, blocks: Collection[str] = ()) -> Outputs:
         """Classify a batch.
 
         Args:
             pixels: (B, 3, h, w), RGB, 0 to 255 in any dtype.
-            asked: names of the blocks whose similarity is returned.
+            blocks: names of the blocks whose similarity is returned.
 
         Returns:
-            Logits (B, K) float32 and, per asked block, similarity (B, G, h, w) float32.
+            Logits (B, K) float32 and, per blocks block, similarity (B, G, h, w) float32.
         """
-        logits, similarities = self.network(self.normalised(pixels), asked)
+        logits, similarities = self.network(self.normalised(pixels), blocks)
         return Outputs(logits.float(), similarities)
 
     def normalised(self, pixels: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class SgeBottleneck(Bottleneck):
 
 
 class Depth(NamedTuple):
-    """What sets one depth apart: its block and how many of them each stage holds."""
+    """What makes a depth: its block and how many of them each stage holds."""
 
     block: type[SgeBasicBlock | SgeBottleneck]
     plain_block: type[BasicBlock | Bottleneck]
@@ -140,7 +140,7 @@ class ResNetSpec:
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives: logits (B, K), and per asked block (B, G, h, w) float32."""
+    """What one forward pass gives: logits (B, K), and per blocks block (B, G, h, w) float32."""
 
     logits: Tensor
     similarities: dict[str, Tensor]
@@ -167,22 +167,22 @@ class SgeResNet(ResNet):
         self.spec = spec
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, asked: Collection[str] = ()
+        self, x: Tensor, blocks: Collection[str] = ()
     ) -> Outputs:
-        """Classify a batch and keep the similarity of the asked blocks.
+        """Classify a batch and keep the similarity of the blocks blocks.
 
         Args:
             x: (B, 3, H, W), normalised, the dtype of the weights.
-            asked: names of blocks, such as `layer4.1`.
+            blocks: names of blocks, such as `layer4.1`.
 
         Returns:
-            Logits and, for each asked block in the network's order, its similarity.
+            Logits and, for each blocks block in the network's order, its similarity.
         """
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         similarities = {}
         for name, block in self.named_blocks():
             x, similarity = block(x)
-            if name in asked:
+            if name in blocks:
                 similarities[name] = similarity
         logits = self.fc(torch.flatten(self.avgpool(x), 1))  # (B, K)
         return Outputs(logits, similarities)

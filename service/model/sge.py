@@ -12,7 +12,7 @@ EPSILON = 1e-5  # added to the standard deviation itself, not under its root; su
 
 
 class SpatialGroupEnhance(nn.Module):
-    """Weights each position of each channel group by its likeness to the group's mean.
+    """Weights each position of each channel group by its similarity to the group's mean.
 
     `weight` (gamma) and `bias` (beta) have the shape (1, G, 1, 1), as in published checkpoints.
 
@@ -71,7 +71,7 @@ def normalised_similarity(grouped: Tensor) -> Tensor:
     """
     grouped = grouped.float()
     descriptor = grouped.mean(dim=(3, 4), keepdim=True)  # (B, G, C/G, 1, 1)
-    likeness = (grouped * descriptor).sum(dim=2)  # (B, G, H, W)
-    centred = likeness - likeness.mean(dim=(2, 3), keepdim=True)
-    deviation = likeness.std(dim=(2, 3), keepdim=True)  # (B, G, 1, 1)
+    raw_similarity = (grouped * descriptor).sum(dim=2)  # (B, G, H, W)
+    centred = raw_similarity - raw_similarity.mean(dim=(2, 3), keepdim=True)
+    deviation = raw_similarity.std(dim=(2, 3), keepdim=True)  # (B, G, 1, 1)
     return centred / (deviation + EPSILON)

@@ -96,11 +96,11 @@ def parse_blocks(text: str, blocks: Sequence[BlockShape]) -> tuple[str, ...]:
         BadRequest: a name that none of the blocks goes by.
     """
     names = _names_of(blocks)
-    asked = [name.strip() for name in text.split(",")] if text.strip() else []
-    for name in asked:
+    given = [name.strip() for name in text.split(",")] if text.strip() else []
+    for name in given:
         if name not in names:
             raise BadRequest(f"no block {reprlib.repr(name)}, there are: {', '.join(names)}")
-    wanted = {block for name in asked for block in names[name]}
+    wanted = {block for name in given for block in names[name]}
     return tuple(block.name for block in blocks if block.name in wanted)
 
 

@@ -57,7 +57,7 @@ class Admission:
         permit.grow(1)
         return permit
 
-    def unasked(self) -> Permit:
+    def for_bytes(self) -> Permit:
         """Give a permit for no image, to count the bytes of another kind of request."""
         return Permit(self, 0.0)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
 from service.serving.batch_policy import Decision, Limits, Room, Run, decide
-from service.serving.worker_thread import DeviceThread, Timed
+from service.serving.worker_thread import Timed, WorkerThread
 
 RECENT_RUNS = 32  # enough to smooth, few enough to follow a change of engine or load
 
@@ -28,7 +28,7 @@ class Reply:
 
     Attributes:
         logits: (K,) float32, finite.
-        similarities: per asked block (G, h, w) float32.
+        similarities: per blocks block (G, h, w) float32.
         queue_s: from the entry's arrival in the queue to the start of its batch.
         infer_s: how long its batch ran.
         batch_size: entries in that batch.
@@ -45,10 +45,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the queue: its pixels, the asked blocks, its times and its reply's handle."""
+    """An image in the queue: its pixels, the blocks blocks, its times and its reply's handle."""
 
     pixels: Row
-    asked: frozenset[str]
+    blocks: frozenset[str]
     arrived: float
     deadline: float
     reply: asyncio.Future[Reply]
@@ -93,7 +93,7 @@ class Batcher:
     Args:
         engine: runs the batches, until `switch_engine`.
         device: the thread on which engines run.
-        stager: a thread on which batches are stacked; nothing long runs there, so that no
+        collate_thread: a thread on which batches are stacked; nothing long runs there, so that no
             batch waits for the decoding of other images.
         limits: of the policy.
         timer: the clock of arrivals and deadlines.
@@ -103,8 +103,8 @@ class Batcher:
     def __init__(
         self,
         engine: Engine,
-        device: DeviceThread,
-        stager: Executor,
+        device: WorkerThread,
+        collate_thread: Executor,
         limits: Limits,
         *,
         timer: Timer,
@@ -112,7 +112,7 @@ class Batcher:
     ) -> None:
         self.engine = engine
         self._device = device
-        self._stager = stager
+        self._collate_thread = collate_thread
         self._limits = limits
         self._timer = timer
         self._observer = observer
@@ -133,7 +133,7 @@ class Batcher:
         return sum(run.seconds for run in self._runs) / entries if entries else 0.0
 
     def submit(
-        self, rows: Sequence[Row], asked: frozenset[str], deadline: float
+        self, rows: Sequence[Row], blocks: frozenset[str], deadline: float
     ) -> list[asyncio.Future[Reply]]:
         """Queue the entries of one request, so that they may leave together.
 
@@ -141,7 +141,7 @@ class Batcher:
 
         Args:
             rows: pixels, (3, h, w) uint8 each.
-            asked: blocks whose similarity the replies shall hold.
+            blocks: blocks whose similarity the replies shall hold.
             deadline: a moment of the timer's clock.
 
         Returns:
@@ -149,7 +149,7 @@ class Batcher:
             and with `EngineFailed` when the model failed on the entry, or the engine died.
         """
         loop, now = asyncio.get_running_loop(), self._timer.time()
-        entries = [Entry(pixels, asked, now, deadline, loop.create_future()) for pixels in rows]
+        entries = [Entry(pixels, blocks, now, deadline, loop.create_future()) for pixels in rows]
         self._queue += entries
         self._advance()
         return [entry.reply for entry in entries]
@@ -239,10 +239,10 @@ class Batcher:
 
     async def _infer(self, engine: Engine, entries: list[Entry]) -> Timed[EngineOutputs]:
         rows = [entry.pixels for entry in entries]
-        asked = frozenset[str]().union(*(entry.asked for entry in entries))
+        blocks = frozenset[str]().union(*(entry.blocks for entry in entries))
         loop = asyncio.get_running_loop()
-        staged = await loop.run_in_executor(self._stager, engine.stage, rows)
-        timed = await self._device.run(engine.infer, staged, asked)
+        batch = await loop.run_in_executor(self._collate_thread, engine.collate, rows)
+        timed = await self._device.run(engine.infer, batch, blocks)
         answered = len(timed.result.logits)
         if answered != len(entries):
             raise EngineFailed(f"the engine gave {answered} rows for {len(entries)} entries")
@@ -263,7 +263,9 @@ class Batcher:
                 self._fail([entry], EngineFailed("the model gave logits that are not finite"))
                 continue
             similarities = {
-                name: n[row] for name, n in timed.result.similarities.items() if name in entry.asked
+                name: n[row]
+                for name, n in timed.result.similarities.items()
+                if name in entry.blocks
             }
             queue_s = max(0.0, timed.started - entry.arrived)
             reply = Reply(

@@ -73,7 +73,7 @@ def read_options(query: PredictQuery, model: ServedModel) -> Options:
     """
     masks = MaskRequest(
         blocks=parse_blocks(query.masks, model.blocks),
-        groups=parse_groups(query.groups, model.bundle.manifest.groups),
+        groups=parse_groups(query.groups, model.loaded.manifest.groups),
         kind=query.mask_kind,
         format=query.mask_format,
     )
@@ -145,7 +145,7 @@ class Pipeline:
 
     def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
         """Decode one image and turn it into the model's pixels; runs on a worker thread."""
-        contract = model.bundle.manifest.input
+        contract = model.loaded.manifest.input
         try:
             image = decode(files[position], self._limits, contract)
         except BadInput as error:
@@ -188,10 +188,10 @@ def _answer(
 
 
 async def _submit(
-    model: ServedModel, rows: Sequence[Row], asked: frozenset[str], deadline: float
+    model: ServedModel, rows: Sequence[Row], blocks: frozenset[str], deadline: float
 ) -> list[Reply]:
     """Queue the images and wait for all; the first failure takes the others out of the queue."""
-    return await _all_or_none(model.batcher.submit(rows, asked, deadline))
+    return await _all_or_none(model.batcher.submit(rows, blocks, deadline))
 
 
 async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:
@@ -209,7 +209,7 @@ def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Resu
     Raises:
         EngineFailed: a similarity is not finite.
     """
-    predictions = top_k(reply.logits, options.top_k, model.bundle.labels)
+    predictions = top_k(reply.logits, options.top_k, model.loaded.labels)
     for block in options.masks.blocks:
         if not np.isfinite(reply.similarities[block]).all():
             raise EngineFailed(f"the model gave a similarity of {block} that is not finite")

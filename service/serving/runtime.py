@@ -18,7 +18,7 @@ from service.metrics import Metrics
 from service.serving.admission import Admission
 from service.serving.pipeline import Pipeline
 from service.serving.served_models import ServedModels
-from service.store.load import Bundle, StoreContents
+from service.store.load import LoadedModel, StoreContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Runtime:
 def build_runtime(
     settings: Settings,
     contents: StoreContents,
-    plan: Callable[[Bundle, Settings], EnginePlan] = plan_with_pictures,
+    plan: Callable[[LoadedModel, Settings], EnginePlan] = plan_with_pictures,
 ) -> Runtime:
     """Put the parts together.
 
@@ -60,9 +60,9 @@ def build_runtime(
     metrics = Metrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
     workers = ThreadPoolExecutor(settings.decode_threads or usable_cores(core_quota()), "worker")
-    admission = Admission(settings.queue_limit, settings.bodies_limit_bytes, time.monotonic)
+    admission = Admission(settings.max_in_flight, settings.bodies_in_flight_bytes, time.monotonic)
     models = ServedModels(
-        contents, lambda bundle: plan(bundle, settings), settings=settings, metrics=metrics
+        contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
     )
     _watch(metrics, models, admission)
     limits = ImageLimits(settings.image_limit_bytes, settings.pixel_limit)

@@ -21,8 +21,8 @@ from service.model.resnet import BlockShape
 from service.results.masks import Gate
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher, Timer
-from service.serving.worker_thread import DeviceThread
-from service.store.load import Bundle
+from service.serving.worker_thread import WorkerThread
+from service.store.load import LoadedModel
 
 Tier = Literal["loading", "first", "final", "fallback", "restarting"]
 """Where a model's engine stands.
@@ -60,31 +60,32 @@ class ServedModel:
     """One model version with everything that answers for it; lives on the event loop.
 
     Args:
-        bundle: what the store loaded.
+        loaded: what the store loaded.
         plan: its engines.
         device: the thread on which they run.
         builder: the thread on which they are built.
-        stager: the thread on which batches are stacked.
+        collate_thread: the thread on which batches are stacked.
         limits: of its batches.
         metrics: where its numbers go.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
+        loaded: LoadedModel,
         plan: EnginePlan,
         *,
-        device: DeviceThread,
-        builder: DeviceThread,
-        stager: Executor,
+        device: WorkerThread,
+        builder: WorkerThread,
+        collate_thread: Executor,
         limits: Limits,
         metrics: Metrics,
     ) -> None:
-        self.bundle = bundle
+        self.loaded = loaded
         self.tier: Tier = "loading"
-        self.labels = (bundle.manifest.name, bundle.manifest.version)
-        self.blocks: Sequence[BlockShape] = bundle.manifest.spec.blocks()
-        self.gates = {block.name: gate_of(bundle, block.name) for block in self.blocks}
+        self.name = loaded.manifest.name
+        self.version = loaded.manifest.version
+        self.blocks: Sequence[BlockShape] = loaded.manifest.spec.blocks()
+        self.gates = {block.name: gate_of(loaded, block.name) for block in self.blocks}
         self.max_batch = limits.max_batch
         self._plan = plan
         self.fallback_reason: str | None = None
@@ -94,7 +95,14 @@ class ServedModel:
         self._metrics = metrics
         self.tallies: defaultdict[int, BatchTally] = defaultdict(BatchTally)  # by size
         self.last_batch_at_s = 0.0  # since 1970; before the first one 0
-        self.batcher = Batcher(plan.first, device, stager, limits, timer=LoopTimer(), observer=self)
+        self.batcher = Batcher(
+            plan.first, device, collate_thread, limits, timer=LoopTimer(), observer=self
+        )
+
+    @property
+    def metric_labels(self) -> tuple[str, str]:
+        """Its name and version, as every metric of a model is labelled."""
+        return self.name, self.version
 
     @property
     def engine(self) -> EngineDescription:
@@ -118,7 +126,7 @@ class ServedModel:
             NotReady: the engine is loading or being restarted.
         """
         if not self.is_ready:
-            raise NotReady(f"{self.bundle.key} is {self.tier}", retry_after_s=2.0)
+            raise NotReady(f"{self.loaded.key} is {self.tier}", retry_after_s=2.0)
 
     async def start(self) -> None:
         """Bring up the engine that answers first; where that is the final one, else the next.
@@ -136,7 +144,7 @@ class ServedModel:
                     raise
                 self._give_up(self.batcher.engine, error)
                 await self.batcher.switch_engine(spare)
-        self._metrics.watch_queue(self.labels, lambda: self.batcher.depth)
+        self._metrics.watch_queue(self.metric_labels, lambda: self.batcher.depth)
         self._enter(self._settled_tier)
 
     async def finish(self) -> None:
@@ -171,8 +179,8 @@ class ServedModel:
     def _give_up(self, engine: Engine, error: EngineFailed) -> None:
         engine.close()
         name = engine.description.name
-        log.warning("engine fell back", model=self.bundle.key, engine=name, reason=error.message)
-        self._metrics.engine_fallbacks.labels(*self.labels).inc()
+        log.warning("engine fell back", model=self.loaded.key, engine=name, reason=error.message)
+        self._metrics.engine_fallbacks.labels(*self.metric_labels).inc()
         self.fallback_reason = error.message
 
     async def _switch(self, engine: Engine) -> None:
@@ -185,7 +193,7 @@ class ServedModel:
     async def restart(self) -> None:
         """Warm the engine up again on a new thread, then answer again.
 
-        A model that no death has stopped is left alone.
+        A model that no crash has stopped is left alone.
 
         Raises:
             EngineFailed: the engine does not run.
@@ -198,19 +206,19 @@ class ServedModel:
     def retire(self) -> None:
         """Take a model that is given up out of the metrics, which would also keep its weights."""
         self._retire_info()
-        self._metrics.forget_queue(self.labels)
+        self._metrics.forget_queue(self.metric_labels)
 
-    def on_death(self) -> None:
+    def on_crash(self) -> None:
         """Stop answering: the engine died. A model that is loading has nothing to stop."""
         if self.tier == "loading":
             return
         self._enter("restarting")
         self.batcher.fail_queued(
-            NotReady(f"the engine of {self.bundle.key} is being restarted", retry_after_s=2.0)
+            NotReady(f"the engine of {self.loaded.key} is being restarted", retry_after_s=2.0)
         )
 
     def _warm_up(self, engine: Engine) -> None:
-        side = self.bundle.manifest.input.size_px
+        side = self.loaded.manifest.input.size_px
         every_block = frozenset(block.name for block in self.blocks)
         warm_up(engine, (3, side, side), every_block, self.max_batch)
 
@@ -224,43 +232,43 @@ class ServedModel:
         self._retire_info()
         self.tier = tier
         self._metrics.engine_info.labels(*self._info_labels()).set(1)
-        log.info("engine", model=self.bundle.key, tier=tier, **dataclasses.asdict(self.engine))
+        log.info("engine", model=self.loaded.key, tier=tier, **dataclasses.asdict(self.engine))
 
     def _retire_info(self) -> None:
         self._metrics.engine_info.labels(*self._info_labels()).set(0)
 
     def _info_labels(self) -> tuple[str, ...]:
-        return (*self.labels, *dataclasses.astuple(self.engine), self.tier)
+        return (*self.metric_labels, *dataclasses.astuple(self.engine), self.tier)
 
     def on_batch(self, size: int, infer_s: float) -> None:
         """Count a batch."""
         self.last_batch_at_s = time.time()
         self.tallies[size].batches += 1
         self.tallies[size].seconds += infer_s
-        self._metrics.batch_size.labels(*self.labels).observe(size)
-        self._metrics.batch_seconds.labels(*self.labels).observe(infer_s)
+        self._metrics.batch_size.labels(*self.metric_labels).observe(size)
+        self._metrics.batch_seconds.labels(*self.metric_labels).observe(infer_s)
 
     def on_expired(self, entries: int) -> None:
         """Count images whose deadline came in the queue."""
-        self._metrics.expired.labels(*self.labels).inc(entries)
+        self._metrics.expired.labels(*self.metric_labels).inc(entries)
 
     def on_dropped(self, entries: int) -> None:
         """Count images whose request ended without them."""
-        self._metrics.disconnected.labels(*self.labels).inc(entries)
+        self._metrics.disconnected.labels(*self.metric_labels).inc(entries)
 
     def on_failure(self, error: EngineFailed, entries: int) -> None:
         """Count the images of a failure of the engine, and log it with its cause."""
-        self._metrics.engine_failures.labels(*self.labels).inc(entries)
+        self._metrics.engine_failures.labels(*self.metric_labels).inc(entries)
         log.error(
             "engine failed",
-            model=self.bundle.key,
+            model=self.loaded.key,
             reason=error.message,
             images=entries,
             exc_info=error,
         )
 
 
-def gate_of(bundle: Bundle, block: str) -> Gate:
+def gate_of(loaded: LoadedModel, block: str) -> Gate:
     """The two trained numbers per group that turn a block's similarity into gates."""
-    sge = bundle.network.sge_of(block)
+    sge = loaded.network.sge_of(block)
     return Gate(gamma=sge.weight.flatten().numpy(), beta=sge.bias.flatten().numpy())

@@ -14,8 +14,8 @@ from service.errors import BadSetting, EngineFailed, EngineLost, UnknownModel
 from service.metrics import Metrics
 from service.serving.batch_policy import Limits
 from service.serving.served_model import ServedModel
-from service.serving.worker_thread import DeviceThread
-from service.store.load import BrokenVersion, Bundle, StoreContents
+from service.serving.worker_thread import WorkerThread
+from service.store.load import BrokenVersion, LoadedModel, StoreContents
 
 BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0)  # before each attempt to bring the engine back
 
@@ -40,31 +40,31 @@ class ServedModels:
     def __init__(
         self,
         contents: StoreContents,
-        plan: Callable[[Bundle], EnginePlan],
+        plan: Callable[[LoadedModel], EnginePlan],
         *,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self.broken: list[BrokenVersion] = list(contents.broken)
         self._metrics = metrics
-        self._device = DeviceThread(self._on_device_death, "device", settings.hang_timeout_s)
-        self._builder = DeviceThread(self._on_builder_death, "builder")
-        self._stager = ThreadPoolExecutor(1, "stager")
+        self._device = WorkerThread(self._on_device_crash, "device", settings.hang_timeout_s)
+        self._builder = WorkerThread(self._on_builder_crash, "builder")
+        self._collate_thread = ThreadPoolExecutor(1, "collate_thread")
         self._on_lost: Callable[[EngineFailed], None] = lambda _: None
         self.backoff_s: Sequence[float] = BACKOFF_S
         self._tasks: set[asyncio.Task[None]] = set()
         self._revival: asyncio.Task[None] | None = None
         self._models = {
-            bundle.key: ServedModel(
-                bundle,
-                plan(bundle),
+            loaded.key: ServedModel(
+                loaded,
+                plan(loaded),
                 device=self._device,
                 builder=self._builder,
-                stager=self._stager,
+                collate_thread=self._collate_thread,
                 limits=Limits(settings.max_batch, settings.window_ms / 1000),
                 metrics=metrics,
             )
-            for bundle in contents.bundles
+            for loaded in contents.models
         }
         self._default = self._choose_default(settings.default_model)
 
@@ -74,7 +74,7 @@ class ServedModels:
     @property
     def names(self) -> list[str]:
         """The names of the models, sorted."""
-        return sorted({model.bundle.manifest.name for model in self})
+        return sorted({model.loaded.manifest.name for model in self})
 
     @property
     def default(self) -> str | None:
@@ -92,10 +92,10 @@ class ServedModels:
         Raises:
             UnknownModel: there is none of that name.
         """
-        found = [model for model in self if model.bundle.manifest.name == name]
+        found = [model for model in self if model.loaded.manifest.name == name]
         if not found:
             raise UnknownModel(f"no model {name!r}, served are: {', '.join(self.names)}")
-        return sorted(found, key=lambda model: int(model.bundle.manifest.version))
+        return sorted(found, key=lambda model: int(model.loaded.manifest.version))
 
     def find(self, name: str | None, version: str | None) -> ServedModel:
         """The model a request means: the default one, the latest version, unless it says so.
@@ -109,12 +109,10 @@ class ServedModels:
         if version is None:
             return versions[-1]
         for model in versions:
-            if model.bundle.manifest.version == version:
+            if model.loaded.manifest.version == version:
                 return model
-        known = ", ".join(model.bundle.manifest.version for model in versions)
-        raise UnknownModel(
-            f"no version {version!r} of {versions[0].labels[0]}, served are: {known}"
-        )
+        known = ", ".join(model.loaded.manifest.version for model in versions)
+        raise UnknownModel(f"no version {version!r} of {versions[0].name}, served are: {known}")
 
     @property
     def is_building(self) -> bool:
@@ -147,7 +145,7 @@ class ServedModels:
                 self._give_up(model, error)
                 if not self._models:
                     raise
-        await self._builder.stop()  # and with it its team of threads (see `passing_thread`)
+        await self._builder.stop()  # and with it its team of threads (see `short_lived_thread`)
         self._builder.start()
         self._spawn(self._finish(on_built))
 
@@ -159,10 +157,10 @@ class ServedModels:
         await self._device.stop()
         if self._builder.is_idle:
             await self._builder.stop()
-        self._stager.shutdown()
+        self._collate_thread.shutdown()
 
     def _give_up(self, model: ServedModel, error: EngineFailed) -> None:
-        key = model.bundle.key
+        key = model.loaded.key
         log.error("model not served", model=key, reason=error.message, exc_info=error)
         model.retire()
         del self._models[key]
@@ -180,15 +178,15 @@ class ServedModels:
         await self._builder.stop()
         on_built()
 
-    def _on_builder_death(self, error: EngineLost) -> None:
+    def _on_builder_crash(self, error: EngineLost) -> None:
         log.error("builder died", reason=error.message)
         self._builder.start()
 
-    def _on_device_death(self, error: EngineLost) -> None:
+    def _on_device_crash(self, error: EngineLost) -> None:
         log.error("engine died", reason=error.message, exc_info=error)
-        self._metrics.engine_deaths.inc()
+        self._metrics.engine_crashes.inc()
         for model in self:
-            model.on_death()
+            model.on_crash()
         if self._revival is None or self._revival.done():
             self._revival = self._spawn(self._revive())
 

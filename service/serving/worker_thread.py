@@ -1,4 +1,4 @@
-"""The one thread that owns a device."""
+"""A thread of its own for calls that take long: it owns a device, or builds engines."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ class _Call:
 _Calls = queue.SimpleQueue[_Call | None]
 
 
-class DeviceThread:
+class WorkerThread:
     """Runs calls on a thread of its own, one at a time, in the order they came.
 
     Everything but the calls themselves happens on the event loop that called `start`. An
-    `Exception` of a call fails that call alone. Three things are a death, after which every
-    waiting future fails with `EngineLost`, `on_death` is called once and `start` makes a new
+    `Exception` of a call fails that call alone. Three things are a crash, after which every
+    waiting future fails with `EngineLost`, `on_crash` is called once and `start` makes a new
     thread: a call raised `EngineLost`, or what is no `Exception`, or it took longer than
     `hang_after_s`. A thread cannot be stopped from outside: one that hangs is given up, and
     nobody hears of what it still does.
 
     Args:
-        on_death: called on the event loop after the thread died by itself.
+        on_crash: called on the event loop after the thread died by itself.
         name: of the thread, as it appears in a debugger.
         hang_after_s: how long a call may run; None lets it run for ever.
     """
 
     def __init__(
         self,
-        on_death: Callable[[EngineLost], None],
+        on_crash: Callable[[EngineLost], None],
         name: str = "engine",
         hang_after_s: float | None = None,
     ) -> None:
-        self._on_death = on_death
+        self._on_crash = on_crash
         self._name = name
         self._hang_after_s = hang_after_s
         self._calls: _Calls = queue.SimpleQueue()  # each thread has its own
@@ -70,7 +70,7 @@ class DeviceThread:
         self._alarm: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Start the thread; call it again after a death."""
+        """Start the thread; call it again after a crash."""
         self._calls = queue.SimpleQueue()
         self._ended.clear()
         self._is_stopping = False
@@ -161,7 +161,7 @@ class DeviceThread:
         else:
             future.set_result(outcome)
 
-    def _on_end(self, calls: _Calls, death: BaseException | None) -> None:
+    def _on_end(self, calls: _Calls, cause: BaseException | None) -> None:
         if calls is not self._calls or self._ended.is_set():
             return
         self._ended.set()
@@ -169,16 +169,16 @@ class DeviceThread:
         self._watch()
         for future in list(self._waiting):
             if not future.done():
-                future.set_exception(_lost_by(death))
+                future.set_exception(_lost_by(cause))
         if not self._is_stopping:
-            self._on_death(_lost_by(death))
+            self._on_crash(_lost_by(cause))
 
 
-def _lost_by(death: BaseException | None) -> EngineLost:
+def _lost_by(cause: BaseException | None) -> EngineLost:
     """A new error each time: futures that share one would add to each other's traceback."""
-    is_told = isinstance(death, EngineLost)
-    lost = EngineLost(str(death) if is_told else f"the engine died of {death!r}")
-    lost.__cause__ = death
+    is_told = isinstance(cause, EngineLost)
+    lost = EngineLost(str(cause) if is_told else f"the engine died of {cause!r}")
+    lost.__cause__ = cause
     return lost
 
 
@@ -186,8 +186,8 @@ def _outcome_of(call: _Call) -> Timed[Any] | EngineFailed:
     started = time.monotonic()
     try:
         result = call.function(*call.arguments)
-    except (EngineLost, SystemExit) as death:
-        return _lost_by(death)
+    except (EngineLost, SystemExit) as cause:
+        return _lost_by(cause)
     except EngineFailed as told:  # says itself what went wrong
         return told
     except Exception as error:  # noqa: BLE001 - a model may raise anything; the thread must live

@@ -27,7 +27,7 @@ _VERSION = re.compile(r"[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class LoadedModel:
     """One loaded model version.
 
     Attributes:
@@ -62,7 +62,7 @@ class BrokenVersion:
 class StoreContents:
     """What a store holds, by name and then by version as a number."""
 
-    bundles: tuple[Bundle, ...]
+    models: tuple[LoadedModel, ...]
     broken: tuple[BrokenVersion, ...]
 
 
@@ -78,7 +78,7 @@ def load_store(store: Path, wanted: tuple[str, ...] = ()) -> StoreContents:
     Raises:
         MissingFile: the store itself is not there or cannot be listed.
     """
-    bundles: list[Bundle] = []
+    models: list[LoadedModel] = []
     broken: list[BrokenVersion] = []
     found: set[str] = set()
     for directory in _all_versions(store):
@@ -87,15 +87,15 @@ def load_store(store: Path, wanted: tuple[str, ...] = ()) -> StoreContents:
         if wanted and name not in wanted and key not in wanted:
             continue
         try:
-            bundles.append(load_version(directory))
+            models.append(load_version(directory))
         except StoreError as error:
             broken.append(BrokenVersion(key, error))
     absent = [item for item in dict.fromkeys(wanted) if item not in found]
     broken += [BrokenVersion(item, MissingFile(f"no such version in {store}")) for item in absent]
-    return StoreContents(tuple(bundles), tuple(broken))
+    return StoreContents(tuple(models), tuple(broken))
 
 
-def load_version(directory: Path) -> Bundle:
+def load_version(directory: Path) -> LoadedModel:
     """Read and verify one version.
 
     Args:
@@ -113,7 +113,7 @@ def load_version(directory: Path) -> Bundle:
     check_labels(labels, manifest.classes)
     content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights)
     network = build_network(manifest.spec, decode_weights(content, WEIGHTS_FILE))
-    return Bundle(manifest, labels, network)
+    return LoadedModel(manifest, labels, network)
 
 
 def list_versions(model: Path) -> list[Path]:

@@ -32,7 +32,7 @@ CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class NewVersion:
     """Everything that a model version is made of.
 
     Attributes:
@@ -56,19 +56,19 @@ class Draft:
     half_weights: bool = False
 
 
-def write_version(store: Path, draft: Draft) -> Path:
+def write_version(store: Path, new: NewVersion) -> Path:
     """Write a new version and return its folder.
 
     Raises:
-        BadManifest: the draft makes no valid manifest, the labels do not match the classes, or
+        BadManifest: the new makes no valid manifest, the labels do not match the classes, or
             the version exists.
         BadCheckpoint: weights are NaN or infinite, or become so as float16.
         StoreError: the store cannot be written.
     """
-    check_labels(draft.labels, draft.network.spec.classes)
-    weights = _encode_weights(draft.network, half=draft.half_weights)
-    labels = encode_labels(draft.labels)
-    manifest = _manifest_of(draft, Hashes(weights=sha256_of(weights), labels=sha256_of(labels)))
+    check_labels(new.labels, new.network.spec.classes)
+    weights = _encode_weights(new.network, half=new.half_weights)
+    labels = encode_labels(new.labels)
+    manifest = _manifest_of(new, Hashes(weights=sha256_of(weights), labels=sha256_of(labels)))
     directory = store / manifest.name / manifest.version
     if directory.exists():
         raise BadManifest(f"{directory} exists, a version is never overwritten")
@@ -76,7 +76,7 @@ def write_version(store: Path, draft: Draft) -> Path:
         WEIGHTS_FILE: weights,
         LABELS_FILE: labels,
         MANIFEST_FILE: _encode_manifest(manifest),
-        CARD_FILE: draft.card.encode(errors="replace"),  # file names may hold what is not text
+        CARD_FILE: new.card.encode(errors="replace"),  # file names may hold what is not text
     }
     _write_folder(directory, files)
     return directory
@@ -127,23 +127,23 @@ def _write_folder(directory: Path, files: dict[str, bytes]) -> None:
             model.rmdir()
 
 
-def _manifest_of(draft: Draft, hashes: Hashes) -> Manifest:
-    spec = draft.network.spec
+def _manifest_of(new: NewVersion, hashes: Hashes) -> Manifest:
+    spec = new.network.spec
     try:
         return Manifest(
-            name=draft.name,
-            version=draft.version,
+            name=new.name,
+            version=new.version,
             architecture=spec.architecture,
             stem=spec.stem,
             groups=spec.groups,
             classes=spec.classes,
             initial_bias=spec.initial_bias,
-            input=draft.input,
+            input=new.input,
             sha256=hashes,
-            sge_inserted=draft.sge_inserted,
-            licence=draft.licence,
-            source=draft.source,
-            metrics=draft.metrics,
+            sge_inserted=new.sge_inserted,
+            licence=new.licence,
+            source=new.source,
+            metrics=new.metrics,
         )
     except ValidationError as error:
         raise BadManifest(describe_invalid_manifest(error)) from error

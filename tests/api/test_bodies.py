@@ -108,7 +108,7 @@ async def test_a_body_that_does_not_come_is_given_up() -> None:
 async def test_bytes_of_all_bodies_are_bounded_while_they_come() -> None:
     """What has come counts whether it was announced or not, and is free when its request ends."""
     feed = Feed([bytes(100_000), bytes(100_000)])
-    async with running(engine=FakeEngine(), bodies_limit_mb=0.3, body_limit_mb=0.3) as service:
+    async with running(engine=FakeEngine(), bodies_in_flight_mb=0.3, body_limit_mb=0.3) as service:
         first = asyncio.ensure_future(service.converse(feed.receive))
         await feed.is_read.wait()
         held = await in_use(service)

@@ -11,14 +11,14 @@ from service.errors import BadSetting
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
 from tests.fakes import FakeEngine
-from tests.running import grey, running, tiny_bundle
+from tests.running import grey, running, tiny_model
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_models_are_listed_and_described() -> None:
     """The list has versions and the default; a description has labels, input, blocks, engine."""
-    async with running(tiny_bundle(), tiny_bundle(version="10"), tiny_bundle(version="2")) as s:
+    async with running(tiny_model(), tiny_model(version="10"), tiny_model(version="2")) as s:
         listed = (await s.client.get("/v1/models")).json()
         described = (await s.client.get("/v1/models/tiny")).json()
         older = (await s.client.get("/v1/models/tiny?version=2")).json()
@@ -35,7 +35,7 @@ async def test_models_are_listed_and_described() -> None:
 
 async def test_several_models_without_a_default_must_be_named() -> None:
     """A request that names none is told what there is."""
-    async with running(tiny_bundle("a"), tiny_bundle("b")) as service:
+    async with running(tiny_model("a"), tiny_model("b")) as service:
         unnamed = await service.predict(grey(1))
         named = await service.predict(grey(1), "model=b")
 
@@ -45,7 +45,7 @@ async def test_several_models_without_a_default_must_be_named() -> None:
 
 def test_a_default_that_is_not_served_is_refused() -> None:
     """The setting and what is served are named."""
-    contents = StoreContents((tiny_bundle(),), ())
+    contents = StoreContents((tiny_model(),), ())
 
     with pytest.raises(BadSetting, match="SGE_DEFAULT_MODEL=other is not served, served are: tiny"):
         build_runtime(Settings(default_model="other"), contents)

@@ -92,7 +92,7 @@ async def test_mask_pictures_are_bounded() -> None:
 async def test_one_image_too_many_is_refused() -> None:
     """With every permit taken the answer is 429 at once, and says when to come again."""
     engine = GatedEngine()
-    async with running(engine=engine, queue_limit=2, max_batch=1) as service:
+    async with running(engine=engine, max_in_flight=2, max_batch=1) as service:
         inside = [asyncio.ensure_future(service.predict(grey(i))) for i in (1, 2)]
         await engine.entered()
         refused = await service.predict(grey(3))
@@ -127,7 +127,7 @@ async def test_a_fault_of_the_model_is_not_told_to_the_client() -> None:
     }
 
 
-async def test_the_death_of_the_engine_is_told_without_its_cause() -> None:
+async def test_a_crash_of_the_engine_is_told_without_its_cause() -> None:
     """A client learns that another attempt may succeed, and nothing of the inside."""
     async with running(engine=FakeEngine(lethal=[7])) as service:
         reply = await service.predict(grey(7))

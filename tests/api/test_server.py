@@ -25,7 +25,7 @@ from service.engines.plan import EnginePlan
 from service.serving.runtime import Runtime, build_runtime
 from service.store.load import StoreContents
 from tests.fakes import FakeEngine, GatedEngine
-from tests.running import PNG, grey, tiny_bundle
+from tests.running import PNG, grey, tiny_model
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ class Listening:
 async def listening(engine: Engine, **settings: object) -> AsyncIterator[Listening]:
     """Serve the tiny model on an engine; whoever asks first waits until it is ready."""
     chosen = Settings(**settings)  # type: ignore[arg-type]
-    contents = StoreContents((tiny_bundle(),), ())
+    contents = StoreContents((tiny_model(),), ())
     runtime = build_runtime(chosen, contents, lambda *_: EnginePlan(engine, engine))
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -158,7 +158,7 @@ async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
 
 async def test_time_runs_from_when_the_head_was_read() -> None:
     """The protocol notes it before the application has its turn."""
-    runtime = build_runtime(Settings(), StoreContents((tiny_bundle(),), ()))
+    runtime = build_runtime(Settings(), StoreContents((tiny_model(),), ()))
     seen: list[tuple[float, float]] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 
 from service.model.graph import InferenceGraph
-from tests.running import grey, noise, png_of, running, scores_of, tiny_bundle
+from tests.running import grey, noise, png_of, running, scores_of, tiny_model
 
 pytestmark = pytest.mark.anyio
 
 
 def reference(image: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Scores and gates of every block, straight from the network."""
-    bundle = tiny_bundle()
-    contract, network = bundle.manifest.input, bundle.network
+    loaded = tiny_model()
+    contract, network = loaded.manifest.input, loaded.network
     graph = InferenceGraph(copy.deepcopy(network), contract.mean, contract.std)
     names = [block.name for block in network.spec.blocks()]
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy()).unsqueeze(0)

@@ -19,14 +19,14 @@ from service.engines.device import choose_device, choose_precision, choose_threa
 from service.errors import BadSetting, ServiceError
 from service.logs import configure_logs
 from service.model.resnet import ResNetSpec
-from service.serving.passing_thread import in_passing_thread
-from service.store.load import Bundle
+from service.serving.short_lived_thread import in_short_lived_thread
+from service.store.load import LoadedModel
 from tests.bench.decode import DecodeBench, bench_decode
 from tests.bench.engines import EngineBench, bench_engines
-from tests.bench.flags import Wanted, add_flags, wanted_of
+from tests.bench.flags import BenchArguments, add_flags, arguments_of
 from tests.bench.loopback import ServiceBench, bench_service
 from tests.bench.machine import describe
-from tests.bench.networks import random_bundle
+from tests.bench.networks import random_model
 from tests.bench.ours import FORMS
 from tests.bench.plot import save_plot
 from tests.bench.profile import ProfileBench, bench_profile
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(parser)
     parsed = parser.parse_args(arguments)
     try:
-        return run(settings_of(parsed), wanted_of(parsed), say=_say, note=_note)
+        return run(settings_of(parsed), arguments_of(parsed), say=_say, note=_note)
     except ValidationError as error:
         _note(f"bench: {describe_invalid(error)}")
     except ServiceError as error:
@@ -81,12 +81,12 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def run(settings: Settings, wanted: Wanted, *, say: Say, note: Say) -> int:
+def run(settings: Settings, arguments: BenchArguments, *, say: Say, note: Say) -> int:
     """Measure one subject.
 
     Args:
         settings: of what is measured.
-        wanted: what a person asked for.
+        arguments: what a person asked for.
         say: takes the result.
         note: takes what is being done meanwhile.
 
@@ -100,70 +100,70 @@ def run(settings: Settings, wanted: Wanted, *, say: Say, note: Say) -> int:
     """
     configure_logs("error", "console")
     keep_artefacts_in(settings.cache_dir)
-    measure = SUBJECTS[wanted.subject]
-    report = measure(settings, wanted, note)
+    measure = SUBJECTS[arguments.subject]
+    report = measure(settings, arguments, note)
     document = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
-    say(document.decode() if wanted.json == "-" else render(report))
-    if wanted.json not in (None, "-"):
-        _write(Path(str(wanted.json)), document)
-    if wanted.plot is not None:
-        save_plot(report, wanted.plot)
+    say(document.decode() if arguments.json == "-" else render(report))
+    if arguments.json not in (None, "-"):
+        _write(Path(str(arguments.json)), document)
+    if arguments.plot is not None:
+        save_plot(report, arguments.plot)
     return 0 if report.rows else 1
 
 
-def _engines(settings: Settings, wanted: Wanted, note: Say) -> Report:
+def _engines(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
     device = choose_device(settings.device)
     native = tuple(dict.fromkeys(("fp32", choose_precision("auto", device))))
-    is_whole = device.type == "cpu" and not wanted.quick
-    minutes = wanted.minutes or (QUICK_MINUTES if wanted.quick else MINUTES)
+    is_whole = device.type == "cpu" and not arguments.quick
+    minutes = arguments.minutes or (QUICK_MINUTES if arguments.quick else MINUTES)
     bench = EngineBench(
-        spec=_spec_of(wanted),
-        engines=wanted.engines,
-        precisions=wanted.precisions or ((*native, "int8") if is_whole else native),
-        batches=wanted.batch or (QUICK_BATCHES if wanted.quick else BATCHES),
+        spec=_spec_of(arguments),
+        engines=arguments.engines,
+        precisions=arguments.precisions or ((*native, "int8") if is_whole else native),
+        batches=arguments.batch or (QUICK_BATCHES if arguments.quick else BATCHES),
         threads=_threads(settings),
-        peer_forms=(AS_WRITTEN,) if wanted.quick else FORMS,
+        peer_forms=(AS_WRITTEN,) if arguments.quick else FORMS,
         device=device,
-        rounds=wanted.rounds,
+        rounds=arguments.rounds,
         budget_s=60 * minutes - TIDYING_UP_S,
-        with_start_up=not wanted.quick,
+        with_start_up=not arguments.quick,
     )
     return bench_engines(bench, note, CLOCK)
 
 
-def _decode(settings: Settings, wanted: Wanted, note: Say) -> Report:
-    if wanted.pictures is not None and not wanted.pictures.is_dir():
-        raise BadSetting(f"--pictures {wanted.pictures} is not a folder")
+def _decode(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
+    if arguments.pictures is not None and not arguments.pictures.is_dir():
+        raise BadSetting(f"--pictures {arguments.pictures} is not a folder")
     note("decoding pictures")
-    bundle = None if wanted.model is None else _find(settings, wanted.model)
+    model = None if arguments.model is None else _find(settings, arguments.model)
     machine = describe(1, ("pillow",))
     pace = Pace(
-        wanted.rounds, CLOCK() + (QUICK_DECODE_BUDGET_S if wanted.quick else DECODE_BUDGET_S)
+        arguments.rounds, CLOCK() + (QUICK_DECODE_BUDGET_S if arguments.quick else DECODE_BUDGET_S)
     )
-    return bench_decode(DecodeBench(pace, bundle, wanted.pictures), machine, CLOCK)
+    return bench_decode(DecodeBench(pace, model, arguments.pictures), machine, CLOCK)
 
 
-def _service(settings: Settings, wanted: Wanted, note: Say) -> Report:
-    spec = _spec_of(wanted)
+def _service(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
+    spec = _spec_of(arguments)
     bench = ServiceBench(
-        bundle=in_passing_thread(random_bundle, spec),
+        model=in_short_lived_thread(random_model, spec),
         settings=settings.model_copy(update={"tiered": False}),
         clients=CLIENTS,
-        rounds=wanted.rounds or (QUICK_SERVICE_ROUNDS if wanted.quick else SERVICE_ROUNDS),
-        window_s=QUICK_WINDOW_S if wanted.quick else WINDOW_S,
+        rounds=arguments.rounds or (QUICK_SERVICE_ROUNDS if arguments.quick else SERVICE_ROUNDS),
+        window_s=QUICK_WINDOW_S if arguments.quick else WINDOW_S,
     )
-    machine = in_passing_thread(describe, _threads(settings), ("uvicorn", "fastapi"))
+    machine = in_short_lived_thread(describe, _threads(settings), ("uvicorn", "fastapi"))
     note("starting the service")
     return bench_service(bench, machine, note, CLOCK)
 
 
-def _profile(settings: Settings, wanted: Wanted, note: Say) -> Report:
+def _profile(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
     bench = ProfileBench(
-        spec=_spec_of(wanted),
-        batch=(wanted.batch or QUICK_BATCHES)[0],
+        spec=_spec_of(arguments),
+        batch=(arguments.batch or QUICK_BATCHES)[0],
         threads=_threads(settings),
-        rounds=wanted.rounds,
-        quick=wanted.quick,
+        rounds=arguments.rounds,
+        quick=arguments.quick,
     )
     return bench_profile(bench, note, CLOCK)
 
@@ -171,10 +171,12 @@ def _profile(settings: Settings, wanted: Wanted, note: Say) -> Report:
 SUBJECTS = {"engines": _engines, "decode": _decode, "service": _service, "profile": _profile}
 
 
-def _spec_of(wanted: Wanted) -> ResNetSpec:
-    is_small = wanted.quick and wanted.subject == "engines"  # where building is what takes long
-    arch = wanted.arch or ("sge_resnet18" if is_small else "sge_resnet50")
-    spec = ResNetSpec(arch, groups=wanted.groups, input_px=wanted.size)
+def _spec_of(arguments: BenchArguments) -> ResNetSpec:
+    is_small = (
+        arguments.quick and arguments.subject == "engines"
+    )  # where building is what takes long
+    arch = arguments.arch or ("sge_resnet18" if is_small else "sge_resnet50")
+    spec = ResNetSpec(arch, groups=arguments.groups, input_px=arguments.size)
     try:
         spec.check()
     except ValueError as error:
@@ -186,9 +188,9 @@ def _threads(settings: Settings) -> int:
     return choose_threads(settings.threads, core_quota())
 
 
-def _find(settings: Settings, model: str) -> Bundle:
+def _find(settings: Settings, model: str) -> LoadedModel:
     only = settings.model_copy(update={"models": (model,)})
-    return load_contents(only, lambda _: None).bundles[-1]
+    return load_contents(only, lambda _: None).models[-1]
 
 
 def _write(path: Path, document: bytes) -> None:

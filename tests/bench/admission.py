@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from service.errors import BadSetting, EngineFailed
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from tests.bench.entrants import CannotRun, Entrant, Logits, Note, Pixels
 from tests.bench.ours import graph_of
 from tests.bench.ratios import AS_WRITTEN, PEERS, PLAIN
@@ -45,15 +45,15 @@ class Trial:
     """What every entrant must compute: the logits of the network as it is, in fp32.
 
     Args:
-        bundle: the network with SGE.
+        model: the network with SGE.
 
     Attributes:
         furthest: how far the logits of entrants were from that at most, relative to their length,
             by engine and precision.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    def __init__(self, model: LoadedModel) -> None:
+        self._bundle = model
         self._logits: dict[tuple[str, int], Logits] = {}
         self.furthest: dict[str, float] = {}
 

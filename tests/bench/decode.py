@@ -20,7 +20,7 @@ from service.images.contract import ImageLimits, InputContract
 from service.images.decode import DecodedImage, decode
 from service.images.preprocess import preprocess
 from service.images.resize import scaled_size
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from tests.bench.pictures import jpeg
 from tests.bench.ratios import over
 from tests.bench.report import Absent, Label, Machine, Report
@@ -41,23 +41,23 @@ class DecodeBench:
 
     Attributes:
         pace: of the rounds.
-        bundle: a model whose input is aimed at and whose answers are compared; without one the
+        model: a model whose input is aimed at and whose answers are compared; without one the
             pictures are scaled as for ImageNet.
         folder: pictures to compare on; without one only the made ones are.
     """
 
     pace: Pace
-    bundle: Bundle | None = None
+    model: LoadedModel | None = None
     folder: Path | None = None
 
     @property
     def contract(self) -> InputContract:
         """What the pictures are scaled to."""
-        return IMAGENET if self.bundle is None else self.bundle.manifest.input
+        return IMAGENET if self.model is None else self.model.manifest.input
 
 
 def bench_decode(wanted: DecodeBench, machine: Machine, clock: Clock) -> Report:
-    """Measure both ways on the same pictures, and how far their pixels are apart."""
+    """Measure both ways on the same pictures, and how far their pixels differ."""
     contract = wanted.contract
     made = {name: jpeg(*size) for name, size in SIZES.items()}
     contestants = [
@@ -74,8 +74,8 @@ def bench_decode(wanted: DecodeBench, machine: Machine, clock: Clock) -> Report:
     if found:
         given = [pairs[name] for name in found]
         agreement["given pictures"] = float(np.mean([mean_difference(*pair) for pair in given]))
-        if wanted.bundle is not None:
-            agreement["given pictures, same top-1"] = same_top1(wanted.bundle, given)
+        if wanted.model is not None:
+            agreement["given pictures, same top-1"] = same_top1(wanted.model, given)
     return Report(
         machine=machine,
         rows=rows,
@@ -118,15 +118,15 @@ def mean_difference(one: Row, other: Row) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean())
 
 
-def same_top1(bundle: Bundle, pairs: Sequence[tuple[Row, Row]]) -> float:
+def same_top1(model: LoadedModel, pairs: Sequence[tuple[Row, Row]]) -> float:
     """The share of pictures whose first class is the same, whichever way they were decoded."""
-    engine = EagerEngine(bundle, torch.device("cpu"), "fp32")
+    engine = EagerEngine(model, torch.device("cpu"), "fp32")
     engine.load()
 
     def classes(rows: Sequence[Row]) -> NDArray[np.intp]:
         batches = [rows[i : i + TOP1_BATCH] for i in range(0, len(rows), TOP1_BATCH)]
         return np.concatenate(
-            [engine.infer(engine.stage(b), frozenset()).logits.argmax(axis=1) for b in batches]
+            [engine.infer(engine.collate(b), frozenset()).logits.argmax(axis=1) for b in batches]
         )
 
     first, second = (classes(rows) for rows in zip(*pairs, strict=True))

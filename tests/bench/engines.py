@@ -12,16 +12,16 @@ import torch
 
 from service.config import EngineName, Settings
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.background_build import Build, CompileApart
+from service.engines.background_build import BackgroundBuild, Build
 from service.engines.calibration import calibration_pictures
 from service.engines.device import DTYPES
 from service.model.resnet import ResNetSpec
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from tests.bench.admission import TOLERANCES, Time, Trial, admit, random_pixels
 from tests.bench.ahead import CALIBRATION_IMAGES, Kind, build_ahead, write_noise
 from tests.bench.entrants import Entrant, Note
 from tests.bench.machine import describe, has_native_bf16
-from tests.bench.networks import random_bundle, write_store
+from tests.bench.networks import random_model, write_store
 from tests.bench.ours import Ours, our_entrants
 from tests.bench.peers import LIBRARIES, Peers, peer_entrants
 from tests.bench.ratios import engine_ratios
@@ -73,20 +73,20 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
     torch.set_num_threads(wanted.threads)
     machine = describe(wanted.threads, LIBRARIES, clock)
     machine = dataclasses.replace(machine, network=dataclasses.asdict(wanted.spec))
-    bundle = random_bundle(wanted.spec)
+    model = random_model(wanted.spec)
     pace = Pace(wanted.rounds, began + wanted.budget_s)
     with tempfile.TemporaryDirectory(prefix="sge-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        store = write_store(bundle, folder / STORE)
+        store = write_store(model, folder / STORE)
         starts = _starts(wanted, store, folder)
         started = bench_start_up(starts, note, clock)
-        ours = our_share(wanted, bundle, starts, folder)
+        ours = our_share(wanted, model, starts, folder)
         entrants = [
             entrant
             for entrant in all_entrants(wanted, ours, folder)
             if not wanted.engines or entrant.engine in wanted.engines
         ]
-        trial = Trial(bundle)
+        trial = Trial(model)
         contestants, absent = admit(entrants, trial, wanted.batches, note, Time(pace, clock))
         for build in ours.builds.values():
             build.wait()  # nothing runs beside the measurement
@@ -105,20 +105,20 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
     )
 
 
-def our_share(wanted: EngineBench, bundle: Bundle, starts: StartUpBench, folder: Path) -> Ours:
+def our_share(wanted: EngineBench, model: LoadedModel, starts: StartUpBench, folder: Path) -> Ours:
     """What our engines share; on a CPU those that were not compiled yet begin to be built.
 
     What the service compiled when it was started is not compiled again.
 
     Args:
         wanted: what to measure.
-        bundle: the network with SGE.
+        model: the network with SGE.
         starts: which starts of the service were measured.
         folder: where files may be written.
     """
     was_started = CompiledEngine.name in starts.engines
     cache = starts.cache_of(CompiledEngine.name) if was_started else folder / CACHE
-    contract = bundle.manifest.input
+    contract = model.manifest.input
     settings = Settings.model_construct(  # what the environment says is a service's
         model_store=starts.store,
         device="cpu",
@@ -135,10 +135,10 @@ def our_share(wanted: EngineBench, bundle: Bundle, starts: StartUpBench, folder:
         is_built = was_started and precision == starts.precision
         if not is_built and (not wanted.engines or engine in wanted.engines):
             own = {} if engine == "int8" else {"precision": precision}
-            build = CompileApart(settings.model_copy(update=own), engine, bundle.key)
+            build = BackgroundBuild(settings.model_copy(update=own), engine, model.key)
             builds[engine, precision] = build
     return Ours(
-        bundle,
+        model,
         wanted.device,
         wanted.threads,
         wanted.precisions,
@@ -155,7 +155,7 @@ def all_entrants(wanted: EngineBench, ours: Ours, folder: Path) -> Iterator[Entr
     if wanted.device.type == "cpu":
         pixels = random_pixels(CALIBRATION_IMAGES, wanted.spec.input_px)
         peers = Peers(
-            ours.bundle, folder, wanted.threads, wanted.precisions, wanted.peer_forms, pixels
+            ours.model, folder, wanted.threads, wanted.precisions, wanted.peer_forms, pixels
         )
         yield from peer_entrants(peers)
 

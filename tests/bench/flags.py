@@ -26,7 +26,7 @@ _SETTINGS: dict[str, set[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class BenchArguments:
     """What a person asks of a bench; None and empty leave it to the bench.
 
     Attributes:
@@ -76,10 +76,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add_settings(flags, [n for n in Settings.model_fields if n not in _SETTINGS[subject]])
 
 
-def wanted_of(parsed: argparse.Namespace) -> Wanted:
+def arguments_of(parsed: argparse.Namespace) -> BenchArguments:
     """What was asked for."""
     given = vars(parsed)
-    return Wanted(**{f.name: given[f.name] for f in fields(Wanted) if f.name in given})
+    return BenchArguments(
+        **{f.name: given[f.name] for f in fields(BenchArguments) if f.name in given}
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

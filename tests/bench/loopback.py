@@ -26,7 +26,7 @@ from service.images.decode import decode
 from service.images.preprocess import preprocess
 from service.serving.runtime import build_runtime
 from service.serving.served_model import ServedModel
-from service.store.load import Bundle, StoreContents
+from service.store.load import LoadedModel, StoreContents
 from tests.bench.extra import import_extra
 from tests.bench.pictures import jpeg, scenery
 from tests.bench.ratios import cost, over
@@ -49,14 +49,14 @@ class ServiceBench:
     """What to measure.
 
     Attributes:
-        bundle: the model that is served.
+        model: the model that is served.
         settings: of the service; `max_batch` is the batch of the engine alone, too.
         clients: requests under way at any time.
         rounds: in each of them the engine alone and every load have a window.
         window_s: how long each of these lasts.
     """
 
-    bundle: Bundle
+    model: LoadedModel
     settings: Settings
     clients: int
     rounds: int
@@ -80,11 +80,11 @@ class Load:
     posts: tuple[Post, ...]
 
 
-def loads_for(bundle: Bundle) -> tuple[Load, ...]:
+def loads_for(model: LoadedModel) -> tuple[Load, ...]:
     """What the service is measured under."""
-    side_px = bundle.manifest.input.size_px
+    side_px = model.manifest.input.size_px
     pixels = scenery(side_px, side_px).transpose(2, 0, 1).tobytes()
-    tensor = Post(f"/v2/models/{bundle.manifest.name}/infer", (HEADER_LENGTH, "0"), pixels)
+    tensor = Post(f"/v2/models/{model.manifest.name}/infer", (HEADER_LENGTH, "0"), pixels)
     plain, last, every = (
         Post(f"/v1/predict?{query}", ("Content-Type", "image/jpeg"), jpeg(500, 375))
         for query in (
@@ -111,10 +111,10 @@ def bench_service(
         BadSetting: the client's library is not installed.
     """
     import_extra("aiohttp")  # before minutes are spent on compiling
-    contract = wanted.bundle.manifest.input
-    loads = loads_for(wanted.bundle)
+    contract = wanted.model.manifest.input
+    loads = loads_for(wanted.model)
     windows: dict[str, list[Window]] = {name: [] for name in (ALONE, *(x.name for x in loads))}
-    with serving(wanted.bundle, wanted.settings) as served:
+    with serving(wanted.model, wanted.settings) as served:
         engine = served.model.batcher.engine
         alone = _engine_run(engine, wanted.settings.max_batch, contract)
         for number in range(wanted.rounds):
@@ -149,7 +149,7 @@ class Served:
     def on_device(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function on the thread that runs the engine; on another one it is slower.
 
-        Two teams of threads would share the cores (see `passing_thread`).
+        Two teams of threads would share the cores (see `short_lived_thread`).
         """
 
         async def call() -> T:
@@ -159,14 +159,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(bundle: Bundle, settings: Settings) -> Iterator[Served]:
+def serving(model: LoadedModel, settings: Settings) -> Iterator[Served]:
     """Run the application on a thread of its own, until the end of the block.
 
     Raises:
         EngineFailed: the model's engine cannot run, or is not ready in half an hour.
     """
     outcome: queue.SimpleQueue[EngineFailed | asyncio.AbstractEventLoop] = queue.SimpleQueue()
-    runtime = build_runtime(settings, StoreContents((bundle,), ()))
+    runtime = build_runtime(settings, StoreContents((model,), ()))
     hooks = Hooks(lambda: outcome.put(asyncio.get_running_loop()), outcome.put)
     app = create_app(runtime, hooks)
     server = uvicorn.Server(
@@ -200,7 +200,7 @@ def _engine_run(engine: Engine, batch: int, contract: InputContract) -> Callable
     """A full batch through the engine, while the service rests."""
     limits = ImageLimits(encoded_bytes=2**30, pixels=2**30)
     row = preprocess(decode(jpeg(500, 375), limits, contract), contract)
-    return lambda: engine.infer(engine.stage([row] * batch), frozenset())
+    return lambda: engine.infer(engine.collate([row] * batch), frozenset())
 
 
 def run_alone(run: Callable[[], object], wanted: ServiceBench, clock: Clock) -> Window:

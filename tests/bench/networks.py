@@ -15,9 +15,9 @@ from service.model.resnet import Outputs, ResNetSpec, SgeResNet, plain_resnet
 from service.model.shapes import shapes_alone
 from service.model.torchvision_resnet import ResNet
 from service.store.files import encode_labels, sha256_of
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from service.store.manifest import Hashes, Manifest
-from service.store.write import Draft, write_version
+from service.store.write import NewVersion, write_version
 
 SEED = 1905
 
@@ -29,7 +29,7 @@ class PlainNetwork(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, asked: Collection[str] = ()) -> Outputs:
+    def forward(self, x: Tensor, blocks: Collection[str] = ()) -> Outputs:
         """Classify (B, 3, H, W), normalised."""
         return Outputs(self.network(x), {})
 
@@ -68,7 +68,7 @@ def without_sge(network: SgeResNet) -> PlainNetwork:
     return PlainNetwork(plain.eval().requires_grad_(requires_grad=False))
 
 
-def random_bundle(spec: ResNetSpec) -> Bundle:
+def random_model(spec: ResNetSpec) -> LoadedModel:
     """A random network as the store would give it, cropping as is usual on ImageNet."""
     labels = tuple(f"class {index}" for index in range(spec.classes))
     network = random_network(spec)
@@ -87,21 +87,21 @@ def random_bundle(spec: ResNetSpec) -> Bundle:
         licence="none needed",
         source="random numbers",
     )
-    return Bundle(manifest, labels, network)
+    return LoadedModel(manifest, labels, network)
 
 
-def write_store(bundle: Bundle, store: Path) -> Path:
-    """Write a bundle into a model store of its own, for a process that serves or compiles it."""
-    manifest = bundle.manifest
-    draft = Draft(
+def write_store(model: LoadedModel, store: Path) -> Path:
+    """Write a model into a model store of its own, for a process that serves or compiles it."""
+    manifest = model.manifest
+    new = NewVersion(
         name=manifest.name,
         version=manifest.version,
-        network=bundle.network,
-        labels=bundle.labels,
+        network=model.network,
+        labels=model.labels,
         input=manifest.input,
         licence=manifest.licence,
         source=manifest.source,
         card="Random numbers, for a measurement.\n",
     )
-    write_version(store, draft)
+    write_version(store, new)
     return store

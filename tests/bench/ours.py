@@ -20,7 +20,7 @@ from service.engines.device import DTYPES
 from service.engines.tensorrt.engine import TensorRtEngine
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from tests.bench.ahead import BuildAhead, Kind
 from tests.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
 from tests.bench.networks import without_sge
@@ -35,7 +35,7 @@ class Ours:
     """What our entrants share.
 
     Attributes:
-        bundle: the network with SGE; the one without it has the same weights.
+        model: the network with SGE; the one without it has the same weights.
         device: where they run.
         threads: of one forward pass on a CPU.
         precisions: of the compiled ones.
@@ -45,7 +45,7 @@ class Ours:
         calibration: what int8 is calibrated on.
     """
 
-    bundle: Bundle
+    model: LoadedModel
     device: torch.device
     threads: int
     precisions: tuple[str, ...]
@@ -74,22 +74,22 @@ def our_entrants(ours: Ours) -> Iterator[Entrant]:
         yield Entrant("int8", FUSED, "int8", functools.partial(_int8, ours))
 
 
-def graph_of(bundle: Bundle, form: str, precision: str) -> InferenceGraph:
+def graph_of(model: LoadedModel, form: str, precision: str) -> InferenceGraph:
     """One form of a network, uint8 pixels in."""
-    contract = bundle.manifest.input
+    contract = model.manifest.input
     forms: dict[str, Callable[[], Any]] = {  # the plain one is called as the others are
-        PLAIN: lambda: without_sge(bundle.network),
-        AS_WRITTEN: lambda: copy.deepcopy(bundle.network),
-        FUSED: lambda: fuse(bundle.network),
+        PLAIN: lambda: without_sge(model.network),
+        AS_WRITTEN: lambda: copy.deepcopy(model.network),
+        FUSED: lambda: fuse(model.network),
     }
     return InferenceGraph(forms[form](), contract.mean, contract.std, DTYPES[precision])
 
 
-def engine_runner(engine: Engine, asked: frozenset[str] = frozenset()) -> Runner:
+def engine_runner(engine: Engine, blocks: frozenset[str] = frozenset()) -> Runner:
     """Call a loaded engine of the service as the service does."""
 
     def run(pixels: Pixels) -> Logits:
-        return engine.infer(engine.stage(list(pixels)), asked).logits
+        return engine.infer(engine.collate(list(pixels)), blocks).logits
 
     return run
 
@@ -99,13 +99,13 @@ def _engine_entrants(
 ) -> Iterator[Entrant]:
     """An engine of the service: without masks, with the last block's, with every block's."""
     loaded = functools.cache(build_engine)
-    blocks = [block.name for block in ours.bundle.manifest.spec.blocks()]
-    for form, asked, only_batch in (
+    every_block = [block.name for block in ours.model.manifest.spec.blocks()]
+    for form, blocks, only_batch in (
         (FUSED, [], None),
-        (MASKS_LAST, blocks[-1:], BATCH),
-        (MASKS_ALL, blocks, BATCH),
+        (MASKS_LAST, every_block[-1:], BATCH),
+        (MASKS_ALL, every_block, BATCH),
     ):
-        build = _EngineBuild(loaded, frozenset(asked))
+        build = _EngineBuild(loaded, frozenset(blocks))
         yield Entrant(name, form, precision, build, only_batch, way=form)  # the first builds it
 
 
@@ -114,15 +114,15 @@ class _EngineBuild:
     """Makes a runner of an engine that several entrants share."""
 
     loaded: Callable[[], Engine]
-    asked: frozenset[str]
+    blocks: frozenset[str]
 
     def __call__(self) -> Runner:
-        return engine_runner(self.loaded(), self.asked)
+        return engine_runner(self.loaded(), self.blocks)
 
 
 def _compiled_engine(ours: Ours, precision: str) -> Engine:
     engine = CompiledEngine(
-        ours.bundle,
+        ours.model,
         ours.device,
         precision,
         ours.threads,
@@ -136,7 +136,7 @@ def _compiled_engine(ours: Ours, precision: str) -> Engine:
 
 def _tensorrt_engine(ours: Ours) -> Engine:
     engine = TensorRtEngine(
-        ours.bundle,
+        ours.model,
         ours.device,
         TENSORRT_PRECISION,
         max_batch=ours.max_batch,
@@ -150,7 +150,7 @@ def _int8(ours: Ours) -> Runner:
     if ours.device.type != "cpu":
         raise CannotRun("int8 runs on the CPU alone")
     engine = Int8Engine(
-        ours.bundle,
+        ours.model,
         ours.threads,
         max_batch=ours.max_batch,
         cache_dir=ours.cache_dir,
@@ -163,7 +163,7 @@ def _int8(ours: Ours) -> Runner:
 
 
 def _eager(ours: Ours, form: str) -> Runner:
-    graph = graph_of(ours.bundle, form, "fp32").to(ours.device)
+    graph = graph_of(ours.model, form, "fp32").to(ours.device)
     return _GraphRunner(lambda pixels: graph(pixels).logits, ours.device)
 
 
@@ -172,7 +172,7 @@ def _compiled(ours: Ours, form: str, precision: str) -> Runner:
 
     On a GPU it is recorded as the service's own is.
     """
-    graph = graph_of(ours.bundle, form, precision).to(ours.device)
+    graph = graph_of(ours.model, form, precision).to(ours.device)
     compiled: Callable[[Tensor], Tensor] = torch.compile(  # type: ignore[call-overload]  # stubs lag behind
         lambda pixels: graph(pixels).logits,
         fullgraph=True,

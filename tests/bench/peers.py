@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from service.model.graph import InferenceGraph
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from tests.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
 from tests.bench.extra import import_extra
 from tests.bench.ours import graph_of
@@ -38,7 +38,7 @@ class Peers:
     """What the peers share.
 
     Attributes:
-        bundle: the network with SGE.
+        model: the network with SGE.
         folder: where the exported graphs are kept meanwhile.
         threads: of one forward pass.
         precisions: of OpenVINO; ONNX Runtime computes in fp32 here.
@@ -46,7 +46,7 @@ class Peers:
         calibration: what int8 is calibrated on; it is of the size that the network sees.
     """
 
-    bundle: Bundle
+    model: LoadedModel
     folder: Path
     threads: int
     precisions: tuple[str, ...]
@@ -75,7 +75,7 @@ class _LogitsOnly(nn.Module):
         return logits
 
 
-def exported(bundle: Bundle, form: str, folder: Path) -> Path:
+def exported(model: LoadedModel, form: str, folder: Path) -> Path:
     """Write one form of the network as ONNX, for any batch; a file that is there is taken.
 
     Raises:
@@ -86,11 +86,11 @@ def exported(bundle: Bundle, form: str, folder: Path) -> Path:
         return path
     for name in ("onnx", "onnxscript"):
         import_extra(name)
-    side = bundle.manifest.input.size_px
+    side = model.manifest.input.size_px
     pixels = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     torch.onnx.export(
-        _LogitsOnly(graph_of(bundle, form, "fp32")).eval(),
+        _LogitsOnly(graph_of(model, form, "fp32")).eval(),
         (pixels,),
         path,
         input_names=["pixels"],
@@ -107,7 +107,7 @@ def _onnxruntime(peers: Peers, form: str) -> Runner:
     options = ort.SessionOptions()
     options.intra_op_num_threads = peers.threads
     options.log_severity_level = 3  # errors; it warns of graphs it could have simplified
-    path = exported(peers.bundle, form, peers.folder)
+    path = exported(peers.model, form, peers.folder)
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda pixels: np.asarray(session.run(["logits"], {"pixels": pixels})[0])
 
@@ -117,7 +117,7 @@ def _openvino(peers: Peers, form: str, precision: str) -> Runner:
     has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision in _OF_SOME_PROCESSORS and precision.upper() not in has:
         raise CannotRun(f"the processor has no {precision}, OpenVINO would compute in fp32")
-    model = core.read_model(exported(peers.bundle, form, peers.folder))
+    model = core.read_model(exported(peers.model, form, peers.folder))
     if precision == "int8":
         model = _quantised(model, peers.calibration)
     options = {

@@ -20,13 +20,14 @@ from torch._inductor import config as inductor_config
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
-from service.engines.aoti.build import build_package, export_programs, load_package
+from service.engines.aoti.build import build_package, export_programs
+from service.engines.aoti.package import load_package
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
 from service.model.shapes import shapes_alone
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from tests.bench.machine import describe
-from tests.bench.networks import random_bundle
+from tests.bench.networks import random_model
 from tests.bench.ours import graph_of
 from tests.bench.ratios import FUSED, PLAIN
 from tests.bench.report import Label, Part, Report, Row
@@ -70,14 +71,14 @@ def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Cloc
     """Compile both forms, run them by turns, and sum up by kind what their kernels took."""
     torch.set_num_threads(wanted.threads)
     machine = describe(wanted.threads, clock=clock)
-    bundle = random_bundle(wanted.spec)
+    model = random_model(wanted.spec)
     side_px = wanted.spec.input_px
     shape = (wanted.batch, 3, side_px, side_px)
     pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, shape, np.uint8))
     passes: dict[str, Pass] = {}
     for form, build in ((PLAIN, plain_pass), (FUSED, fused_pass)):
         note(f"compiling the network, {form}")
-        passes[form] = compiled_by(build, form, bundle, pixels)
+        passes[form] = compiled_by(build, form, model, pixels)
     note("both run by turns")
     rounds = wanted.rounds or (QUICK_ROUNDS if wanted.quick else ROUNDS)
     seen = by_turns(passes, rounds)
@@ -96,7 +97,7 @@ def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Cloc
 
 
 def compiled_by(
-    build: Callable[[Bundle, Tensor], Pass], form: str, bundle: Bundle, pixels: Tensor
+    build: Callable[[LoadedModel, Tensor], Pass], form: str, model: LoadedModel, pixels: Tensor
 ) -> Pass:
     """Compile a form.
 
@@ -104,15 +105,15 @@ def compiled_by(
         EngineFailed: the compiler is missing or fails.
     """
     try:
-        return build(bundle, pixels)
+        return build(model, pixels)
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EngineFailed(f"the network cannot be compiled, {form}: {reason[0]}") from error
 
 
-def plain_pass(bundle: Bundle, pixels: Tensor) -> Pass:
+def plain_pass(model: LoadedModel, pixels: Tensor) -> Pass:
     """The network without SGE, compiled for this very batch."""
-    graph = graph_of(bundle, PLAIN, "fp32")
+    graph = graph_of(model, PLAIN, "fp32")
     compiled: Callable[[Tensor], Tensor] = torch.compile(
         lambda batch: graph(batch).logits,
         fullgraph=True,
@@ -124,9 +125,9 @@ def plain_pass(bundle: Bundle, pixels: Tensor) -> Pass:
     return functools.partial(compiled, pixels)
 
 
-def fused_pass(bundle: Bundle, pixels: Tensor) -> Pass:
+def fused_pass(model: LoadedModel, pixels: Tensor) -> Pass:
     """The network with SGE as the compiled engine builds it, the whole batch at once."""
-    exported = export_programs(graph_of(bundle, FUSED, "fp32"), bundle.manifest.input.size_px)
+    exported = export_programs(graph_of(model, FUSED, "fp32"), model.manifest.input.size_px)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "programs.pt2"
         build_package(exported, path, profiled=True)

@@ -24,7 +24,7 @@ from tests.bench.pictures import bmp, jpeg, scenery
 from tests.bench.report import Absent
 from tests.bench.rounds import Pace
 from tests.bench.test_report import MACHINE
-from tests.running import noise, png_of, tiny_bundle
+from tests.running import noise, png_of, tiny_model
 
 
 def test_pillows_way_is_torchvisions_recipe() -> None:
@@ -69,7 +69,7 @@ def test_same_top1_is_a_share() -> None:
     """Pairs of the same pixels have the same class, whatever the model."""
     rows = [noise(seed).transpose(2, 0, 1).copy() for seed in range(3)]
 
-    assert same_top1(tiny_bundle(), [(row, row) for row in rows]) == 1.0
+    assert same_top1(tiny_model(), [(row, row) for row in rows]) == 1.0
 
 
 def test_a_report_compares_both_ways(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_report_compares_both_ways(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_of(noise(1)))
     (tmp_path / "notes.txt").write_text("no picture")
     ticks = itertools.count()
-    wanted = DecodeBench(Pace(rounds=1, until=0.0, turn_s=1.0), tiny_bundle(), tmp_path)
+    wanted = DecodeBench(Pace(rounds=1, until=0.0, turn_s=1.0), tiny_model(), tmp_path)
 
     report = bench_decode(wanted, MACHINE, lambda: float(next(ticks)))
 

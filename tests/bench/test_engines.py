@@ -17,7 +17,7 @@ from tests.bench.admission import NO_TIME, Time, Trial, admit, weight_of
 from tests.bench.engines import EngineBench, all_entrants
 from tests.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
 from tests.bench.machine import describe, peak_gflops
-from tests.bench.networks import random_bundle
+from tests.bench.networks import random_model
 from tests.bench.ours import FORMS, Ours, engine_runner, our_entrants
 from tests.bench.ratios import AS_WRITTEN, FUSED, MASKS_ALL, MASKS_LAST, PLAIN
 from tests.bench.report import Absent, Label
@@ -25,10 +25,10 @@ from tests.bench.rounds import Pace
 from tests.store_fixtures import TINY
 
 CPU = torch.device("cpu")
-BUNDLE = random_bundle(TINY)
-TRIAL = Trial(BUNDLE)
+MODEL = random_model(TINY)
+TRIAL = Trial(MODEL)
 ALL_DAY = Time(Pace(None, float("inf")), time.perf_counter)
-EAGER_ONLY = Ours(BUNDLE, CPU, threads=1, precisions=(), max_batch=2, cache_dir=Path("unused"))
+EAGER_ONLY = Ours(MODEL, CPU, threads=1, precisions=(), max_batch=2, cache_dir=Path("unused"))
 
 
 def entrant(build: Callable[[], Runner], precision: str = "fp32") -> Entrant:
@@ -38,7 +38,7 @@ def entrant(build: Callable[[], Runner], precision: str = "fp32") -> Entrant:
 
 def true_runner() -> Runner:
     """What the network computes, by the eager engine."""
-    engine = EagerEngine(BUNDLE, CPU, "fp32")
+    engine = EagerEngine(MODEL, CPU, "fp32")
     engine.load()
     return engine_runner(engine)
 
@@ -114,7 +114,7 @@ def test_one_that_errs_at_a_larger_batch_is_absent() -> None:
 
 def test_how_far_off_is_kept() -> None:
     """A reader sees what a tolerance allowed."""
-    trial, run = Trial(BUNDLE), true_runner()
+    trial, run = Trial(MODEL), true_runner()
     off = entrant(lambda: lambda x: run(x) * np.float32(1.0625), "int8")
 
     admit([off], trial, (1, 2), lambda _: None, ALL_DAY)
@@ -161,9 +161,9 @@ def test_sge_makes_a_difference() -> None:
 
 def test_the_random_network_is_the_same_each_time() -> None:
     """Two runs measure one network, whose gates vary and whose numbers stay finite."""
-    again = random_bundle(TINY).network.state_dict()
+    again = random_model(TINY).network.state_dict()
 
-    weights = BUNDLE.network.state_dict()
+    weights = MODEL.network.state_dict()
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
     assert weights["layer4.1.sge.weight"].std() > 0.1
     assert np.isfinite(true_runner()(TRIAL.pixels(1))).all()

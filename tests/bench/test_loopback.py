@@ -14,10 +14,10 @@ from tests.bench.loopback import ServiceBench, bench_service, loads_for, run_alo
 from tests.bench.report import RATIOS
 from tests.bench.test_report import MACHINE
 from tests.bench.window import window_of
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 
 WANTED = ServiceBench(
-    bundle=tiny_bundle(),
+    model=tiny_model(),
     settings=Settings(engine="eager", device="cpu", precision="fp32", max_batch=4, tiered=False),
     clients=4,
     rounds=1,
@@ -31,7 +31,7 @@ def test_the_engine_and_every_load_get_a_row() -> None:
     report = bench_service(WANTED, MACHINE, lambda _: None, time.perf_counter)
 
     models = [row.label.model for row in report.rows]
-    loads = [load.name for load in loads_for(WANTED.bundle)]
+    loads = [load.name for load in loads_for(WANTED.model)]
     assert models == [loopback.ALONE, *loads]
     assert all(row.images_per_s > 0 and row.ms_p50 > 0 for row in report.rows)
     assert set(report.ratios) <= set(RATIOS)
@@ -41,7 +41,7 @@ def test_the_engine_and_every_load_get_a_row() -> None:
 @pytest.mark.slow
 def test_a_service_that_refuses_ends_the_run() -> None:
     """A rate of refusals would look like speed."""
-    settings = WANTED.settings.model_copy(update={"queue_limit": 1})
+    settings = WANTED.settings.model_copy(update={"max_in_flight": 1})
 
     with pytest.raises(EngineFailed, match=r"^the service answered 503"):
         bench_service(

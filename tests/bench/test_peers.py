@@ -10,7 +10,7 @@ import pytest
 from service.errors import BadSetting
 from tests.bench.admission import Time, Trial, admit
 from tests.bench.extra import import_extra
-from tests.bench.networks import random_bundle
+from tests.bench.networks import random_model
 from tests.bench.peers import Peers, peer_entrants
 from tests.bench.ratios import AS_WRITTEN
 from tests.bench.report import Label
@@ -33,9 +33,9 @@ def test_peers_compute_the_network(tmp_path: Path) -> None:
     """Exported once for any batch, they agree with eager fp32 at each size; int8 nearly."""
     for library in ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
         pytest.importorskip(library, reason="a peer of the extra `bench` is not installed")
-    bundle = random_bundle(TINY)
-    trial = Trial(bundle)
-    peers = Peers(bundle, tmp_path, 1, ("fp32", "int8"), (AS_WRITTEN,), trial.pixels(4))
+    model = random_model(TINY)
+    trial = Trial(model)
+    peers = Peers(model, tmp_path, 1, ("fp32", "int8"), (AS_WRITTEN,), trial.pixels(4))
 
     all_day = Time(Pace(None, float("inf")), time.perf_counter)
 

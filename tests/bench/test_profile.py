@@ -9,7 +9,8 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
-from service.engines.aoti.build import FRONT, build_package, export_programs
+from service.engines.aoti.build import build_package, export_programs
+from service.engines.aoti.package import FRONT
 from service.engines.aoti.unlocked import load_unlocked
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
@@ -29,7 +30,7 @@ from tests.bench.profile import (
 )
 from tests.bench.ratios import FUSED, PLAIN
 from tests.engine_builders import needs_compiler, rows
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 
 
 @pytest.mark.parametrize(
@@ -81,10 +82,10 @@ def test_the_operations_are_those_of_the_network() -> None:
 @pytest.mark.slow
 def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
     """Convolutions and SGE of the front; the rear has no others, and takes as long to compile."""
-    bundle = tiny_bundle()
+    model = tiny_model()
     package = tmp_path / "front.pt2"
-    graph = graph_of(bundle, FUSED, "fp32")
-    front = export_programs(graph, bundle.manifest.input.size_px)[FRONT]
+    graph = graph_of(model, FUSED, "fp32")
+    front = export_programs(graph, model.manifest.input.size_px)[FRONT]
     build_package({FRONT: front}, package, profiled=True)
     with package.open("rb") as file:
         program = load_unlocked(file, FRONT)
@@ -106,4 +107,4 @@ def test_what_cannot_be_compiled_is_one_clear_line() -> None:
         raise RuntimeError("no compiler\nand much more")
 
     with pytest.raises(EngineFailed, match=r"^the network cannot be compiled, plain: no compiler$"):
-        compiled_by(build, PLAIN, tiny_bundle(), pixels)
+        compiled_by(build, PLAIN, tiny_model(), pixels)

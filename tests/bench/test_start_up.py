@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.entrants import CannotRun
-from tests.bench.networks import random_bundle, write_store
+from tests.bench.networks import random_model, write_store
 from tests.bench.start_up import StartUpBench, bench_start_up, start
 from tests.store_fixtures import TINY
 
@@ -64,7 +64,7 @@ def test_a_service_that_answers_with_an_error_cannot_be_measured() -> None:
 @pytest.mark.slow
 def test_the_real_service_is_started_from_a_store_of_its_own(tmp_path: Path) -> None:
     """The eager engine keeps nothing in the cache, so it starts once."""
-    store = write_store(random_bundle(TINY), tmp_path / "store")
+    store = write_store(random_model(TINY), tmp_path / "store")
     wanted = StartUpBench(store, ("eager",), "fp32", "cpu", 1, 2, tmp_path)
 
     measured = bench_start_up(wanted, lambda _: None, time.perf_counter)

@@ -15,7 +15,7 @@ from service.config import Settings
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
 from tests.browser.chromium import CHROMIUM, Page, browsing
-from tests.running import grey, tiny_bundle
+from tests.running import grey, tiny_model
 
 pytestmark = [
     pytest.mark.browser,
@@ -27,9 +27,9 @@ ANSWERED = "!document.getElementById('answer').hidden"
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Two models, one of them in two versions, on the stub engine."""
-    bundles = (tiny_bundle("single"), tiny_bundle("twice"), tiny_bundle("twice", "2"))
+    models = (tiny_model("single"), tiny_model("twice"), tiny_model("twice", "2"))
     runtime = build_runtime(
-        Settings(engine="stub", default_model="single"), StoreContents(bundles, ())
+        Settings(engine="stub", default_model="single"), StoreContents(models, ())
     )
     ready = threading.Event()
     server = build_server(create_app(runtime, Hooks(on_ready=ready.set)), runtime)

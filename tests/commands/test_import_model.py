@@ -78,12 +78,12 @@ def test_the_authors_resnet_50_keeps_logits_and_similarities(store: Path, tmp_pa
 
     directory = import_model(ImportRequest(file, "sge50", "sge_resnet50", size_px=64), store)
 
-    bundle = load_version(directory)
+    loaded = load_version(directory)
     blocks = [block.name for block in spec.blocks()]
-    outputs = bundle.network(random_input(64), blocks)
+    outputs = loaded.network(random_input(64), blocks)
     expected = published(random_input(64), blocks)
-    assert (bundle.manifest.spec, bundle.manifest.sge_inserted) == (spec, False)
-    assert (bundle.labels[0], bundle.labels[999]) == ("tench", "toilet tissue")
+    assert (loaded.manifest.spec, loaded.manifest.sge_inserted) == (spec, False)
+    assert (loaded.labels[0], loaded.labels[999]) == ("tench", "toilet tissue")
     assert torch.equal(outputs.logits, expected.logits)
     torch.testing.assert_close(outputs.similarities, expected.similarities, rtol=0, atol=0)
 
@@ -98,12 +98,12 @@ def test_a_plain_resnet_gets_sge_and_the_version_says_so(store: Path, tmp_path: 
 
     directory = import_model(request_for(file, groups=16), store)
 
-    bundle = load_version(directory)
+    loaded = load_version(directory)
     expected = random_network(plain_resnet, TINY)(random_input(32))
-    assert (bundle.manifest.sge_inserted, bundle.manifest.groups) == (True, 16)
+    assert (loaded.manifest.sge_inserted, loaded.manifest.groups) == (True, 16)
     assert "Every gate is the same number, 0.731" in (directory / "README.md").read_text()
     torch.testing.assert_close(
-        bundle.network(random_input(32)).logits,
+        loaded.network(random_input(32)).logits,
         expected,
         rtol=0,
         atol=1e-5 * expected.abs().max().item(),

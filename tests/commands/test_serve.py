@@ -27,7 +27,7 @@ import pytest
 from service.commands.serve import set_aside_what_stays
 from service.store.write import write_version
 from tests.running import noise, png_of
-from tests.store_fixtures import tiny_draft
+from tests.store_fixtures import new_tiny_version
 
 CLIENTS = 32
 PNG = {"Content-Type": "image/png"}
@@ -50,7 +50,7 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     """The tiny model behind the real command, on a free port."""
-    write_version(tmp_path / "store", tiny_draft())
+    write_version(tmp_path / "store", new_tiny_version())
     with start(tmp_path, "--engine", "eager") as process:
         lines = []
         for line in process.stdout or []:
@@ -175,7 +175,7 @@ def test_the_service_answers_while_it_compiles_and_stops_then(tmp_path: Path) ->
 
     The compiler is a process of its own, which is not left behind.
     """
-    write_version(tmp_path / "store", tiny_draft())
+    write_version(tmp_path / "store", new_tiny_version())
     with start(tmp_path, "--cache-dir", str(tmp_path / "cache")) as process:
         greeting = ""
         for line in process.stdout or []:
@@ -223,7 +223,7 @@ def test_a_second_signal_leaves_what_is_inside(served: Served) -> None:
 @pytest.mark.slow
 def test_a_service_without_an_engine_ends(tmp_path: Path) -> None:
     """When no model's engine can run the reason is the last line, and the exit code 2."""
-    write_version(tmp_path / "store", tiny_draft())
+    write_version(tmp_path / "store", new_tiny_version())
     flags = ["--engine", "compiled", "--tiered", "false", "--cache-dir", str(tmp_path / "cache")]
 
     with start(tmp_path, *flags, CXX="no-compiler") as process:

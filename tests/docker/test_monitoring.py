@@ -48,14 +48,14 @@ class Query:
         """Every place in the query that names a metric."""
         found: list[promql.VectorSelector] = []
 
-        def visit(node: promql.Expr) -> None:
+        def admitted(node: promql.Expr) -> None:
             match node:
                 case promql.VectorSelector():
                     found.append(node)
                 case promql.MatrixSelector():
                     found.append(node.vector_selector)
 
-        promql.walk(promql.parse(self.text), visit)
+        promql.walk(promql.parse(self.text), admitted)
         return found
 
 

@@ -22,7 +22,7 @@ import pytest
 from service.store.write import write_version
 from tests.docker.test_monitoring import PROMETHEUS, panel_queries, rules
 from tests.running import noise, png_of
-from tests.store_fixtures import tiny_draft
+from tests.store_fixtures import new_tiny_version
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,7 +73,7 @@ def process(*command: str | Path) -> Iterator[Callable[[str], re.Match[str]]]:
 @contextlib.contextmanager
 def service_under_load(folder: Path) -> Iterator[str]:
     """A service without a model's weight, to which pictures are posted; yields its address."""
-    write_version(folder / "store", tiny_draft())
+    write_version(folder / "store", new_tiny_version())
     serve = (sys.executable, "-m", "service", "serve", "--port", "0", "--engine", "stub")
     picture, is_over = png_of(noise(1)), threading.Event()
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from service.engines.artifact_cache import SealedFiles
+from service.engines.artifact_cache import ArtifactCache
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     """Content comes back as it was, the newest under a name; nothing else lies in the folder."""
-    files = SealedFiles(tmp_path / "made" / "for it")
+    files = ArtifactCache(tmp_path / "made" / "for it")
 
     files.write("a", b"first")
     files.write("a", b"second")
@@ -28,7 +28,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_an_open_file_stays_as_it_is(tmp_path: Path) -> None:
     """It begins at the content, whatever becomes of the file under its name."""
-    files = SealedFiles(tmp_path)
+    files = ArtifactCache(tmp_path)
     files.write("a", b"first")
     file = files.open("a")
     assert file is not None
@@ -43,8 +43,8 @@ def test_an_open_file_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     """A missing file and a missing folder read alike."""
-    assert SealedFiles(tmp_path).read("a") is None
-    assert SealedFiles(tmp_path / "nowhere").read("a") is None
+    assert ArtifactCache(tmp_path).read("a") is None
+    assert ArtifactCache(tmp_path / "nowhere").read("a") is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_not_there_is_none(tmp_path: Path) -> None:
 )
 def test_damage_is_not_read(tmp_path: Path, damaged: bytes) -> None:
     """A file that is not what was written counts as missing."""
-    files = SealedFiles(tmp_path)
+    files = ArtifactCache(tmp_path)
     files.write("a", b"content")
     (tmp_path / "a").write_bytes(damaged)
 
@@ -63,7 +63,7 @@ def test_damage_is_not_read(tmp_path: Path, damaged: bytes) -> None:
 
 def test_a_cut_file_is_not_read(tmp_path: Path) -> None:
     """Every byte counts, the last one too."""
-    files = SealedFiles(tmp_path)
+    files = ArtifactCache(tmp_path)
     files.write("a", b"content")
     whole = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(whole[:-1])
@@ -76,7 +76,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
 
     with pytest.raises(OSError, match="taken"):
-        SealedFiles(tmp_path).write("taken", b"content")
+        ArtifactCache(tmp_path).write("taken", b"content")
 
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     """Without a folder to write to, the next start does the work again."""
     (tmp_path / "file").touch()
-    files = SealedFiles(tmp_path / "file")
+    files = ArtifactCache(tmp_path / "file")
 
     files.keep("a", b"content")
 
@@ -98,7 +98,7 @@ def used_at(path: Path, moment: float) -> None:
 
 def test_beyond_the_limit_the_longest_unused_goes(tmp_path: Path) -> None:
     """Reading is a use; what was just written stays, however large."""
-    files = SealedFiles(tmp_path, limit_bytes=3 * (32 + 8))
+    files = ArtifactCache(tmp_path, limit_bytes=3 * (32 + 8))
     for moment, name in enumerate("abc"):
         files.write(name, b"content.")
         used_at(tmp_path / name, moment)
@@ -118,7 +118,7 @@ def test_what_was_abandoned_half_written_goes_after_a_day(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     used_at(tmp_path / "old.unfinished", 0)
 
-    SealedFiles(tmp_path).write("a", b"content")
+    ArtifactCache(tmp_path).write("a", b"content")
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "new.unfinished"]
 
@@ -126,7 +126,7 @@ def test_what_was_abandoned_half_written_goes_after_a_day(tmp_path: Path) -> Non
 def test_a_file_is_held_whether_it_is_sound_or_not(tmp_path: Path) -> None:
     """Only reading it costs the time to know."""
     (tmp_path / "a").write_bytes(b"damaged")
-    files = SealedFiles(tmp_path)
+    files = ArtifactCache(tmp_path)
 
     assert files.holds("a")
     assert not files.holds("b")
@@ -135,10 +135,10 @@ def test_a_file_is_held_whether_it_is_sound_or_not(tmp_path: Path) -> None:
 
 BUILDER = """
 import pathlib, sys
-from service.engines.artifact_cache import SealedFiles
+from service.engines.artifact_cache import ArtifactCache
 
 own = sys.argv[2].encode() * 50_000
-files = SealedFiles(pathlib.Path(sys.argv[1]), limit_bytes=250_000)
+files = ArtifactCache(pathlib.Path(sys.argv[1]), limit_bytes=250_000)
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(200):
@@ -168,7 +168,7 @@ def test_two_processes_build_into_one_folder_at_once(tmp_path: Path) -> None:
     ends = [builder.communicate("go\n")[1] for builder in builders]
 
     assert [builder.returncode for builder in builders] == [0, 0], ends
-    content = SealedFiles(tmp_path).read("shared")
+    content = ArtifactCache(tmp_path).read("shared")
     assert content in {b"x" * 50_000, b"y" * 50_000}
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
 
@@ -177,11 +177,11 @@ def test_why_a_file_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.M
     """Before minutes are spent on what it would hold."""
     (tmp_path / "taken").write_bytes(b"")
 
-    assert SealedFiles(tmp_path / "made").why_not(1000) is None
-    assert "taken" in (SealedFiles(tmp_path / "taken").why_not(1) or "")
-    assert SealedFiles(tmp_path, 2_000_000).why_not(3_000_000) == (
+    assert ArtifactCache(tmp_path / "made").why_not(1000) is None
+    assert "taken" in (ArtifactCache(tmp_path / "taken").why_not(1) or "")
+    assert ArtifactCache(tmp_path, 2_000_000).why_not(3_000_000) == (
         "the limit is 2 MB, and 3 may be needed"
     )
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr("service.engines.artifact_cache.shutil.disk_usage", lambda _: usage)
-    assert SealedFiles(tmp_path).why_not(3_000_000) == "1 MB are free, and 3 may be needed"
+    assert ArtifactCache(tmp_path).why_not(3_000_000) == "1 MB are free, and 3 may be needed"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from service.config import Settings
-from service.engines.background_build import CompileApart, pass_on, require_success
+from service.engines.background_build import BackgroundBuild, pass_on, require_success
 from service.errors import EngineFailed
 from service.store.write import write_version
-from tests.store_fixtures import tiny_draft
+from tests.store_fixtures import new_tiny_version
 
 
 def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> None:
     """A model that is gone by then, in the words of the command."""
-    build = CompileApart(Settings(model_store=tmp_path / "gone"), "compiled", "tiny/1")
+    build = BackgroundBuild(Settings(model_store=tmp_path / "gone"), "compiled", "tiny/1")
 
     with pytest.raises(EngineFailed, match="gone cannot be listed"):
         build(tmp_path)
@@ -25,9 +25,9 @@ def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> No
 
 def test_a_version_that_became_broken_is_the_reason(tmp_path: Path) -> None:
     """Not that nothing could be served."""
-    folder = write_version(tmp_path / "store", tiny_draft())
+    folder = write_version(tmp_path / "store", new_tiny_version())
     (folder / "labels.txt").write_text("others\n")
-    build = CompileApart(Settings(model_store=tmp_path / "store"), "compiled", "tiny/1")
+    build = BackgroundBuild(Settings(model_store=tmp_path / "store"), "compiled", "tiny/1")
 
     with pytest.raises(EngineFailed, match=r"labels\.txt"):
         build(tmp_path / "cache")
@@ -60,7 +60,7 @@ def test_how_a_process_ended_is_told(code: int, complaint: str, reason: str) -> 
 
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     """Which the end of standard input tells; nothing is built for nobody."""
-    write_version(tmp_path / "store", tiny_draft())
+    write_version(tmp_path / "store", new_tiny_version())
     flags = [f"--model-store={tmp_path / 'store'}", f"--cache-dir={tmp_path / 'cache'}"]
     command = [sys.executable, "-m", "service", "compile", "--background", "--device=cpu", *flags]
 

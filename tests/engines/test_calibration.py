@@ -14,9 +14,9 @@ from service.errors import BadSetting
 from service.images.contract import ImageLimits
 from service.images.decode import decode
 from service.images.preprocess import preprocess
-from tests.running import grey, noise, png_of, tiny_bundle
+from tests.running import grey, noise, png_of, tiny_model
 
-CONTRACT = tiny_bundle().manifest.input
+CONTRACT = tiny_model().manifest.input
 
 
 def settings_for(folder: Path) -> Settings:
@@ -106,9 +106,9 @@ def test_only_int8_looks_at_the_pictures(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     others = Settings(engine="eager", device="cpu", calibration_dir=gone, cache_dir=tmp_path)
 
-    assert plan_with_pictures(tiny_bundle(), others).final.description.name == "eager"
+    assert plan_with_pictures(tiny_model(), others).final.description.name == "eager"
     with pytest.raises(BadSetting, match="is no folder"):
-        plan_with_pictures(tiny_bundle(), settings_for(gone))
+        plan_with_pictures(tiny_model(), settings_for(gone))
 
 
 def test_the_plan_gives_int8_its_pictures(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_plan_gives_int8_its_pictures(tmp_path: Path) -> None:
     pytest.importorskip("torchao", reason="the extra int8 is not installed")
     (tmp_path / "a.png").write_bytes(grey(90))
 
-    plan = plan_with_pictures(tiny_bundle(), settings_for(tmp_path))
+    plan = plan_with_pictures(tiny_model(), settings_for(tmp_path))
 
     assert plan.first.description.precision == "fp32"
     assert plan.final.description.precision == "int8"

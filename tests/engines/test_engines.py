@@ -1,4 +1,4 @@
-"""What every engine promises, and what sets each apart."""
+"""What every engine promises, and how they differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.engines.stub import StubEngine
 from service.errors import BadSetting
 from tests.engine_builders import CPU, compiled, eager, needs_compiler, rows
 from tests.fakes import BLOCK, FakeEngine
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 
 needs_cuda = [
     pytest.mark.gpu,
@@ -33,7 +33,7 @@ ENGINES = [
     pytest.param("compiled cuda", marks=needs_cuda),
 ]
 BUILDERS: dict[str, Callable[[Path], Engine]] = {
-    "stub": lambda _: StubEngine(tiny_bundle().manifest),
+    "stub": lambda _: StubEngine(tiny_model().manifest),
     "fake": lambda _: FakeEngine(),
     "eager": lambda _: eager(),
     "eager bf16": lambda _: eager("bf16"),
@@ -59,13 +59,13 @@ def loaded(engine_cache: Path) -> Loaded:
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_every_engine_keeps_the_contract(loaded: Loaded, kind: str) -> None:
-    """Any batch gives one finite row of logits an image and at least the asked blocks."""
+    """Any batch gives one finite row of logits an image and at least the blocks blocks."""
     engine = loaded(kind)
     warm_up(engine, (3, 32, 32), frozenset({BLOCK}), max_batch=4)
 
     for size in (1, 2, 3, 4):
-        plain = engine.infer(engine.stage(rows(*range(size))), frozenset())
-        masked = engine.infer(engine.stage(rows(*range(size))), frozenset({BLOCK}))
+        plain = engine.infer(engine.collate(rows(*range(size))), frozenset())
+        masked = engine.infer(engine.collate(rows(*range(size))), frozenset({BLOCK}))
         assert plain.logits.shape == masked.logits.shape
         assert len(plain.logits) == size
         assert plain.logits.dtype == np.float32
@@ -78,10 +78,10 @@ def test_every_engine_keeps_the_contract(loaded: Loaded, kind: str) -> None:
 def test_nothing_crosses_the_batch(loaded: Loaded, kind: str) -> None:
     """An image's logits and masks do not depend on its batch-mates."""
     engine = loaded(kind)
-    asked = frozenset({BLOCK})
+    blocks = frozenset({BLOCK})
 
-    together = engine.infer(engine.stage(rows(1, 2, 3)), asked)
-    alone = engine.infer(engine.stage(rows(2)), asked)
+    together = engine.infer(engine.collate(rows(1, 2, 3)), blocks)
+    alone = engine.infer(engine.collate(rows(2)), blocks)
 
     # Kernels are chosen by batch size and sum in another order; bf16 keeps 8 bits.
     tolerance = 1e-4 if engine.description.precision == "fp32" else 0.1
@@ -96,10 +96,10 @@ def test_nothing_crosses_the_batch(loaded: Loaded, kind: str) -> None:
 def test_the_compiled_engine_computes_what_the_eager_one_does(loaded: Loaded) -> None:
     """Logits and every block's similarity agree, to rounding of float32."""
     reference, engine = loaded("eager"), loaded("compiled")
-    every = frozenset(block.name for block in tiny_bundle().manifest.spec.blocks())
+    every = frozenset(block.name for block in tiny_model().manifest.spec.blocks())
 
-    expected = reference.infer(reference.stage(rows(1, 2, 3)), every)
-    given = engine.infer(engine.stage(rows(1, 2, 3)), every)
+    expected = reference.infer(reference.collate(rows(1, 2, 3)), every)
+    given = engine.infer(engine.collate(rows(1, 2, 3)), every)
 
     np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
     assert given.similarities.keys() == expected.similarities.keys() == every
@@ -113,7 +113,7 @@ def test_bf16_stays_close_to_fp32() -> None:
     logits = []
     for engine in (exact, rough):
         engine.load()
-        logits.append(engine.infer(engine.stage(rows(*range(8))), frozenset()).logits)
+        logits.append(engine.infer(engine.collate(rows(*range(8))), frozenset()).logits)
 
     np.testing.assert_allclose(logits[1], logits[0], atol=0.05 * np.abs(logits[0]).max())
 
@@ -125,7 +125,7 @@ def test_uniform_images_give_finite_numbers() -> None:
     for precision in ("fp32", "bf16", "fp16"):
         engine = eager(precision)
         engine.load()
-        outputs = engine.infer(engine.stage(flat), frozenset({BLOCK}))
+        outputs = engine.infer(engine.collate(flat), frozenset({BLOCK}))
         assert np.isfinite(outputs.logits).all()
         assert np.isfinite(outputs.similarities[BLOCK]).all()
 
@@ -137,17 +137,17 @@ def test_a_closed_engine_lets_go_of_the_weights() -> None:
     engine.close()
 
     with pytest.raises(RuntimeError, match="infer was called before load"):
-        engine.infer(engine.stage(rows(1)), frozenset())
+        engine.infer(engine.collate(rows(1)), frozenset())
 
 
 def test_the_bundle_is_not_changed_by_an_engine() -> None:
     """A half-precision engine leaves the store's float32 weights alone."""
-    bundle = tiny_bundle()
-    before = {name: value.clone() for name, value in bundle.network.state_dict().items()}
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
 
-    EagerEngine(bundle, CPU, "bf16").load()
+    EagerEngine(model, CPU, "bf16").load()
 
-    after = bundle.network.state_dict()
+    after = model.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 

@@ -11,7 +11,7 @@ from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.plan import plan_engines
 from service.errors import BadSetting
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_settings_choose_the_engines(
     """Tiered or not, by name or by `auto`; nothing has been compiled before."""
     given = Settings(device="cpu", cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
 
-    plan = plan_engines(tiny_bundle(), given)
+    plan = plan_engines(tiny_model(), given)
 
     assert (plan.first.description.name, plan.final.description.name) == (first, final)
     assert (plan.first is plan.final) == (first == final)
@@ -38,7 +38,7 @@ def test_the_settings_choose_the_engines(
 def test_only_auto_may_fall_back(tmp_path: Path) -> None:
     """An engine asked for by name is not replaced by another."""
     auto, by_name = (
-        plan_engines(tiny_bundle(), Settings(device="cpu", cache_dir=tmp_path, engine=engine))
+        plan_engines(tiny_model(), Settings(device="cpu", cache_dir=tmp_path, engine=engine))
         for engine in ("auto", "compiled")
     )
 
@@ -48,7 +48,7 @@ def test_only_auto_may_fall_back(tmp_path: Path) -> None:
 def test_tensorrt_is_refused_where_it_cannot_run() -> None:
     """Asked for by name on a CPU it is a wrong setting, told before anything is loaded."""
     with pytest.raises(BadSetting, match="SGE_ENGINE=tensorrt needs a CUDA device"):
-        plan_engines(tiny_bundle(), Settings(device="cpu", engine="tensorrt"))
+        plan_engines(tiny_model(), Settings(device="cpu", engine="tensorrt"))
 
 
 def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
@@ -62,7 +62,7 @@ def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
     for is_installed in (True, False):
         monkeypatch.setattr("service.engines.plan.tensorrt_is_installed", lambda i=is_installed: i)
         monkeypatch.setattr(CompiledEngine, "is_built", False)
-        plan = plan_engines(tiny_bundle(), settings)
+        plan = plan_engines(tiny_model(), settings)
         names.append([e.description.name for e in (plan.first, plan.final, *plan.others)])
 
     assert names == [["eager", "tensorrt", "compiled"], ["eager", "compiled"]]
@@ -70,7 +70,7 @@ def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
 
 def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:
     """Eager bf16 is slower than fp32 there, so the quick engine does without it."""
-    plan = plan_engines(tiny_bundle(), Settings(device="cpu", precision="bf16"))
+    plan = plan_engines(tiny_model(), Settings(device="cpu", precision="bf16"))
 
     assert plan.first.description.precision == "fp32"
     assert plan.final.description.precision == "bf16"

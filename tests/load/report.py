@@ -98,7 +98,7 @@ class Report:
             *found,
             (
                 f"limits that keep {target}: SGE_MAX_BATCH={self.advice.max_batch} "
-                f"SGE_QUEUE_LIMIT={self.advice.queue_limit}"
+                f"SGE_MAX_IN_FLIGHT={self.advice.max_in_flight}"
             ),
         ]
 

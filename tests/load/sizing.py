@@ -50,11 +50,11 @@ class Advice:
 
     Attributes:
         max_batch: for `SGE_MAX_BATCH`.
-        queue_limit: for `SGE_QUEUE_LIMIT`.
+        max_in_flight: for `SGE_MAX_IN_FLIGHT`.
     """
 
     max_batch: int
-    queue_limit: int
+    max_in_flight: int
 
 
 def advise(cost: BatchCost, around_ms: float, target_ms: float) -> Advice | None:

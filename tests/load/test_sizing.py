@@ -62,9 +62,9 @@ def test_limits_keep_the_promise_they_are_made_for(
     advice = advise(cost, around_ms, target_ms)
 
     assert advice is not None
-    batches = 1 + advice.queue_limit / advice.max_batch
+    batches = 1 + advice.max_in_flight / advice.max_batch
     assert batches * cost.batch_ms(advice.max_batch) + around_ms <= target_ms
-    assert advice.queue_limit >= advice.max_batch
+    assert advice.max_in_flight >= advice.max_batch
 
 
 def test_a_processor_gets_small_batches_and_a_gpu_large_ones() -> None:
@@ -72,8 +72,8 @@ def test_a_processor_gets_small_batches_and_a_gpu_large_ones() -> None:
     processor = advise(BatchCost(fixed_ms=5, per_image_ms=10), 20, 500)
     gpu = advise(BatchCost(fixed_ms=2, per_image_ms=0.05), 5, 50)
 
-    assert processor == Advice(max_batch=11, queue_limit=33)
-    assert gpu == Advice(max_batch=64, queue_limit=448)
+    assert processor == Advice(max_batch=11, max_in_flight=33)
+    assert gpu == Advice(max_batch=64, max_in_flight=448)
 
 
 def test_a_promise_nobody_can_keep_gets_no_limits() -> None:

@@ -108,7 +108,7 @@ def test_only_the_asked_blocks_are_returned_in_the_networks_order() -> None:
 
 
 def test_front_and_rear_make_up_the_whole() -> None:
-    """Run apart, with the batch cut in two for the front, they agree to rounding."""
+    """Run one by one, with the batch cut in two for the front, they agree to rounding."""
     spec = ResNetSpec("sge_resnet50", 10, groups=64, input_px=33)
     fused, x = fuse(trained(spec)), images(spec)
 
@@ -128,9 +128,9 @@ def test_a_uniform_map_has_no_pattern(dtype: torch.dtype, value: float) -> None:
     assert isinstance(block, FusedBlock)
     x = torch.full((1, 64, 9, 9), value, dtype=dtype).to(memory_format=torch.channels_last)
 
-    enhanced, likeness = block.enhance(x, x[:, :, 0, 0])
+    enhanced, raw = block.enhance(x, x[:, :, 0, 0])
 
-    similarity = likeness.similarity()
+    similarity = raw.similarity()
     assert enhanced.isfinite().all()
     assert similarity.abs().max() < 0.05
     assert enhanced.dtype == dtype

@@ -79,17 +79,17 @@ def random_weights() -> Weights:
 
 def enhance(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Spatial Group-wise Enhance, one group at a time; returns the map and the gates."""
-    pieces, gates = [], []
+    enhanced, gates = [], []
     for group, part in enumerate(x.chunk(GROUPS, dim=1)):
         descriptor = part.mean(dim=(2, 3))
-        likeness = torch.einsum("bc,bchw->bhw", descriptor, part)
-        flat = likeness.flatten(1)
-        centred = likeness - flat.mean(1)[:, None, None]
+        raw = torch.einsum("bc,bchw->bhw", descriptor, part)
+        flat = raw.flatten(1)
+        centred = raw - flat.mean(1)[:, None, None]
         normal = centred / (flat.std(1, correction=1)[:, None, None] + 1e-5)
         gate = torch.sigmoid(normal * gamma[0, group] + beta[0, group])
         gates.append(gate)
-        pieces.append(part * gate[:, None])
-    return torch.cat(pieces, dim=1), torch.stack(gates, dim=1)
+        enhanced.append(part * gate[:, None])
+    return torch.cat(enhanced, dim=1), torch.stack(gates, dim=1)
 
 
 def independent(weights: Weights, pixels: NDArray[np.uint8]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -179,13 +179,13 @@ def test_compiled_bf16_finds_the_same_class(
     weights: Weights, version: Path, tmp_path: Path
 ) -> None:
     """Where the reference is sure by more than 0.02, bf16 agrees with it on the first class."""
-    bundle = load_version(version)
-    engine = CompiledEngine(bundle, torch.device("cpu"), "bf16", max_batch=2, cache_dir=tmp_path)
+    loaded = load_version(version)
+    engine = CompiledEngine(loaded, torch.device("cpu"), "bf16", max_batch=2, cache_dir=tmp_path)
     engine.load()
     pixels = [model_pixels(picture(seed)) for seed in range(8)]
     references = [independent(weights, row)[0].sort(descending=True) for row in pixels]
 
-    batches = [engine.stage(pixels[start : start + 2]) for start in range(0, len(pixels), 2)]
+    batches = [engine.collate(pixels[start : start + 2]) for start in range(0, len(pixels), 2)]
     logits = np.concatenate([engine.infer(batch, frozenset()).logits for batch in batches])
 
     sure = [i for i, r in enumerate(references) if r.values[0] - r.values[1] > 0.02]

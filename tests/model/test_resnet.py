@@ -127,9 +127,9 @@ def test_asked_blocks_come_in_order_and_as_predicted(
     """Every block's similarity has the shape that the spec predicts for this input and stem."""
     spec = ResNetSpec(architecture, groups=8, input_px=input_px, stem=stem)
     images = torch.empty((2, 3, input_px, input_px), device="meta")
-    asked = [block.name for block in reversed(spec.blocks())]
+    blocks = [block.name for block in reversed(spec.blocks())]
 
-    outputs = without_weights(spec)(images, asked)
+    outputs = without_weights(spec)(images, blocks)
 
     assert list(shapes(outputs.similarities).items()) == [
         (block.name, (2, block.groups, block.height, block.width)) for block in spec.blocks()
@@ -165,9 +165,9 @@ def test_asking_changes_no_logit(generator: torch.Generator) -> None:
     images = torch.randn((2, 3, 48, 48), generator=generator)
 
     silent = network(images)
-    asked = network(images, [block.name for block in SMALL.blocks()])
+    blocks = network(images, [block.name for block in SMALL.blocks()])
 
-    assert torch.equal(asked.logits, silent.logits)
+    assert torch.equal(blocks.logits, silent.logits)
     assert silent.similarities == {}
 
 

@@ -78,10 +78,10 @@ def similarity_slowly(vectors: list[list[float]]) -> list[float]:
     """The n_i of one group from its vectors x_i, one per position."""
     positions, size = len(vectors), len(vectors[0])
     descriptor = [sum(vector[k] for vector in vectors) / positions for k in range(size)]
-    likeness = [sum(descriptor[k] * vector[k] for k in range(size)) for vector in vectors]
-    mean = sum(likeness) / positions
-    variance = sum((value - mean) ** 2 for value in likeness) / (positions - 1)
-    return [(value - mean) / (math.sqrt(variance) + EPSILON) for value in likeness]
+    raw = [sum(descriptor[k] * vector[k] for k in range(size)) for vector in vectors]
+    mean = sum(raw) / positions
+    variance = sum((value - mean) ** 2 for value in raw) / (positions - 1)
+    return [(value - mean) / (math.sqrt(variance) + EPSILON) for value in raw]
 
 
 def trained(variant: Variant, generator: torch.Generator) -> SpatialGroupEnhance:
@@ -166,12 +166,14 @@ def test_gates_lie_between_zero_and_one(variant: Variant, generator: torch.Gener
 @both_variants
 def test_similarity_is_standardised(variant: Variant, generator: torch.Generator) -> None:
     """Over a group's positions the mean is 0 and the deviation, divided by N - 1, is 1."""
-    x = feature_map(variant, generator) + 1  # a descriptor near 1, so that likenesses vary by 1
+    x = (
+        feature_map(variant, generator) + 1
+    )  # a descriptor near 1, so that raw similarities vary by 1
 
     _, similarity = trained(variant, generator)(x)
 
     flat = similarity.flatten(2)  # (B, G, N)
-    # EPSILON takes its share of the deviation: 1e-3 where likenesses vary by 0.01.
+    # EPSILON takes its share of the deviation: 1e-3 where raw similarities vary by 0.01.
     torch.testing.assert_close(flat.mean(2), torch.zeros(2, variant.groups), rtol=0, atol=1e-5)
     torch.testing.assert_close(flat.std(2), torch.ones(2, variant.groups), rtol=0, atol=1e-3)
 

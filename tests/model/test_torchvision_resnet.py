@@ -7,25 +7,25 @@ import sys
 from pathlib import Path
 
 from service.store.write import write_version
-from tests.store_fixtures import tiny_draft
+from tests.store_fixtures import new_tiny_version
 
 PROGRAM = """
 import sys
 import service.commands.serve
 from pathlib import Path
 from service.store.load import load_store
-(model,) = load_store(Path(sys.argv[1])).bundles
+(model,) = load_store(Path(sys.argv[1])).models
 print("torch._dynamo" in sys.modules, "torch._dynamo.utils" in sys.modules)
 from torchvision.ops import roi_align
-asked = roi_align.__globals__["is_compile_supported"]("cpu")
+blocks = roi_align.__globals__["is_compile_supported"]("cpu")
 from torch._dynamo.utils import is_compile_supported
-print(asked is is_compile_supported("cpu"), "torch._dynamo" in sys.modules)
+print(blocks is is_compile_supported("cpu"), "torch._dynamo" in sys.modules)
 """
 
 
 def test_the_service_and_a_model_are_loaded_without_the_compiler(tmp_path: Path) -> None:
     """In a process of its own; torchvision's question is then answered by the real one."""
-    write_version(tmp_path, tiny_draft())
+    write_version(tmp_path, new_tiny_version())
 
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ from training import whole_plan
 from service.model.resnet import SgeResNet
 from service.store.load import list_versions, load_version
 from service.store.write import CARD_FILE, write_version
-from tests.store_fixtures import tiny_draft
+from tests.store_fixtures import new_tiny_version
 
 STORE = Path(__file__).parents[2] / "model_store"
 PEAKS = {block.name: {"gate": 0.5, "similarity": 0.25, "chance": 0.125} for block in SPEC.blocks()}
@@ -85,7 +85,7 @@ class TestComparison:
 
     def test_another_network_is_not_compared(self, tmp_path: Path) -> None:
         """Figures of two networks of different shape would say nothing of SGE."""
-        other = write_version(tmp_path, tiny_draft())
+        other = write_version(tmp_path, new_tiny_version())
 
         with pytest.raises(OtherRecipe, match=r"the recipe trains ResNetSpec\(.*groups=8"):
             check_same_recipe(other, PLAN)

@@ -145,7 +145,7 @@ class TestParseGroups:
     def test_numbers_that_do_not_fit_are_refused_with_the_range(
         self, text: str, message: str
     ) -> None:
-        """Out of range and twice are told apart."""
+        """Out of range and twice are distinguished."""
         with pytest.raises(BadRequest) as refusal:
             parse_groups(text, 8)
 
@@ -226,7 +226,7 @@ class TestDrawMask:
         np.testing.assert_allclose(entry["data"], GATES[groups], rtol=1e-6)
 
     def test_the_widest_groups_are_those_of_the_gates_for_similarity_too(self) -> None:
-        """All similarities spread alike; what a group does with it tells groups apart."""
+        """All similarities spread alike; what a group does with it distinguishes groups."""
         entry = draw(asking(WidestGroups(2), kind="similarity"))
 
         assert entry["groups"] == [2, 3]

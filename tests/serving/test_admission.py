@@ -72,7 +72,7 @@ def test_bytes_are_bounded_over_all_requests() -> None:
 
 
 def test_an_announced_body_takes_no_room_before_it_comes() -> None:
-    """Whether there is room is asked beforehand, but an announcement reserves nothing."""
+    """Whether there is room is blocks beforehand, but an announcement reserves nothing."""
     door = admission(limit_bytes=100)
 
     with door.enter(FAR, 0.0) as permit:

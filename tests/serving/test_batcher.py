@@ -14,7 +14,7 @@ from service.engines.base import Engine, EngineOutputs
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, NotReady
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
-from service.serving.worker_thread import DeviceThread
+from service.serving.worker_thread import WorkerThread
 from tests.fakes import BLOCK, FakeEngine, FakeTimer, GatedEngine, Ran, Record, row_of
 
 pytestmark = pytest.mark.anyio
@@ -26,21 +26,21 @@ class Bench:
     """A batcher with everything around it within reach of a test."""
 
     def __init__(self, engine: Engine, limits: Limits, workers: ThreadPoolExecutor) -> None:
-        self.deaths = 0
+        self.crashes = 0
         self.timer = FakeTimer()
         self.record = Record()
-        self.device = DeviceThread(self._on_death)
+        self.device = WorkerThread(self._on_crash)
         self.batcher = Batcher(
             engine, self.device, workers, limits, timer=self.timer, observer=self.record
         )
 
-    def _on_death(self, error: EngineLost) -> None:
-        self.deaths += 1
+    def _on_crash(self, error: EngineLost) -> None:
+        self.crashes += 1
         self.batcher.fail_queued(NotReady("restarting"))
 
-    def submit(self, value: int, *asked: str, deadline: float = FAR) -> asyncio.Future[float]:
+    def submit(self, value: int, *blocks: str, deadline: float = FAR) -> asyncio.Future[float]:
         """Queue a row; the future gives the logit that its reply holds."""
-        (reply,) = self.batcher.submit([row_of(value)], frozenset(asked), deadline)
+        (reply,) = self.batcher.submit([row_of(value)], frozenset(blocks), deadline)
 
         async def logit() -> float:
             return float((await reply).logits[0])
@@ -117,7 +117,7 @@ async def test_few_wait_a_moment_for_those_who_were_answered() -> None:
 
 
 async def test_images_with_and_without_masks_share_a_batch() -> None:
-    """The engine is asked for what any row wants; each reply holds only what its own row asked."""
+    """The engine is asked for what any row wants; each reply holds only what its own row blocks."""
     engine = GatedEngine()
     async with bench(engine) as b:
         first = b.submit(1)
@@ -158,8 +158,8 @@ async def test_answers_are_counted_against_images() -> None:
     """An engine that loses a row fails the images rather than answering the wrong ones."""
 
     class Forgetful(FakeEngine):
-        def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
-            outputs = super().infer(staged, asked)
+        def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+            outputs = super().infer(batch, blocks)
             return EngineOutputs(outputs.logits[:-1], outputs.similarities)
 
     async with bench(Forgetful()) as b:
@@ -227,7 +227,7 @@ async def test_the_window_holds_the_first_image_back() -> None:
     assert [ran.values for ran in engine.ran] == [(1, 2)]
 
 
-async def test_the_death_of_the_engine_settles_every_reply() -> None:
+async def test_the_crash_of_the_engine_settles_every_reply() -> None:
     """What is on board fails, what is queued can be failed, and a new thread goes on."""
     engine = GatedEngine(lethal=[1])
     async with bench(engine) as b:
@@ -242,11 +242,11 @@ async def test_the_death_of_the_engine_settles_every_reply() -> None:
 
     assert outcomes == [EngineLost.__name__, NotReady.__name__]
     assert again == [3.0]
-    assert (b.deaths, b.record.failed) == (1, 1)
+    assert (b.crashes, b.record.failed) == (1, 1)
 
 
 async def test_every_image_is_counted_once_whatever_became_of_it() -> None:
-    """A death with a stacked batch behind it fails the images of both, each counted once."""
+    """A crash with a stacked batch behind it fails the images of both, each counted once."""
     engine = GatedEngine(lethal=[1])
     async with bench(engine, max_batch=2) as b:
         first = b.submit(1)
@@ -257,7 +257,7 @@ async def test_every_image_is_counted_once_whatever_became_of_it() -> None:
         outcomes = await settled(first, *stacked, queued)
 
     assert outcomes == ["EngineLost", "EngineLost", "EngineLost", "NotReady"]
-    assert (b.deaths, b.record.failed, sum(b.record.batches)) == (1, 3, 0)
+    assert (b.crashes, b.record.failed, sum(b.record.batches)) == (1, 3, 0)
 
 
 async def test_a_deadline_counts_as_one_though_the_caller_left_at_it() -> None:
@@ -304,7 +304,7 @@ async def test_a_batch_that_cannot_be_stacked_fails_its_images() -> None:
     """Whatever goes wrong on the way to the engine, no reply stays open."""
 
     class Unstackable(FakeEngine):
-        def stage(self, rows: object) -> tuple[int, ...]:
+        def collate(self, rows: object) -> tuple[int, ...]:
             raise MemoryError
 
     async with bench(Unstackable()) as b:

@@ -33,14 +33,14 @@ class Slow(FakeEngine):
 class Weak(FakeEngine):
     """An engine that runs until it has died once."""
 
-    def infer(self, staged: tuple[int, ...], asked: frozenset[str]) -> EngineOutputs:
-        """Refuse everything after a death."""
+    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+        """Refuse everything after a crash."""
         if any(self.lethal & set(ran.values) for ran in self.ran):
             raise OSError("it stays broken")
-        return super().infer(staged, asked)
+        return super().infer(batch, blocks)
 
 
-async def test_the_service_survives_the_death_of_its_engine() -> None:
+async def test_the_service_survives_the_crash_of_its_engine() -> None:
     """The image on board fails, readiness goes and comes back, the next image is answered."""
     engine = FakeEngine(lethal=[9])
     async with running(engine=engine) as service:
@@ -54,20 +54,20 @@ async def test_the_service_survives_the_death_of_its_engine() -> None:
 
 
 @pytest.mark.parametrize("how", ["lethal", "device_loss"])
-async def test_a_death_is_seen_and_counted(how: str) -> None:
-    """Whether the thread ends or the device is lost: not ready, one death, one restart."""
+async def test_a_crash_is_seen_and_counted(how: str) -> None:
+    """Whether the thread ends or the device is lost: not ready, one crash, one restart."""
     engine = FakeEngine(**{how: [9]})
     async with running(engine=engine) as service:
         await service.predict(grey(9))
         await until(lambda: is_ready(service))
         answered = await service.predict(grey(1))
-        deaths = await service.metric("sge_engine_deaths_total")
+        crashes = await service.metric("sge_engine_crashes_total")
         restarts = await service.metric("sge_engine_restarts_total")
 
-    assert (answered.status_code, deaths, restarts) == (200, 1, 1)
+    assert (answered.status_code, crashes, restarts) == (200, 1, 1)
 
 
-async def test_a_hung_forward_pass_is_a_death() -> None:
+async def test_a_hung_forward_pass_is_a_crash() -> None:
     """Its image fails at the time-out, and the next one is answered on a new thread."""
     engine = GatedEngine()
     async with running(engine=engine, hang_timeout_s=0.3) as service:
@@ -75,10 +75,10 @@ async def test_a_hung_forward_pass_is_a_death() -> None:
         await until(lambda: is_ready(service))
         engine.open(2)
         answered = await service.predict(grey(2))
-        deaths = await service.metric("sge_engine_deaths_total")
+        crashes = await service.metric("sge_engine_crashes_total")
 
     assert (lost.status_code, lost.json()["error"]["code"]) == (500, "engine_lost")
-    assert (answered.status_code, deaths) == (200, 1)
+    assert (answered.status_code, crashes) == (200, 1)
 
 
 async def test_an_engine_that_stays_broken_is_told() -> None:
@@ -96,7 +96,7 @@ async def test_an_engine_that_stays_broken_is_told() -> None:
     assert (refused.status_code, restarts) == (503, 2)
 
 
-async def test_a_death_while_the_final_engine_is_built_harms_neither() -> None:
+async def test_a_crash_while_the_final_engine_is_built_harms_neither() -> None:
     """The first engine comes back and answers, and the final one takes over when it is built."""
     first, final = FakeEngine(lethal=[9]), Slow()
     async with running(engines=EnginePlan(first, final)) as service:

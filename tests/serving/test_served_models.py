@@ -16,7 +16,7 @@ from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
 from tests.engine_states import has_lost, has_tier, is_ready, tier_of
 from tests.fakes import FakeEngine, GatedEngine
-from tests.running import Running, grey, running, tiny_bundle, until
+from tests.running import Running, grey, running, tiny_model, until
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
 async def test_the_end_of_building_is_told() -> None:
     """When every model has the engine that stays."""
     plan = EnginePlan(FakeEngine(), FakeEngine())
-    runtime = build_runtime(Settings(), StoreContents((tiny_bundle(),), ()), lambda *_: plan)
+    runtime = build_runtime(Settings(), StoreContents((tiny_model(),), ()), lambda *_: plan)
     built = asyncio.Event()
 
     await runtime.models.start(on_built=built.set)
@@ -135,7 +135,7 @@ async def test_a_model_whose_engine_cannot_run_does_not_stop_the_others() -> Non
     """It is reported by name as a broken version is, and the healthy model answers."""
     broken = Unbuildable()
     engines = {"b": EnginePlan(broken, broken)}
-    async with running(tiny_bundle("a"), tiny_bundle("b"), engines=engines) as service:
+    async with running(tiny_model("a"), tiny_model("b"), engines=engines) as service:
         healthy = await service.predict(grey(1), "model=a")
         refused = await service.predict(grey(1), "model=b")
         ready = await service.client.get("/readyz")
@@ -164,7 +164,7 @@ async def test_a_build_that_ends_its_thread_is_a_fallback_of_one_model() -> None
         "a": EnginePlan(FakeEngine(), Deadly()),
         "b": EnginePlan(FakeEngine(), FakeEngine()),
     }
-    async with running(tiny_bundle("a"), tiny_bundle("b"), engines=engines) as service:
+    async with running(tiny_model("a"), tiny_model("b"), engines=engines) as service:
         await until(lambda: tiers_are(service, ["fallback", "final"]))
         replies = [await service.predict(grey(1), f"model={name}") for name in "ab"]
 

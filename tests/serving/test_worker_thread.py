@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from service.errors import EngineFailed, EngineLost
-from service.serving.worker_thread import DeviceThread
+from service.serving.worker_thread import WorkerThread
 
 pytestmark = pytest.mark.anyio
 
 
-class Deaths:
-    """Remembers deaths."""
+class Crashes:
+    """Remembers crashes."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -34,7 +34,7 @@ def die() -> None:
 
 async def test_calls_run_on_one_thread_in_order() -> None:
     """Every call sees the same thread, which is not the caller's, in the order of the calls."""
-    thread = DeviceThread(Deaths())
+    thread = WorkerThread(Crashes())
     thread.start()
     order: list[int] = []
 
@@ -53,7 +53,7 @@ async def test_calls_run_on_one_thread_in_order() -> None:
 
 async def test_a_call_that_raises_fails_alone() -> None:
     """The error is chained to the cause, and the thread goes on."""
-    thread = DeviceThread(Deaths())
+    thread = WorkerThread(Crashes())
     thread.start()
 
     with pytest.raises(EngineFailed) as failure:
@@ -66,10 +66,10 @@ async def test_a_call_that_raises_fails_alone() -> None:
     assert timed.started <= timed.ended
 
 
-async def test_a_death_fails_everything_that_waits() -> None:
-    """Each waiting call learns of the death; it is reported once; a new thread works."""
-    deaths = Deaths()
-    thread = DeviceThread(deaths)
+async def test_a_crash_fails_everything_that_waits() -> None:
+    """Each waiting call learns of the crash; it is reported once; a new thread works."""
+    crashes = Crashes()
+    thread = WorkerThread(crashes)
     thread.start()
 
     waiting: list[asyncio.Future[Any]] = [thread.run(die), thread.run(int), thread.run(float)]
@@ -82,13 +82,13 @@ async def test_a_death_fails_everything_that_waits() -> None:
     revived = await thread.run(lambda: 4)
     await thread.stop()
 
-    assert (deaths.messages, revived.result) == (["the engine died of SystemExit()"], 4)
+    assert (crashes.messages, revived.result) == (["the engine died of SystemExit()"], 4)
 
 
-async def test_whoever_hears_of_a_death_finds_it_reported() -> None:
+async def test_whoever_hears_of_a_crash_finds_it_reported() -> None:
     """Otherwise the next call would be sent to a thread that has ended."""
-    deaths = Deaths()
-    thread = DeviceThread(deaths)
+    crashes = Crashes()
+    thread = WorkerThread(crashes)
     seen: list[tuple[bool, int]] = []
 
     def lose() -> None:
@@ -97,17 +97,17 @@ async def test_whoever_hears_of_a_death_finds_it_reported() -> None:
     for _ in range(20):
         thread.start()
         future = thread.run(lose)
-        future.add_done_callback(lambda _: seen.append((thread.is_running, len(deaths.messages))))
+        future.add_done_callback(lambda _: seen.append((thread.is_running, len(crashes.messages))))
         with pytest.raises(EngineLost):
             await future
 
     assert seen == [(False, number + 1) for number in range(20)]
 
 
-async def test_a_lost_device_is_a_death() -> None:
+async def test_a_lost_device_is_a_crash() -> None:
     """A call that finds its device lost ends the thread: no later call could succeed."""
-    deaths = Deaths()
-    thread = DeviceThread(deaths)
+    crashes = Crashes()
+    thread = WorkerThread(crashes)
     thread.start()
 
     def lose() -> None:
@@ -115,16 +115,16 @@ async def test_a_lost_device_is_a_death() -> None:
 
     waiting: list[asyncio.Future[Any]] = [thread.run(lose), thread.run(int)]
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    await deaths.told.wait()
+    await crashes.told.wait()
 
     assert [type(outcome) for outcome in outcomes] == [EngineLost, EngineLost]
-    assert (len(deaths.messages), thread.is_running) == (1, False)
+    assert (len(crashes.messages), thread.is_running) == (1, False)
 
 
-async def test_a_hung_call_is_a_death() -> None:
+async def test_a_hung_call_is_a_crash() -> None:
     """The thread is given up with what waits behind the call, and nothing of it runs later."""
-    deaths = Deaths()
-    thread = DeviceThread(deaths, hang_after_s=0.05)
+    crashes = Crashes()
+    thread = WorkerThread(crashes, hang_after_s=0.05)
     thread.start()
     gate = threading.Event()
     late: list[int] = []
@@ -139,7 +139,7 @@ async def test_a_hung_call_is_a_death() -> None:
     await thread.stop()
 
     assert [type(outcome) for outcome in outcomes] == [EngineLost, EngineLost]
-    assert deaths.messages == [
+    assert crashes.messages == [
         "the engine died of TimeoutError('a call that ran longer than 0.05 s')"
     ]
     assert (late, after.result) == ([], 8)
@@ -147,8 +147,8 @@ async def test_a_hung_call_is_a_death() -> None:
 
 async def test_each_call_has_the_whole_time() -> None:
     """The alarm is set anew for every call, and an idle thread has none."""
-    deaths = Deaths()
-    thread = DeviceThread(deaths, hang_after_s=60)
+    crashes = Crashes()
+    thread = WorkerThread(crashes, hang_after_s=60)
     thread.start()
     gates = [threading.Event(), threading.Event()]
 
@@ -163,24 +163,24 @@ async def test_each_call_has_the_whole_time() -> None:
     await thread.stop()
 
     assert len({id(alarm) for alarm in alarms if alarm is not None}) == 2
-    assert (idle, deaths.messages) == (None, [])
+    assert (idle, crashes.messages) == (None, [])
 
 
-async def test_stopping_finishes_what_has_come_and_is_no_death() -> None:
+async def test_stopping_finishes_what_has_come_and_is_no_crash() -> None:
     """Calls before the stop are answered."""
-    deaths = Deaths()
-    thread = DeviceThread(deaths)
+    crashes = Crashes()
+    thread = WorkerThread(crashes)
     thread.start()
 
     future = thread.run(lambda: 5)
     await thread.stop()
 
-    assert ((await future).result, deaths.messages) == (5, [])
+    assert ((await future).result, crashes.messages) == (5, [])
 
 
 async def test_a_cancelled_call_harms_nobody() -> None:
     """Its result is dropped; while it runs the thread counts as busy."""
-    thread = DeviceThread(Deaths())
+    thread = WorkerThread(Crashes())
     thread.start()
     gate = threading.Event()
 

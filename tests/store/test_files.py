@@ -53,7 +53,7 @@ def test_labels_that_cannot_name_the_classes_are_refused(
 
 
 def test_a_file_that_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
-    """An absent file and a folder in its place are told apart."""
+    """An absent file and a folder in its place are distinguished."""
     with pytest.raises(MissingFile, match=r"absent cannot be read: no such file or directory$"):
         read_file(tmp_path / "absent")
     with pytest.raises(MissingFile, match=r"cannot be read: is a directory$"):

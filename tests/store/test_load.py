@@ -16,14 +16,14 @@ from service.errors import BadCheckpoint, BadManifest, HashMismatch, MissingFile
 from service.store.files import sha256_of
 from service.store.load import StoreContents, load_store, load_version
 from service.store.write import write_version
-from tests.store_fixtures import LABELS, TINY, edit_manifest, overwrite, snapshot, tiny_draft
+from tests.store_fixtures import LABELS, TINY, edit_manifest, new_tiny_version, overwrite, snapshot
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One version, tiny/1, written once; its files are never changed in place."""
     folder = tmp_path_factory.mktemp("written")
-    yield write_version(folder, tiny_draft(half_weights=True))
+    yield write_version(folder, new_tiny_version(half_weights=True))
     shutil.rmtree(folder)
 
 
@@ -56,7 +56,7 @@ def add_version(store: Path, name: str, version: str) -> Path:
 
 def keys(contents: StoreContents) -> tuple[list[str], list[str]]:
     """The keys of the healthy and of the broken versions."""
-    return [b.key for b in contents.bundles], [b.key for b in contents.broken]
+    return [b.key for b in contents.models], [b.key for b in contents.broken]
 
 
 def error_of(directory: Path) -> StoreError:
@@ -68,11 +68,11 @@ def error_of(directory: Path) -> StoreError:
 
 def test_a_healthy_version_loads_ready_to_classify(store: Path) -> None:
     """Its network is float32, in evaluation mode, without gradients."""
-    bundle = load_version(store / "tiny" / "1")
+    model = load_version(store / "tiny" / "1")
 
-    parameters = list(bundle.network.parameters())
-    assert (bundle.key, bundle.labels, bundle.network.spec) == ("tiny/1", LABELS, TINY)
-    assert not bundle.network.training
+    parameters = list(model.network.parameters())
+    assert (model.key, model.labels, model.network.spec) == ("tiny/1", LABELS, TINY)
+    assert not model.network.training
     assert {(p.dtype, p.device.type, p.requires_grad) for p in parameters} == {
         (torch.float32, "cpu", False)
     }
@@ -81,9 +81,9 @@ def test_a_healthy_version_loads_ready_to_classify(store: Path) -> None:
 def test_a_version_may_be_named_from_its_models_folder(store: Path) -> None:
     """A relative path is as good as an absolute one."""
     with contextlib.chdir(store / "tiny"):
-        bundle = load_version(Path("1"))
+        model = load_version(Path("1"))
 
-    assert bundle.key == "tiny/1"
+    assert model.key == "tiny/1"
 
 
 @pytest.mark.parametrize("file_name", ["manifest.json", "model.safetensors", "labels.txt"])
@@ -276,7 +276,7 @@ def test_an_empty_store_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """An absent store and a file in its place are told apart."""
+    """An absent store and a file in its place are distinguished."""
     (tmp_path / "file").touch()
 
     with pytest.raises(MissingFile, match=r"absent cannot be listed: no such file or directory$"):

@@ -22,9 +22,9 @@ from service.store.write import CARD_FILE, amend_version, write_version
 from tests.store_fixtures import (
     LABELS,
     TINY,
+    new_tiny_version,
     random_input,
     snapshot,
-    tiny_draft,
     tiny_network,
     tiny_weights,
 )
@@ -58,20 +58,20 @@ def test_what_is_written_is_what_is_loaded(store: Path) -> None:
     """Manifest, labels, card and network come back as they went in."""
     metrics = {"top1": 0.94, "trained on": ["train"]}
 
-    directory = write_version(store, tiny_draft(sge_inserted=True, metrics=metrics))
+    directory = write_version(store, new_tiny_version(sge_inserted=True, metrics=metrics))
 
-    bundle = load_version(directory)
+    model = load_version(directory)
     pixels = random_input(32)
     assert directory == store / "tiny" / "1"
-    assert bundle.key == "tiny/1"
-    assert bundle.labels == LABELS
-    assert bundle.manifest.spec == TINY
-    assert bundle.manifest.initial_bias == TINY.initial_bias
-    assert bundle.manifest.input == InputContract(size_px=32, fit="fit")
-    assert (bundle.manifest.sge_inserted, bundle.manifest.metrics) == (True, metrics)
-    assert (bundle.manifest.licence, bundle.manifest.source) == ("CC0-1.0", "random numbers")
+    assert model.key == "tiny/1"
+    assert model.labels == LABELS
+    assert model.manifest.spec == TINY
+    assert model.manifest.initial_bias == TINY.initial_bias
+    assert model.manifest.input == InputContract(size_px=32, fit="fit")
+    assert (model.manifest.sge_inserted, model.manifest.metrics) == (True, metrics)
+    assert (model.manifest.licence, model.manifest.source) == ("CC0-1.0", "random numbers")
     assert (directory / CARD_FILE).read_text() == "# tiny\n"
-    assert torch.equal(bundle.network(pixels).logits, tiny_network()(pixels).logits)
+    assert torch.equal(model.network(pixels).logits, tiny_network()(pixels).logits)
 
 
 def test_half_weights_halve_the_file_and_load_as_float32(store: Path) -> None:
@@ -80,7 +80,7 @@ def test_half_weights_halve_the_file_and_load_as_float32(store: Path) -> None:
     A float16 weight is off by up to 2^-11 of itself; over 18 layers of random signs that stays
     under 1 % of the largest logit.
     """
-    directory = write_version(store, tiny_draft(half_weights=True))
+    directory = write_version(store, new_tiny_version(half_weights=True))
 
     stored = safetensors.torch.load_file(directory / "model.safetensors")
     network = load_version(directory).network
@@ -100,8 +100,8 @@ def test_a_network_in_any_state_is_stored_the_same(store: Path) -> None:
     network = build_network(TINY, tiny_weights())
     network.double().to(memory_format=torch.channels_last).train()
 
-    first = write_version(store, tiny_draft())
-    second = write_version(store, tiny_draft(version="2", network=network))
+    first = write_version(store, new_tiny_version())
+    second = write_version(store, new_tiny_version(version="2", network=network))
 
     files = [directory / "model.safetensors" for directory in (first, second)]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -109,11 +109,11 @@ def test_a_network_in_any_state_is_stored_the_same(store: Path) -> None:
 
 def test_a_version_is_never_overwritten(store: Path) -> None:
     """The second writer of a version is refused and changes nothing."""
-    write_version(store, tiny_draft())
+    write_version(store, new_tiny_version())
     before = snapshot(store)
 
     with pytest.raises(BadManifest, match=r"tiny/1 exists, a version is never overwritten$"):
-        write_version(store, tiny_draft(licence="MIT"))
+        write_version(store, new_tiny_version(licence="MIT"))
 
     assert snapshot(store) == before
 
@@ -137,7 +137,7 @@ def test_an_impossible_draft_leaves_no_trace(
 ) -> None:
     """What is refused is refused before anything is written."""
     with pytest.raises(error) as caught:
-        write_version(store, tiny_draft(**changes))
+        write_version(store, new_tiny_version(**changes))
 
     assert caught.value.message.startswith(reason)
     assert not store.exists()
@@ -150,10 +150,10 @@ def test_weights_that_would_be_stored_as_nan_or_infinity_leave_no_trace(
     store: Path, value: float, *, half: bool
 ) -> None:
     """Neither NaN, nor infinity, nor what float16 makes of numbers above 65504, is stored."""
-    draft = tiny_draft(network=with_value("fc.weight", value), half_weights=half)
+    new = new_tiny_version(network=with_value("fc.weight", value), half_weights=half)
 
     with pytest.raises(BadCheckpoint, match=r"^nan or infinite weights in fc\.weight$"):
-        write_version(store, draft)
+        write_version(store, new)
 
     assert not store.exists()
 
@@ -162,7 +162,7 @@ def test_weights_that_would_be_stored_as_nan_or_infinity_leave_no_trace(
 def test_a_full_disk_leaves_no_trace(store: Path) -> None:
     """A version that cannot be written to its end is removed, and its model's empty folder too."""
     with pytest.raises(StoreError, match=r"tiny/1 cannot be written: file too large$"):
-        write_version(store, tiny_draft())
+        write_version(store, new_tiny_version())
 
     assert snapshot(store) == {}
 
@@ -174,7 +174,7 @@ def test_a_failed_write_leaves_the_models_other_files(store: Path) -> None:
     (store / "tiny" / "recipe.py").touch()
 
     with pytest.raises(StoreError, match="cannot be written"):
-        write_version(store, tiny_draft())
+        write_version(store, new_tiny_version())
 
     assert list(snapshot(store)) == ["tiny", "tiny/recipe.py"]
 
@@ -185,7 +185,7 @@ def test_losing_the_race_for_a_version_leaves_no_trace(store: Path) -> None:
     (store / "tiny" / "1").symlink_to("nowhere")
 
     with pytest.raises(StoreError, match=r"tiny/1 cannot be written: not a directory$"):
-        write_version(store, tiny_draft())
+        write_version(store, new_tiny_version())
 
     assert [path.name for path in (store / "tiny").iterdir()] == ["1"]
 
@@ -195,14 +195,14 @@ def test_a_store_that_cannot_be_made_is_refused(store: Path) -> None:
     store.write_text("a file")
 
     with pytest.raises(StoreError, match=r"tiny/1 cannot be written: not a directory$"):
-        write_version(store, tiny_draft())
+        write_version(store, new_tiny_version())
 
     assert store.read_text() == "a file"
 
 
 def test_more_may_be_said_of_a_version(store: Path) -> None:
     """Manifest and card change, weights and labels do not."""
-    directory = write_version(store, tiny_draft())
+    directory = write_version(store, new_tiny_version())
     before = snapshot(directory)
     manifest = load_version(directory).manifest
 

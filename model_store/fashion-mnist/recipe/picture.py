@@ -16,7 +16,7 @@ from service.images.decode import decode
 from service.images.preprocess import preprocess
 from service.model.graph import InferenceGraph
 from service.results.heat_map import draw_overlays
-from service.store.load import Bundle, load_version
+from service.store.load import LoadedModel, load_version
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parent.parent / "tests" / "data"
@@ -30,8 +30,8 @@ Pixels = NDArray[np.uint8]
 
 def main() -> None:
     """Draw one row a picture: what the model saw, mean masks of four blocks, groups of one."""
-    bundle = load_version(Path(sys.argv[1]))
-    rows = [_row(bundle, PICTURES / f"{name}-on-canvas.png") for name in NAMES]
+    model = load_version(Path(sys.argv[1]))
+    rows = [_row(model, PICTURES / f"{name}-on-canvas.png") for name in NAMES]
     titles = ["input", *(f"{name} mean" for name in MEANS)]
     titles += [f"{SHOWN_GROUPS_OF} #{group}" for group in range(len(rows[0]) - len(titles))]
     step = CELL_PX + GAP_PX
@@ -45,15 +45,14 @@ def main() -> None:
     sheet.save(HERE / "masks.png", optimize=True)
 
 
-def _row(bundle: Bundle, file: Path) -> list[Image.Image]:
-    contract = bundle.manifest.input
+def _row(model: LoadedModel, file: Path) -> list[Image.Image]:
+    contract = model.manifest.input
     pixels = preprocess(decode(file.read_bytes(), ImageLimits(10**6, 10**6)), contract)
-    graph = InferenceGraph(bundle.network, contract.mean, contract.std)
+    graph = InferenceGraph(model.network, contract.mean, contract.std)
     with torch.inference_mode():
         similarities = graph(torch.from_numpy(pixels).unsqueeze(0), MEANS).similarities
         gates = {
-            name: bundle.network.sge_of(name).gates(n)[0].numpy()
-            for name, n in similarities.items()
+            name: model.network.sge_of(name).gates(n)[0].numpy() for name, n in similarities.items()
         }
     seen = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     means = [_overlay(gates[name].mean(axis=0), pixels) for name in MEANS]

@@ -16,7 +16,7 @@ from torchvision.models.resnet import ResNet
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet
 from service.store.load import list_versions, load_version
-from service.store.write import Draft, amend_version, write_version
+from service.store.write import NewVersion, amend_version, write_version
 
 NAME = "fashion-mnist"
 TEST_IMAGES = 10_000
@@ -96,7 +96,7 @@ def publish(
     """
     known = [int(folder.name) for folder in list_versions(store / NAME)]
     version = str(max(known, default=0) + 1)
-    draft = Draft(
+    new = NewVersion(
         name=NAME,
         version=version,
         network=network,
@@ -108,7 +108,7 @@ def publish(
         metrics=metrics,
         half_weights=True,
     )
-    return write_version(store, draft)
+    return write_version(store, new)
 
 
 def check_same_recipe(version: Path, plan: Plan) -> None:

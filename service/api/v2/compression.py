@@ -16,7 +16,7 @@ def inflate(body: bytes, encoding: str, limit_bytes: int) -> bytes:
     """
     if encoding.lower() not in ("gzip", "deflate"):
         raise BadRequest(f"content encoding {encoding!r} is not accepted, send gzip or deflate")
-    either = 32 + zlib.MAX_WBITS  # zlib tells the two apart itself
+    either = 32 + zlib.MAX_WBITS  # zlib knows which of the two it is
     decompressor = zlib.decompressobj(either)
     try:
         whole = decompressor.decompress(body, limit_bytes + 1)

@@ -58,7 +58,7 @@ class RequestHead(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class WantedOutput:
+class RequestedOutput:
     """An output, and how the client wants it.
 
     Attributes:
@@ -85,7 +85,7 @@ class InferRequest:
 
     id: str
     images: Values
-    outputs: tuple[WantedOutput, ...]
+    outputs: tuple[RequestedOutput, ...]
     timeout_ms: float | None
 
 
@@ -111,8 +111,8 @@ def parse_request(
     """
     size = _parse_length(header_length, len(body))
     if header_length is not None and size == 0:
-        wanted = tuple(WantedOutput(spec, is_binary=True, classes=0) for spec in outputs)
-        return InferRequest("", _whole_body(image, body), wanted, None)
+        output = tuple(RequestedOutput(spec, is_binary=True, classes=0) for spec in outputs)
+        return InferRequest("", _whole_body(image, body), output, None)
     most = limit_images * math.prod(image.dims) + ROOM_FOR_NAMES
     if body.count(b",", 0, size) > most:  # before an object is made of each
         raise BadRequest(f"the JSON holds more than {most} values")
@@ -181,29 +181,29 @@ def _read_image(inputs: Sequence[InputHead], image: TensorSpec, raw: memoryview)
     return from_bytes(image, shape, raw)
 
 
-def _read_outputs(head: RequestHead, outputs: Sequence[TensorSpec]) -> tuple[WantedOutput, ...]:
+def _read_outputs(head: RequestHead, outputs: Sequence[TensorSpec]) -> tuple[RequestedOutput, ...]:
     specs = {spec.name: spec for spec in outputs}
     is_binary = bool(head.parameters.get("binary_data_output", False))
     heads = head.outputs or [OutputHead(name=name) for name in specs]
-    names = [wanted.name for wanted in heads]
+    names = [output.name for output in heads]
     for name in names:
         if name not in specs or names.count(name) > 1:
             raise BadRequest(f"output {name[:80]!r}: each of {', '.join(specs)} may be there once")
     return tuple(
-        WantedOutput(
-            specs[wanted.name],
-            bool(wanted.parameters.get("binary_data", is_binary)),
-            _read_classes(specs[wanted.name], wanted.parameters.get("classification", 0)),
+        RequestedOutput(
+            specs[output.name],
+            bool(output.parameters.get("binary_data", is_binary)),
+            _read_classes(specs[output.name], output.parameters.get("classification", 0)),
         )
-        for wanted in heads
+        for output in heads
     )
 
 
-def _read_classes(spec: TensorSpec, asked: object) -> int:
-    is_count = isinstance(asked, int) and not isinstance(asked, bool) and asked >= 0
-    if not is_count or (asked and spec.name != "PROBS"):
-        raise BadRequest(f"{spec.name}: classification {_shown(asked)} is not supported")
-    return min(int(asked), *spec.dims)  # type: ignore[call-overload, no-any-return]
+def _read_classes(spec: TensorSpec, classes: object) -> int:
+    is_count = isinstance(classes, int) and not isinstance(classes, bool) and classes >= 0
+    if not is_count or (classes and spec.name != "PROBS"):
+        raise BadRequest(f"{spec.name}: classification {_shown(classes)} is not supported")
+    return min(int(classes), *spec.dims)  # type: ignore[call-overload, no-any-return]
 
 
 def _read_timeout(parameters: Parameters) -> float | None:
@@ -245,14 +245,14 @@ def encode_reply(
     """
     heads: list[dict[str, Any]] = []
     raw: list[bytes] = []
-    for wanted in request.outputs:
-        datatype, shown = _as_wanted(wanted, values[wanted.spec.name], labels)
+    for output in request.outputs:
+        datatype, shown = _as_wanted(output, values[output.spec.name], labels)
         head: dict[str, Any] = {
-            "name": wanted.spec.name,
+            "name": output.spec.name,
             "datatype": datatype,
             "shape": list(shown.shape),
         }
-        if wanted.is_binary:
+        if output.is_binary:
             raw.append(to_bytes(datatype, shown))
             head["parameters"] = {"binary_data_size": len(raw[-1])}
         else:
@@ -266,12 +266,12 @@ def encode_reply(
 
 
 def _as_wanted(
-    wanted: WantedOutput, values: Values, labels: Sequence[str]
+    output: RequestedOutput, values: Values, labels: Sequence[str]
 ) -> tuple[DataType, Values]:
     """Give values as they are or, as the classification extension has it, as text: (B, k)."""
-    if not wanted.classes:
-        return wanted.spec.datatype, values
-    best = np.argsort(-values, axis=1, kind="stable")[:, : wanted.classes]
+    if not output.classes:
+        return output.spec.datatype, values
+    best = np.argsort(-values, axis=1, kind="stable")[:, : output.classes]
     texts = np.empty(best.shape, dtype=object)
     for (row, rank), index in np.ndenumerate(best):
         texts[row, rank] = f"{values[row, index]:f}:{index}:{labels[int(index)]}".encode()

@@ -9,18 +9,13 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from service import __version__
-from service.api.admitted_request import (
-    Visit,
-    admit,
-    off_the_loop,
-    report_phases,
-    server_timing,
-    unless_disconnected,
-)
+from service.api.admitted_request import AdmittedRequest, admit
 from service.api.bodies import BodyLimits, receive_body
+from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import BINARY, EXAMPLE_PNG
 from service.api.errors import error_response
+from service.api.timing import report_phases, server_timing
 from service.api.v2.compression import inflate
 from service.api.v2.messages import (
     HEADER_LENGTH,
@@ -31,7 +26,7 @@ from service.api.v2.messages import (
 from service.api.v2.statistics import statistics_of
 from service.api.v2.tensors import TensorSpec
 from service.api.v2.views import View, every_view, find_view, name_of
-from service.config import LONGEST_DEADLINE_MS
+from service.config import LONGEST_TIMEOUT_MS
 from service.errors import BadRequest
 from service.health import readiness
 
@@ -119,10 +114,10 @@ async def every_statistics(runtime: RuntimeOf) -> dict[str, Any]:
 @router.get(VERSION, summary="Describe a version's tensors")
 async def metadata(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return a model's versions, inputs and outputs; -1 stands for the batch."""
-    versions = runtime.models.versions(view.model.labels[0])
+    versions = runtime.models.versions(view.model.name)
     return {
         "name": name_of(view),
-        "versions": [model.labels[1] for model in versions],
+        "versions": [model.version for model in versions],
         "platform": PLATFORM,
         "inputs": [_metadata_of(view.image)],
         "outputs": [_metadata_of(spec) for spec in view.outputs],
@@ -146,7 +141,7 @@ async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
         "name": name_of(view),
         "platform": PLATFORM,
         "backend": PLATFORM,
-        "version_policy": {"specific": {"versions": [int(view.model.labels[1])]}},
+        "version_policy": {"specific": {"versions": [int(view.model.version)]}},
         "max_batch_size": min(view.model.max_batch, settings.images_limit),
         "input": [
             {**_config_of(view.image), "format": _format_of(view.image)},
@@ -169,7 +164,7 @@ async def index(request: Request, runtime: RuntimeOf) -> list[dict[str, str]]:
 
     The body may be empty, or `{"ready": true}` for those alone that are.
     """
-    with runtime.admission.unasked() as permit:
+    with runtime.admission.for_bytes() as permit:
         body = await receive_body(
             request, BodyLimits(INDEX_BYTES, 1, runtime.settings.body_timeout_s), permit
         )
@@ -180,7 +175,7 @@ async def index(request: Request, runtime: RuntimeOf) -> list[dict[str, str]]:
     return [
         {
             "name": name_of(view),
-            "version": view.model.labels[1],
+            "version": view.model.version,
             "state": "READY" if view.model.is_ready else "UNAVAILABLE",
             "reason": "" if view.model.is_ready else view.model.tier,
         }
@@ -210,38 +205,42 @@ async def infer(
     inference_header_content_length: Annotated[
         str | None, Header(description="bytes of JSON before the raw tensors")
     ] = None,
-    x_request_deadline_ms: Annotated[float | None, Header(gt=0, le=LONGEST_DEADLINE_MS)] = None,
+    x_request_deadline_ms: Annotated[float | None, Header(gt=0, le=LONGEST_TIMEOUT_MS)] = None,
 ) -> Response:
     """Run one request: JSON with lists, JSON with raw tensors behind it, or one raw tensor alone.
 
     The example is for the view of pictures, `NAME-image`.
     """
     context = context_of(request.scope)
-    context.model = view.model.labels
-    async with admit(runtime, context, view.model, x_request_deadline_ms) as visit:
+    context.model = view.model.metric_labels
+    async with admit(runtime, context, view.model, x_request_deadline_ms) as admitted:
         limits = BodyLimits.of(runtime.settings)
-        asked = await _receive(request, view, limits, visit, inference_header_content_length)
-        if asked.timeout_ms is not None:
-            visit.shorten(asked.timeout_ms)
-        limits.bound(len(asked.images))
-        visit.hold(len(asked.images))
-        work = view.run(runtime.pipeline, asked.images, visit.deadline)
+        parsed = await _receive(request, view, limits, admitted, inference_header_content_length)
+        if parsed.timeout_ms is not None:
+            admitted.shorten(parsed.timeout_ms)
+        limits.bound(len(parsed.images))
+        admitted.hold(len(parsed.images))
+        work = view.run(runtime.pipeline, parsed.images, admitted.deadline)
         outcome = await unless_disconnected(request, work)
-        timing_ms = report_phases(runtime, visit, outcome.answer.phases_s)
-        return _respond(view, asked, outcome.values, timing_ms)
+        timing_ms = report_phases(runtime.metrics, admitted, outcome.answer.phases_s)
+        return _respond(view, parsed, outcome.values, timing_ms)
 
 
 async def _receive(
-    request: Request, view: View, limits: BodyLimits, visit: Visit, header_length: str | None
+    request: Request,
+    view: View,
+    limits: BodyLimits,
+    admitted: AdmittedRequest,
+    header_length: str | None,
 ) -> InferRequest:
     """Read a request's body; nothing of it is held beside what is returned."""
-    body = await receive_body(request, limits, visit.permit)
+    body = await receive_body(request, limits, admitted.permit)
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         most = min(limits.size_bytes, MOST_DEFLATED * len(body))
-        visit.permit.hold(most)
+        admitted.permit.hold(most)
         inflated = await off_the_loop(inflate, body, encoding, most)
-        visit.permit.release(most - len(inflated))
+        admitted.permit.release(most - len(inflated))
         body = inflated
     parse = functools.partial(
         parse_request, body, header_length, view.image, view.outputs, limits.images
@@ -251,10 +250,10 @@ async def _receive(
 
 
 def _respond(
-    view: View, asked: InferRequest, values: dict[str, Any], timing_ms: dict[str, float]
+    view: View, parsed: InferRequest, values: dict[str, Any], timing_ms: dict[str, float]
 ) -> Response:
-    names = name_of(view), view.model.labels[1]
-    reply = encode_reply(names, asked, values, view.model.bundle.labels)
+    names = name_of(view), view.model.version
+    reply = encode_reply(names, parsed, values, view.model.loaded.labels)
     headers = {"Server-Timing": server_timing(timing_ms)}
     if reply.json_bytes is None:
         return Response(reply.content, headers=headers, media_type="application/json")

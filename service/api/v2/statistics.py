@@ -32,7 +32,7 @@ def statistics_of(view: View, metrics: Metrics) -> dict[str, Any]:
     tallies = sorted(model.tallies.items())
     return {
         "name": name_of(view),
-        "version": model.labels[1],
+        "version": model.version,
         "last_inference": int(model.last_batch_at_s * 1000),
         "inference_count": sum(size * tally.batches for size, tally in tallies),
         "execution_count": sum(tally.batches for _, tally in tallies),
@@ -59,7 +59,7 @@ def _spent(metrics: Metrics, model: ServedModel, phase: str) -> dict[str, int]:
     """Requests that went through a phase, and their time in it."""
     found = {
         sample.name: sample.value
-        for family in metrics.phase.labels(*model.labels, phase).collect()
+        for family in metrics.phase.labels(*model.metric_labels, phase).collect()
         for sample in family.samples
     }
     return {
@@ -69,7 +69,7 @@ def _spent(metrics: Metrics, model: ServedModel, phase: str) -> dict[str, int]:
 
 
 def _failures(metrics: Metrics, model: ServedModel) -> int:
-    name, version = model.labels
+    name, version = model.metric_labels
     return int(
         sum(
             sample.value

@@ -40,13 +40,13 @@ class PixelsView:
     @property
     def image(self) -> TensorSpec:
         """RGB, 0 to 255; the model normalises them itself."""
-        side = self.model.bundle.manifest.input.size_px
+        side = self.model.loaded.manifest.input.size_px
         return TensorSpec("IMAGE", "UINT8", (3, side, side))
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """PROBS (B, K)."""
-        return (TensorSpec("PROBS", "FP32", (len(self.model.bundle.labels),)),)
+        return (TensorSpec("PROBS", "FP32", (len(self.model.loaded.labels),)),)
 
     async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
         """Score (B, 3, S, S) uint8."""
@@ -82,7 +82,7 @@ class PicturesView:
 
     @property
     def _top(self) -> int:
-        return min(TOP, len(self.model.bundle.labels))
+        return min(TOP, len(self.model.loaded.labels))
 
     async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
         """Decode and classify (B, 1) files."""
@@ -125,7 +125,7 @@ VIEWS: tuple[type[View], ...] = (PixelsView, PicturesView, ExplainedView)
 
 def name_of(view: View) -> str:
     """The name by which requests mean a view."""
-    return f"{view.model.labels[0]}{view.suffix}"
+    return f"{view.model.name}{view.suffix}"
 
 
 def find_view(models: ServedModels, name: str, version: str | None) -> View:

@@ -1,40 +1,25 @@
-"""Ahead-of-time compiled programs: built by AOTInductor, kept as one file, loaded in a moment.
-
-A network becomes two programs, its front and its rear (see `FusedResNet`), both for any batch. On a
-CPU each may have a twin for a batch of one, where oneDNN reads weights in another order for one
-(see `packing`). Each returns a flat list: what it computes, then `values`, `scale` and `shift` of
-every block's likeness.
+"""A fused network -> a package: its programs exported, and compiled by AOTInductor into one file.
 
 B: batch, K: classes, G: groups.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import structlog
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from service.engines.aoti.unlocked import load_unlocked, names_in
-from service.model.fuse import FusedResNet, Likeness
+from service.engines.aoti.package import FRONT, FRONT_OF_ONE, OF_ONE, REAR, REAR_OF_ONE
+from service.model.fuse import FusedResNet
 from service.model.graph import InferenceGraph
 
-Program = Callable[[list[Tensor]], list[Tensor]]
-"""Takes its one input in a list, which it empties."""
-
-FRONT, REAR = "front", "rear"
-FRONT_OF_ONE, REAR_OF_ONE = "front_of_one", "rear_of_one"
-TWINS = {FRONT: FRONT_OF_ONE, REAR: REAR_OF_ONE}
 LARGEST_BATCH = 1024  # that a setting allows
 # No power of two: where the example has an image for each thread, the compiler's loops run over
 # images alone, and a batch of one on one core.
@@ -43,19 +28,6 @@ EXAMPLE_BATCH = 3
 _CALL_BACK = "aoti_torch_proxy_executor_call_function("
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """Both programs of a network, loaded.
-
-    Attributes:
-        front: pixels (B, 3, h, w) uint8 -> the maps of stage 1, likeness of its blocks.
-        rear: the maps of stage 1 -> logits (B, K) float32, likeness of the other blocks.
-    """
-
-    front: Program
-    rear: Program
 
 
 class Front(nn.Module):
@@ -67,8 +39,8 @@ class Front(nn.Module):
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Run (B, 3, h, w) uint8."""
-        maps, likenesses = _network(self.inference).front(self.inference.normalised(pixels))
-        return [maps, *(part for likeness in likenesses for part in likeness)]
+        maps, raw_similarities = _network(self.inference).front(self.inference.normalised(pixels))
+        return [maps, *(part for raw in raw_similarities for part in raw)]
 
 
 class Rear(nn.Module):
@@ -80,8 +52,8 @@ class Rear(nn.Module):
 
     def forward(self, maps: Tensor) -> list[Tensor]:
         """Run the maps of stage 1."""
-        logits, likenesses = _network(self.inference).rear(maps)
-        return [logits.float(), *(part for likeness in likenesses for part in likeness)]
+        logits, raw_similarities = _network(self.inference).rear(maps)
+        return [logits.float(), *(part for raw in raw_similarities for part in raw)]
 
 
 def _network(graph: InferenceGraph) -> FusedResNet:
@@ -109,7 +81,7 @@ def export_programs(graph: InferenceGraph, side_px: int) -> dict[str, ExportedPr
 
 
 def export_programs_of_one(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
-    """Export the twins of both programs for one image; the arguments are `export_programs`'s."""
+    """Export both programs for a batch of one; the arguments are `export_programs`'s."""
     pixels = torch.zeros(1, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device)
     with torch.no_grad():
         maps = Front(graph)(pixels)[0]
@@ -133,7 +105,7 @@ def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
 def build_package(
     programs: dict[str, ExportedProgram], package: Path, *, profiled: bool = False
 ) -> None:
-    """Compile exported programs into one file, without twins that would be of no use.
+    """Compile exported programs into one file, without those for a batch of one that gain nothing.
 
     A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
     files without regard to weights, so each build has a folder of its own.
@@ -177,8 +149,8 @@ def build_package(
                 module = program.module(check_guards=False)
                 files[name] = aot_compile(module, inputs, options=options)
             _require_own_code(name, files[name])
-            if name in TWINS and not packing.differs_for_one:
-                needless.add(TWINS[name])
+            if name in OF_ONE and not packing.differs_for_one:
+                needless.add(OF_ONE[name])
             log.info("program is compiled", program=name, **dataclasses.asdict(packing))
         package_aoti(str(package), files)
 
@@ -208,82 +180,3 @@ def _require_own_code(name: str, files: Sequence[Any]) -> None:
     sources = [Path(str(file)) for file in files if str(file).endswith(".cpp")]
     if any(_CALL_BACK in source.read_text() for source in sources):
         raise RuntimeError(f"the program {name} has an operation that is not compiled")
-
-
-def load_package(package: BinaryIO, device: torch.device) -> Programs:
-    """Load both programs of a package; takes a moment and imports no compiler.
-
-    Args:
-        package: a file, at the start of the package; it may be removed once it is loaded.
-        device: for which it was built.
-
-    Raises:
-        RuntimeError: the file is no package, or one of another torch.
-    """
-    if device.type == "cpu":
-        return Programs(
-            _with_twin(package, FRONT, FRONT_OF_ONE), _with_twin(package, REAR, REAR_OF_ONE)
-        )
-    with copied(package) as path:
-        # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
-        loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001
-        front, rear = (loader(str(path), name, True, 1, -1).boxed_run for name in (FRONT, REAR))
-        return Programs(front, rear)
-
-
-@contextlib.contextmanager
-def copied(package: BinaryIO) -> Iterator[Path]:
-    """Give torch's own loader, which takes a path, a file of the package and nothing else.
-
-    Args:
-        package: a file, at the start of the package.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "programs.pt2"
-        with path.open("wb") as copy:
-            shutil.copyfileobj(package, copy)
-        yield path
-
-
-def _with_twin(package: BinaryIO, name: str, of_one: str) -> Program:
-    program = load_unlocked(package, name)
-    has_twin = of_one in names_in(package)
-    return BySize(load_unlocked(package, of_one), program) if has_twin else program
-
-
-@dataclass(frozen=True, slots=True)
-class BySize:
-    """A program and its twin for a batch of one."""
-
-    of_one: Program
-    of_any: Program
-
-    def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Run the one that the batch is for."""
-        return self.of_one(inputs) if len(inputs[0]) == 1 else self.of_any(inputs)
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """What a program returned for the pieces of a batch, put together where it is looked at."""
-
-    runs: list[list[Tensor]]
-
-    @property
-    def result(self) -> Tensor:
-        """What the program computes, for the batch."""
-        return self._part(0)
-
-    def likeness(self, index: int) -> Likeness:
-        """Likeness of the program's block of that index, for the batch."""
-        start = 1 + index * len(Likeness._fields)
-        return Likeness(*(self._part(start + offset) for offset in range(len(Likeness._fields))))
-
-    def _part(self, index: int) -> Tensor:
-        first, *others = [run[index] for run in self.runs]
-        return torch.cat([first, *others]) if others else first
-
-
-def run_in_pieces(program: Program, batch: Tensor, piece: int) -> Joined:
-    """Run a batch, `piece` images at a time."""
-    return Joined([program([part]) for part in torch.split(batch, piece)])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from service.engines.aoti.build import Program
+from service.engines.aoti.package import Program
 
 RUNS_BEFORE_RECORDING = 3  # lazy initialisation must not be recorded
 
@@ -53,15 +53,13 @@ class RecordedProgram:
         """Run the one input; the list is emptied, as a program does."""
         batch = inputs.pop()
         buckets = self.cuts[len(batch)]
-        pieces, start = [], 0
+        parts, start = [], 0
         for bucket in buckets:
-            piece = self.recordings[bucket].replay(batch[start : start + bucket])
+            outputs = self.recordings[bucket].replay(batch[start : start + bucket])
             # A later replay of the same bucket would overwrite what this one returned.
-            pieces.append([part.clone() for part in piece] if len(buckets) > 1 else piece)
+            parts.append([part.clone() for part in outputs] if len(buckets) > 1 else outputs)
             start += bucket
-        return [
-            torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)
-        ]
+        return [torch.cat(rows) if len(rows) > 1 else rows[0] for rows in zip(*parts, strict=True)]
 
 
 def bucket_sizes(max_batch: int) -> list[int]:

@@ -14,17 +14,15 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from service.engines.aoti.build import (
-    Programs,
-    build_package,
-    export_programs,
-    export_programs_of_one,
-    load_package,
-    run_in_pieces,
-)
+from service.engines.aoti.build import build_package, export_programs, export_programs_of_one
 from service.engines.aoti.cuda_graphs import RecordedProgram
-from service.engines.aoti.microbatch import Pieces, fastest_pieces
-from service.engines.artifact_cache import SealedFiles
+from service.engines.aoti.microbatch import (
+    MicroBatches,
+    fastest_micro_batches,
+    run_in_micro_batches,
+)
+from service.engines.aoti.package import Programs, load_package
+from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
 from service.engines.identity import (
     GRAPH_SOURCES,
@@ -36,23 +34,23 @@ from service.engines.identity import (
 from service.engines.torch_engine import TorchEngine
 from service.errors import EngineFailed
 from service.model.resnet import Outputs
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 log = structlog.stdlib.get_logger(__name__)
 
-COPIES = 3  # of the weights in a package: two with twins, and room for the code
+COPIES = 3  # of the weights in a package: two with programs for one image, and room for the code
 
 
 class CompiledEngine(TorchEngine):
-    """Runs a package of two programs (see `programs`), built once for a model and a machine.
+    """Runs a package of two programs (see `package`), built once for a model and a machine.
 
-    Either program may take a batch in pieces: on a CPU the maps of a few images fit the caches
-    where those of a batch do not, but each piece reads the weights again. Which is faster is
-    measured when the package is built. On a GPU, CUDA records each program for buckets of batch
-    sizes (see `cuda_graphs`).
+    Either program may take a batch in micro-batches: on a CPU the maps of a few images fit the
+    caches where those of a batch do not, but each micro-batch reads the weights again. Which is
+    faster is measured when the package is built. On a GPU, CUDA records each program for buckets
+    of batch sizes (see `cuda_graphs`).
 
     Args:
-        bundle: the model; its network is copied.
+        model: the model; its network is copied.
         device: where it runs.
         precision: `fp32`, `bf16` or `fp16`.
         threads: of one forward pass on a CPU; 0 leaves torch's default, every core.
@@ -73,7 +71,7 @@ class CompiledEngine(TorchEngine):
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: LoadedModel,
         device: torch.device,
         precision: str,
         threads: int = 0,
@@ -83,12 +81,12 @@ class CompiledEngine(TorchEngine):
         cache_limit_bytes: int | None = None,
         build: Build | None = None,
     ) -> None:
-        super().__init__(bundle, device, precision, threads)
+        super().__init__(model, device, precision, threads)
         self.max_batch = max_batch
         self.build = build
-        self.files = SealedFiles(cache_dir / self.name, cache_limit_bytes)
+        self.files = ArtifactCache(cache_dir / self.name, cache_limit_bytes)
         self.programs: Programs | None = None
-        self.pieces = Pieces(max_batch, max_batch)
+        self.micro_batches = MicroBatches(max_batch, max_batch)
 
     @functools.cached_property
     def key(self) -> str:
@@ -100,7 +98,7 @@ class CompiledEngine(TorchEngine):
         return identity_of(
             platform_parts(self.device),
             source_parts(self.sources),
-            model_parts(self.bundle),
+            model_parts(self.model),
             self.precision,
         )
 
@@ -124,38 +122,42 @@ class CompiledEngine(TorchEngine):
         if self.device.type == "cuda":
             self.programs = self._recorded(self.programs)
         else:
-            self.pieces = self._pieces(self.programs)
+            self.micro_batches = self._measured_micro_batches(self.programs)
 
-    def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
         if self.programs is None:
             raise RuntimeError("infer was called before load")
-        front = run_in_pieces(self.programs.front, pixels, self.pieces.front)
-        rear = run_in_pieces(self.programs.rear, front.result, self.pieces.rear)
+        front = run_in_micro_batches(self.programs.front, pixels, self.micro_batches.front)
+        rear = run_in_micro_batches(self.programs.rear, front.result, self.micro_batches.rear)
         similarities = {}
-        stage1 = self.bundle.manifest.spec.depth.repeats[0]
-        for index, block in enumerate(self.bundle.manifest.spec.blocks()):
-            if block.name in asked:
-                part = front.likeness(index) if index < stage1 else rear.likeness(index - stage1)
+        stage1 = self.model.manifest.spec.depth.repeats[0]
+        for index, block in enumerate(self.model.manifest.spec.blocks()):
+            if block.name in blocks:
+                part = (
+                    front.raw_similarity(index)
+                    if index < stage1
+                    else rear.raw_similarity(index - stage1)
+                )
                 similarities[block.name] = part.similarity()
         return Outputs(rear.result, similarities)
 
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
-        """One image, and the largest piece: no batch has a larger one."""
-        return sorted({1, min(max_batch, max(self.pieces))})
+        """One image, and the largest micro-batch: no batch has a larger one."""
+        return sorted({1, min(max_batch, max(self.micro_batches))})
 
     def close(self) -> None:
         """Let go of the programs, and with them of the weights."""
         self.programs = None
 
     def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: both programs of the network, on a CPU with their twins."""
-        side_px = self.bundle.manifest.input.size_px
+        """What is compiled: both programs of the network, on a CPU those for one image, too."""
+        side_px = self.model.manifest.input.size_px
         graph = self.fused_graph(self.precision)
-        twins = export_programs_of_one(graph, side_px) if self.device.type == "cpu" else {}
-        return export_programs(graph, side_px) | twins
+        of_one = export_programs_of_one(graph, side_px) if self.device.type == "cpu" else {}
+        return export_programs(graph, side_px) | of_one
 
-    def compile_into(self, files: SealedFiles) -> None:
+    def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process.
 
         Args:
@@ -165,7 +167,7 @@ class CompiledEngine(TorchEngine):
             OSError: it cannot be written there.
             Exception: the compiler is missing or fails.
         """
-        log.info("engine is being compiled", model=self.bundle.key, precision=self.precision)
+        log.info("engine is being compiled", model=self.model.key, precision=self.precision)
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "programs.pt2"
@@ -173,9 +175,9 @@ class CompiledEngine(TorchEngine):
             with path.open("rb") as package:
                 files.write(self.key, package)
         seconds = round(time.monotonic() - started, 1)
-        log.info("engine is compiled", model=self.bundle.key, seconds=seconds)
+        log.info("engine is compiled", model=self.model.key, seconds=seconds)
 
-    def _kept(self, files: SealedFiles) -> Programs | None:
+    def _kept(self, files: ArtifactCache) -> Programs | None:
         """Load what was built; None where there is nothing, or nothing of use."""
         package = files.open(self.key)
         if package is None:
@@ -194,7 +196,7 @@ class CompiledEngine(TorchEngine):
             if reason := files.why_not(self._largest_package()):
                 folder_name = str(files.folder)
                 log.warning("not kept for the next start", folder=folder_name, reason=reason)
-                files = SealedFiles(Path(folder) / self.name)
+                files = ArtifactCache(Path(folder) / self.name)
             if self.build is None:
                 self.compile_into(files)
             else:
@@ -204,19 +206,19 @@ class CompiledEngine(TorchEngine):
             raise EngineFailed("what was compiled is not there: has the model been changed?")
         return programs
 
-    def _pieces(self, programs: Programs) -> Pieces:
-        """Read how large the pieces are, or measure it."""
-        name = f"{self.key}-pieces-{self.max_batch}-{torch.get_num_threads()}"
+    def _measured_micro_batches(self, programs: Programs) -> MicroBatches:
+        """Read how large micro-batches are, or measure it."""
+        name = f"{self.key}-microbatches-{self.max_batch}-{torch.get_num_threads()}"
         known = self.files.read(name)
         if known is None:
-            measured = fastest_pieces(programs, self._largest_batch())
+            measured = fastest_micro_batches(programs, self._largest_batch())
             known = json.dumps(measured._asdict()).encode()
             self.files.keep(name, known)
-        return Pieces(**json.loads(known))
+        return MicroBatches(**json.loads(known))
 
     @torch.inference_mode()
     def _recorded(self, programs: Programs) -> Programs:
-        """Have CUDA record both programs; a bucket is what a piece is on a CPU.
+        """Have CUDA record both programs; a bucket is what a micro-batch is on a CPU.
 
         Programs that cannot be recorded run as they are, which is slower and no less right.
         """
@@ -233,10 +235,10 @@ class CompiledEngine(TorchEngine):
     def _largest_package(self) -> int:
         """Bytes that a package may take; int8 keeps some of its weights in more than 8 bits."""
         share = {"fp32": 1.0}.get(self.precision, 0.5)
-        return int(COPIES * share * self.bundle.weight_bytes)
+        return int(COPIES * share * self.model.weight_bytes)
 
     def _largest_batch(self) -> Tensor:
-        side_px = self.bundle.manifest.input.size_px
+        side_px = self.model.manifest.input.size_px
         return torch.zeros(
             self.max_batch, 3, side_px, side_px, dtype=torch.uint8, device=self.device
         )

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.artifact_cache import SealedFiles
+from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
 from service.engines.identity import identity_of
 from service.errors import BadSetting
 from service.images.contract import InputContract
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 
 class Calibration(Protocol):
@@ -45,7 +45,7 @@ class Int8Engine(CompiledEngine):
     package that was built last for this model on this kind of machine.
 
     Args:
-        bundle: the model; its network is copied.
+        model: the model; its network is copied.
         threads: of one forward pass; 0 leaves torch's default, every core.
         max_batch: images in the largest batch.
         cache_dir: where packages are kept.
@@ -59,7 +59,7 @@ class Int8Engine(CompiledEngine):
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: LoadedModel,
         threads: int = 0,
         *,
         max_batch: int,
@@ -69,7 +69,7 @@ class Int8Engine(CompiledEngine):
         build: Build | None = None,
     ) -> None:
         super().__init__(
-            bundle,
+            model,
             torch.device("cpu"),
             "int8",
             threads,
@@ -111,10 +111,10 @@ class Int8Engine(CompiledEngine):
         # This import takes seconds, and needs a library that a package does without.
         from service.engines.aoti.quantise import export_quantised  # noqa: PLC0415
 
-        pixels = torch.from_numpy(self.calibration.pixels(self.bundle.manifest.input))
+        pixels = torch.from_numpy(self.calibration.pixels(self.model.manifest.input))
         return export_quantised(self.fused_graph("fp32"), pixels, weight_bits())
 
-    def compile_into(self, files: SealedFiles) -> None:
+    def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process, and note by which pictures."""
         super().compile_into(files)
         files.write(self._name_of_digest, self._digest_of_pictures().encode())
@@ -135,7 +135,7 @@ class Int8Engine(CompiledEngine):
     def _no_pictures(self) -> BadSetting:
         return BadSetting(
             f"SGE_ENGINE=int8 needs SGE_CALIBRATION_DIR, a folder of pictures: "
-            f"nothing was built for {self.bundle.key} before"
+            f"nothing was built for {self.model.key} before"
         )
 
 

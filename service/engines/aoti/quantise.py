@@ -25,7 +25,8 @@ from torchao.quantization.pt2e.quantizer import (
     x86_inductor_quantizer as _x86_inductor_quantizer,  # noqa: F401
 )
 
-from service.engines.aoti.build import FRONT, REAR, export_program, export_programs
+from service.engines.aoti.build import export_program, export_programs
+from service.engines.aoti.package import FRONT, REAR
 from service.model.graph import InferenceGraph
 
 CALIBRATED_AT_ONCE = 8  # images: their float maps stay below a gigabyte

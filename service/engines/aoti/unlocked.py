@@ -1,4 +1,4 @@
-"""Compiled programs that run without Python's global lock.
+"""Compiled programs that run without the GIL.
 
 torch's own binding of AOTInductor holds the lock for the whole forward pass
 (pytorch/pytorch#197516), and with it the event loop and every decoding thread. Here the program's C

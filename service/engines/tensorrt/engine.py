@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from service.engines.artifact_cache import SealedFiles
+from service.engines.artifact_cache import ArtifactCache
 from service.engines.device import DTYPES
 from service.engines.identity import (
     GRAPH_SOURCES,
@@ -31,7 +31,7 @@ from service.engines.identity import (
 from service.engines.tensorrt.export import INPUT_NAME, export_graph
 from service.engines.torch_engine import TorchEngine
 from service.model.resnet import Outputs
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 
 # A change of one of these modules outdates every built engine.
 SOURCES = (*GRAPH_SOURCES, "service.engines.tensorrt.export", __name__)
@@ -90,7 +90,7 @@ class TensorRtEngine(TorchEngine):
     minutes.
 
     Args:
-        bundle: the model; its network is copied.
+        model: the model; its network is copied.
         device: the current CUDA device.
         precision: `fp16`, `bf16` or `fp32`, which is not rounded to TF32.
         max_batch: images in the largest batch.
@@ -103,7 +103,7 @@ class TensorRtEngine(TorchEngine):
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: LoadedModel,
         device: torch.device,
         precision: str,
         *,
@@ -112,10 +112,10 @@ class TensorRtEngine(TorchEngine):
         cache_limit_bytes: int | None = None,
         library: Callable[[], Library] = import_library,
     ) -> None:
-        super().__init__(bundle, device, precision)
+        super().__init__(model, device, precision)
         self.dtype = DTYPES[precision]
         self.max_batch = max_batch
-        self.files = SealedFiles(cache_dir / self.name, cache_limit_bytes)
+        self.files = ArtifactCache(cache_dir / self.name, cache_limit_bytes)
         self.library = library
         self.with_last: BuiltGraph | None = None
         self.with_all: BuiltGraph | None = None
@@ -127,15 +127,15 @@ class TensorRtEngine(TorchEngine):
             RuntimeError: Torch-TensorRT or a GPU is missing, or an engine cannot be built.
         """
         library = self.library()
-        blocks = tuple(block.name for block in self.bundle.manifest.spec.blocks())
+        blocks = tuple(block.name for block in self.model.manifest.spec.blocks())
         self.with_last = self._built_graph(library, blocks[-1:])
         self.with_all = self._built_graph(library, blocks)
 
-    def run(self, pixels: Tensor, asked: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
         if self.with_last is None or self.with_all is None:
             raise RuntimeError("infer was called before load")
-        built = self.with_last if asked <= {*self.with_last.blocks} else self.with_all
+        built = self.with_last if blocks <= {*self.with_last.blocks} else self.with_all
         # Whether the runtime takes uint8 could not be tried; every dtype holds 0 to 255 exactly.
         return built.run(pixels.to(self.dtype))
 
@@ -172,7 +172,7 @@ class TensorRtEngine(TorchEngine):
 
     def _convert(self, torch_tensorrt: Any, blocks: tuple[str, ...], timing_cache: Path) -> bytes:
         """Have TensorRT compile the graph for any batch, fastest for the largest."""
-        side_px = self.bundle.manifest.input.size_px
+        side_px = self.model.manifest.input.size_px
         image_shape = (3, side_px, side_px)
         graph = self.fused_graph(self.precision)
         pixels = torch_tensorrt.Input(
@@ -197,7 +197,7 @@ class TensorRtEngine(TorchEngine):
         return identity_of(
             self._platform(library),
             source_parts(SOURCES),
-            model_parts(self.bundle),
+            model_parts(self.model),
             (self.precision, self.max_batch, blocks),
         )
 

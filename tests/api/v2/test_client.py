@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.config import Settings
 from tests.bench.loopback import serving
-from tests.running import noise, png_of, tiny_bundle
+from tests.running import noise, png_of, tiny_model
 
 EAGER = Settings(engine="eager", device="cpu", precision="fp32")
 
@@ -20,7 +20,7 @@ EAGER = Settings(engine="eager", device="cpu", precision="fp32")
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """A client of a service with the tiny model."""
-    with serving(tiny_bundle(), EAGER) as served:
+    with serving(tiny_model(), EAGER) as served:
         client = triton.InferenceServerClient(served.address.removeprefix("http://"))
         yield client
         client.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.api.admitted_request import off_the_loop
+from service.api.cancellation import off_the_loop
 from tests.api.v2.test_routes import LENGTH, WHOLE, infer, tensor_request
 from tests.fakes import FakeEngine, GatedEngine
 from tests.running import grey, noise, running

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import FakeEngine, GatedEngine
-from tests.running import Running, grey, noise, png_of, running, scores_of, tiny_bundle, until
+from tests.running import Running, grey, noise, png_of, running, scores_of, tiny_model, until
 
 pytestmark = pytest.mark.anyio
 
@@ -133,7 +133,7 @@ async def test_both_protocols_share_batches() -> None:
 
 async def test_the_server_and_its_models_are_described() -> None:
     """In the shapes that clients of the protocol read."""
-    async with running(tiny_bundle(version="1"), tiny_bundle(version="2")) as service:
+    async with running(tiny_model(version="1"), tiny_model(version="2")) as service:
         client = service.client
         server = (await client.get("/v2")).json()
         model = (await client.get("/v2/models/tiny")).json()

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from service.config import Settings
-from service.engines.aoti.build import copied
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.aoti.microbatch import Pieces
-from service.engines.artifact_cache import SealedFiles
-from service.engines.background_build import CompileApart
+from service.engines.aoti.microbatch import MicroBatches
+from service.engines.aoti.package import copied
+from service.engines.artifact_cache import ArtifactCache
+from service.engines.background_build import BackgroundBuild
 from service.engines.eager import EagerEngine
 from service.engines.plan import plan_engines
 from service.errors import EngineFailed
@@ -24,29 +24,29 @@ from service.store.load import load_version
 from service.store.manifest import Hashes
 from service.store.write import write_version
 from tests.engine_builders import CPU, compiled, needs_compiler, refuse, rows
-from tests.running import tiny_bundle
-from tests.store_fixtures import tiny_draft
+from tests.running import tiny_model
+from tests.store_fixtures import new_tiny_version
 
 pytestmark = pytest.mark.timeout(300)  # whichever test comes first waits for the compiler
 
 
 @pytest.fixture(scope="module")
-def apart(engine_cache: Path) -> CompiledEngine:
+def background(engine_cache: Path) -> CompiledEngine:
     """An engine that another process has compiled, which found the model in a store."""
     store = engine_cache / "store"
-    bundle = load_version(write_version(store, tiny_draft()))
+    model = load_version(write_version(store, new_tiny_version()))
     settings = Settings(device="cpu", precision="fp32", max_batch=4, model_store=store)
-    build = CompileApart(settings, "compiled", bundle.key)
-    engine = CompiledEngine(bundle, CPU, "fp32", max_batch=4, cache_dir=engine_cache, build=build)
+    build = BackgroundBuild(settings, "compiled", model.key)
+    engine = CompiledEngine(model, CPU, "fp32", max_batch=4, cache_dir=engine_cache, build=build)
     engine.load()
     return engine
 
 
 @pytest.fixture(scope="module")
-def loaded(apart: CompiledEngine, engine_cache: Path) -> CompiledEngine:
+def loaded(background: CompiledEngine, engine_cache: Path) -> CompiledEngine:
     """An engine of the same network in memory, whose package is kept for other test files, too."""
     engine = compiled(engine_cache)
-    shutil.copy(apart.files.folder / apart.key, engine.files.folder / engine.key)
+    shutil.copy(background.files.folder / background.key, engine.files.folder / engine.key)
     engine.load()
     return engine
 
@@ -54,15 +54,15 @@ def loaded(apart: CompiledEngine, engine_cache: Path) -> CompiledEngine:
 @needs_compiler
 @pytest.mark.slow
 def test_what_another_process_compiles_computes_what_the_eager_engine_does(
-    apart: CompiledEngine,
+    background: CompiledEngine,
 ) -> None:
     """One image, which has programs of its own, and several; with every mask."""
-    reference = EagerEngine(apart.bundle, CPU, "fp32")
+    reference = EagerEngine(background.model, CPU, "fp32")
     reference.load()
-    every = frozenset(block.name for block in apart.bundle.manifest.spec.blocks())
+    every = frozenset(block.name for block in background.model.manifest.spec.blocks())
 
     for images in (rows(1), rows(1, 2, 3)):
-        given, expected = (e.infer(e.stage(images), every) for e in (apart, reference))
+        given, expected = (e.infer(e.collate(images), every) for e in (background, reference))
         np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
         for name, similarity in expected.similarities.items():
             np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
@@ -80,7 +80,7 @@ def test_what_was_compiled_is_not_compiled_again(
 
     assert second.is_built
     second.load()
-    given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (second, loaded))
+    given, expected = (e.infer(e.collate(rows(1, 2)), frozenset()) for e in (second, loaded))
     np.testing.assert_array_equal(given.logits, expected.logits)
 
 
@@ -109,7 +109,7 @@ def test_where_nothing_can_be_kept_the_engine_serves_this_time(
     engine = compiled(tmp_path, build=build)
     engine.load()
 
-    given, expected = (e.infer(e.stage(rows(1, 2)), frozenset()) for e in (engine, loaded))
+    given, expected = (e.infer(e.collate(rows(1, 2)), frozenset()) for e in (engine, loaded))
     np.testing.assert_array_equal(given.logits, expected.logits)
     assert tmp_path not in seen
     assert [path.exists() for path in seen] == [False]
@@ -117,7 +117,7 @@ def test_where_nothing_can_be_kept_the_engine_serves_this_time(
 
 def test_torchs_own_loader_gets_a_package_alone(tmp_path: Path) -> None:
     """Without the digest in front, by a path, for as long as it is asked for."""
-    files = SealedFiles(tmp_path)
+    files = ArtifactCache(tmp_path)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("a", "program")
@@ -132,15 +132,19 @@ def test_torchs_own_loader_gets_a_package_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "max_batch", "sizes"),
-    [(Pieces(2, 8), 16, [1, 8]), (Pieces(16, 4), 16, [1, 16]), (Pieces(1, 1), 4, [1])],
+    ("micro_batches", "max_batch", "sizes"),
+    [
+        (MicroBatches(2, 8), 16, [1, 8]),
+        (MicroBatches(16, 4), 16, [1, 16]),
+        (MicroBatches(1, 1), 4, [1]),
+    ],
 )
 def test_what_runs_before_the_first_reply(
-    tmp_path: Path, pieces: Pieces, max_batch: int, sizes: list[int]
+    tmp_path: Path, micro_batches: MicroBatches, max_batch: int, sizes: list[int]
 ) -> None:
-    """One image and the largest piece, since larger batches are made of those."""
+    """One image and the largest micro-batch, since larger batches are made of those."""
     engine = compiled(tmp_path)
-    engine.pieces = pieces
+    engine.micro_batches = micro_batches
 
     assert engine.warm_up_sizes(max_batch) == sizes
 
@@ -165,9 +169,9 @@ def test_a_damaged_package_is_compiled_again(
 def test_a_package_is_not_taken_for_another(tmp_path: Path) -> None:
     """Precision and weights are in its name; the model's own name is not."""
     hashes = Hashes(weights="1" * 64, labels="0" * 64)
-    manifest = tiny_bundle().manifest.model_copy(update={"sha256": hashes})
-    other = dataclasses.replace(tiny_bundle(), manifest=manifest)
-    renamed = tiny_bundle("renamed", "2")
+    manifest = tiny_model().manifest.model_copy(update={"sha256": hashes})
+    other = dataclasses.replace(tiny_model(), manifest=manifest)
+    renamed = tiny_model("renamed", "2")
     key = compiled(tmp_path).key
 
     assert compiled(tmp_path, "bf16").key != key
@@ -181,7 +185,7 @@ def test_a_package_is_not_taken_for_another(tmp_path: Path) -> None:
 def test_what_is_compiled_already_answers_first(engine_cache: Path) -> None:
     """With its package in the cache the compiled engine needs no other one to bridge the time."""
     plan = plan_engines(
-        tiny_bundle(), Settings(device="cpu", precision="fp32", max_batch=4, cache_dir=engine_cache)
+        tiny_model(), Settings(device="cpu", precision="fp32", max_batch=4, cache_dir=engine_cache)
     )
 
     assert plan.first is plan.final

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from service.config import Settings
-from service.engines.aoti.build import FRONT, REAR
 from service.engines.aoti.int8 import Int8Engine, weight_bits
+from service.engines.aoti.package import FRONT, REAR
 from service.engines.eager import EagerEngine
 from service.engines.plan import plan_engines
 from service.errors import BadSetting
@@ -89,10 +89,10 @@ def test_int8_computes_what_fp32_does_and_is_kept(
     every = frozenset(block.name for block in short_bundle().manifest.spec.blocks())
     images = rows(100, 101, 102)  # that it was calibrated by
 
-    expected = reference.infer(reference.stage(images), every)
-    given = built.infer(built.stage(images), every)
-    kept = again.infer(again.stage(images), every)
-    alone = again.infer(again.stage(images[1:2]), every)
+    expected = reference.infer(reference.collate(images), every)
+    given = built.infer(built.collate(images), every)
+    kept = again.infer(again.collate(images), every)
+    alone = again.infer(again.collate(images[1:2]), every)
 
     # A saturated sum would be off by its own size; 7 bits of weights are off by a hundredth.
     difference = np.linalg.norm(given.logits - expected.logits)

@@ -11,7 +11,8 @@ from torch.export import ExportedProgram
 from torch.fx import Graph
 
 from service.engines.aoti import packing
-from service.engines.aoti.build import FRONT, FRONT_OF_ONE, BySize, build_package, export_program
+from service.engines.aoti.build import build_package, export_program
+from service.engines.aoti.package import FRONT, FRONT_OF_ONE, BySize
 from service.engines.aoti.packing import Packing, packing_pass
 from service.engines.aoti.unlocked import load_unlocked, names_in
 from tests.engine_builders import needs_compiler
@@ -48,7 +49,7 @@ def images(count: int) -> Tensor:
 
 
 def exported(pair: Pair) -> dict[str, ExportedProgram]:
-    """The program for any batch, and its twin."""
+    """The program for any batch, and the one for a batch of one."""
     one = images(1)
     return {
         FRONT: export_program(pair, images(3)),
@@ -81,7 +82,7 @@ def test_packed_weights_change_no_result(
 
 
 @pytest.mark.parametrize("differs", [True, False])
-def test_a_twin_is_built_where_one_image_is_another_matter(
+def test_a_program_of_one_is_built_where_one_image_is_another_matter(
     pair: Pair,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -101,10 +102,10 @@ def test_a_twin_is_built_where_one_image_is_another_matter(
 
     with package.open("rb") as file:
         assert names_in(file) == ({FRONT, FRONT_OF_ONE} if differs else {FRONT})
-        twin = load_unlocked(file, FRONT_OF_ONE) if differs else None
+        of_one = load_unlocked(file, FRONT_OF_ONE) if differs else None
         program = load_unlocked(file, FRONT)
-    if twin is not None:
-        both = BySize(twin, program)
+    if of_one is not None:
+        both = BySize(of_one, program)
         for count in (1, 2):
             torch.testing.assert_close(
                 both([images(count)])[0], pair(images(count))[0], rtol=1e-5, atol=1e-5

@@ -1,4 +1,4 @@
-"""Programs called past Python's lock: the same results, and other threads run meanwhile."""
+"""Programs called past the GIL: the same results, and other threads run meanwhile."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_a_program_that_is_not_there_is_named(package: Path) -> None:
 
 
 def test_a_package_may_stand_behind_something_else(package: Path, tmp_path: Path) -> None:
-    """As behind the digest of a sealed file."""
-    path = tmp_path / "sealed"
+    """As behind the checksum of a kept file."""
+    path = tmp_path / "kept"
     path.write_bytes(bytes(32) + package.read_bytes())
     x = torch.rand(SIDE, SIDE) / SIDE
     with path.open("rb") as file:

@@ -62,19 +62,19 @@ def record() -> dict[str, Any]:
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
-    """Take a program apart as the package does."""
+    """Decompose a program as the package does."""
     groups = record()["decompositions"]
     kept = {resolve(name) for name in groups["disabled"]}
     composite = _collect_all_valid_cia_ops_for_aten_namespace()
     followed = {name: way for name, (calls, way) in OWN.items() if groups["own"][name] == calls}
-    apart: ExportedProgram = program.run_decompositions(
+    decomposed: ExportedProgram = program.run_decompositions(
         {
             **get_decompositions([resolve(name) for name in groups["enabled"]]),
             **{op: _get_decomp_for_cia(op) for op in composite if op not in kept},
             **{resolve(name): way for name, way in followed.items()},
         }
     )
-    return apart
+    return decomposed
 
 
 def resolve(name: str) -> Any:

@@ -6,9 +6,9 @@ import functools
 from dataclasses import replace
 
 from service.model.resnet import ARCHITECTURES, Depth, ResNetSpec, SgeResNet
-from service.store.load import Bundle
+from service.store.load import LoadedModel
 from service.store.manifest import Manifest
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 from tests.store_fixtures import TINY, random_network
 
 
@@ -37,8 +37,8 @@ class ShortManifest(Manifest):
 
 
 @functools.cache
-def short_bundle() -> Bundle:
+def short_bundle() -> LoadedModel:
     """A model of `BASIC` as the store would give it: not to be changed."""
-    bundle = tiny_bundle()
-    manifest = ShortManifest.model_validate(bundle.manifest.model_dump())
-    return replace(bundle, manifest=manifest, network=random_network(SgeResNet, BASIC))
+    model = tiny_model()
+    manifest = ShortManifest.model_validate(model.manifest.model_dump())
+    return replace(model, manifest=manifest, network=random_network(SgeResNet, BASIC))

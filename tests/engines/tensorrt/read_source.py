@@ -9,7 +9,7 @@ This overwrites `torch_tensorrt.json` beside this file, which the tests compare 
 
 - `converters`: per operation, each converter with whether it takes a dynamic batch, the name of the
   check that may still refuse a node, and the arguments it reads (null: all of them);
-- `decompositions`: the operations that are taken apart before conversion, by torch (`enabled`), or
+- `decompositions`: the operations that are decomposed before conversion, by torch (`enabled`), or
   by a function of the package, with what that one calls (`own`), and those kept whole (`disabled`);
 - `passes`: the operations that lowering erases or replaces;
 - `signatures`: of what `service/engines/tensorrt/engine.py` calls.
@@ -169,7 +169,7 @@ def constants_read(body: ast.AST, variable: str) -> Any:
 
 
 def read_decompositions(wheel: Wheel) -> dict[str, Any]:
-    """What is taken apart before conversion."""
+    """What is decomposed before conversion."""
     groups = {}
     for node in wheel.tree(f"{LOWERING}_decomposition_groups.py").body:
         match node:

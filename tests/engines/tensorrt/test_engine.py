@@ -77,7 +77,7 @@ class StandIn:
 def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEngine:
     """The short network on the CPU, in float32 where nothing else is said."""
     arguments: dict[str, Any] = {
-        "bundle": short_bundle(),
+        "model": short_bundle(),
         "device": CPU,
         "precision": "fp32",
         "max_batch": MAX_BATCH,
@@ -87,10 +87,10 @@ def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEng
     return TensorRtEngine(**arguments | changes)
 
 
-def run(engine: TorchEngine, count: int, asked: frozenset[str]) -> EngineOutputs:
+def run(engine: TorchEngine, count: int, blocks: frozenset[str]) -> EngineOutputs:
     """Send `count` images of noise through an engine."""
     rows = [noise(seed).transpose(2, 0, 1).copy() for seed in range(count)]
-    return engine.infer(engine.stage(rows), asked)
+    return engine.infer(engine.collate(rows), blocks)
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +105,19 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[StandIn, TensorRt
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "asked", [(), BLOCKS[-1:], BLOCKS[:1], BLOCKS], ids=["none", "last", "first", "all"]
+    "blocks", [(), BLOCKS[-1:], BLOCKS[:1], BLOCKS], ids=["none", "last", "first", "all"]
 )
 @pytest.mark.parametrize("count", [1, 3, MAX_BATCH])
 def test_the_engine_computes_what_the_eager_one_does(
-    started: tuple[StandIn, TensorRtEngine, Path], count: int, asked: tuple[str, ...]
+    started: tuple[StandIn, TensorRtEngine, Path], count: int, blocks: tuple[str, ...]
 ) -> None:
-    """Logits and the similarity of whatever is asked agree, in any batch up to the largest."""
+    """Logits and the similarity of whatever is blocks agree, in any batch up to the largest."""
     _, engine, _ = started
     reference = EagerEngine(short_bundle(), CPU, "fp32")
     reference.load()
 
-    expected = run(reference, count, frozenset(asked))
-    given = run(engine, count, frozenset(asked))
+    expected = run(reference, count, frozenset(blocks))
+    given = run(engine, count, frozenset(blocks))
 
     # Both compute in float32; folding BatchNorm and another order of sums change the last digits.
     np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
@@ -159,16 +159,16 @@ def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, P
 
 
 def with_weights(digest: str) -> Any:
-    """The short bundle with other weights, by what its manifest says of them."""
-    bundle = short_bundle()
-    hashes = bundle.manifest.sha256.model_copy(update={"weights": digest})
-    return replace(bundle, manifest=bundle.manifest.model_copy(update={"sha256": hashes}))
+    """The short model with other weights, by what its manifest says of them."""
+    model = short_bundle()
+    hashes = model.manifest.sha256.model_copy(update={"weights": digest})
+    return replace(model, manifest=model.manifest.model_copy(update={"sha256": hashes}))
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"bundle": with_weights("1" * 64)},
+        {"model": with_weights("1" * 64)},
         {"precision": "fp16"},
         {"max_batch": MAX_BATCH + 1},
         {"library": lambda: Library(StandIn(), "1.1")},

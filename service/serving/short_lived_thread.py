@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def in_passing_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def in_short_lived_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in a thread that ends with it, and wait; what it raises is raised here."""
     with ThreadPoolExecutor(1, "passing") as pool:
         return pool.submit(function, *args, **kwargs).result()

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from service.serving.passing_thread import in_passing_thread
+from service.serving.short_lived_thread import in_short_lived_thread
 
 # What OpenMP and others start is no thread of Python's. The models come up on their first engine
 # and then on a final one, as in the service; torch must not have computed in this process before.
@@ -19,17 +19,17 @@ from service.engines.device import choose_device
 from service.engines.eager import EagerEngine
 from service.engines.plan import EnginePlan
 from service.config import Settings
-from service.serving.passing_thread import in_passing_thread
+from service.serving.short_lived_thread import in_short_lived_thread
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
-from tests.running import tiny_bundle
+from tests.running import tiny_model
 
-def plan(bundle, settings):
+def plan(loaded, settings):
     device = choose_device("cpu")
-    return EnginePlan(*(EagerEngine(bundle, device, "fp32", 2) for _ in range(2)))
+    return EnginePlan(*(EagerEngine(loaded, device, "fp32", 2) for _ in range(2)))
 
 async def main():
-    contents = StoreContents((in_passing_thread(tiny_bundle),), ())
+    contents = StoreContents((in_short_lived_thread(tiny_model),), ())
     models = build_runtime(Settings(), contents, plan).models
     await models.start()
     model = next(iter(models))
@@ -45,7 +45,7 @@ asyncio.run(main())
 
 def test_it_returns_what_the_function_returns() -> None:
     """On a thread that has ended by then."""
-    thread = in_passing_thread(threading.current_thread)
+    thread = in_short_lived_thread(threading.current_thread)
 
     assert thread is not threading.current_thread()
     assert not thread.is_alive()
@@ -54,7 +54,7 @@ def test_it_returns_what_the_function_returns() -> None:
 def test_it_raises_what_the_function_raises() -> None:
     """The caller's own handling of errors stays where it is."""
     with pytest.raises(ValueError, match="x"):
-        in_passing_thread(int, "x")
+        in_short_lived_thread(int, "x")
 
 
 @pytest.mark.slow
