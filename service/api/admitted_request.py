@@ -77,7 +77,7 @@ async def admit(
     model.require_ready()
     limit_ms = limit_ms or runtime.settings.default_timeout_ms
     deadline = context.began + limit_ms / 1000
-    with runtime.admission.enter(deadline, model.batcher.pace_s) as permit:
+    with runtime.admission.enter(deadline, model.batcher.share) as permit:
         timer = asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S)
         admitted = AdmittedRequest(context, model, permit, limit_ms, timer)
         try:

@@ -22,7 +22,7 @@ class EngineOutputs:
 
     Attributes:
         logits: (B, K) float32.
-        similarities: per blocks block (B, G, h, w) float32; it may hold further blocks.
+        similarities: per named block (B, G, h, w) float32; it may hold further blocks.
     """
 
     logits: NDArray[np.float32]
@@ -63,7 +63,7 @@ class Engine(Protocol):
         """Stack rows into one batch in memory that the device reads fast."""
 
     def infer(self, batch: Any, blocks: frozenset[str]) -> EngineOutputs:
-        """Run a batch batch and wait for it.
+        """Run a collated batch and wait for it.
 
         Args:
             batch: what `collate` returned.

@@ -18,8 +18,8 @@ def telling_device_loss(
     """Turn an error after which every call on an accelerator fails into `EngineLost`.
 
     After an illegal access, a failed assertion or a hardware fault a CUDA context is beyond
-    repair: whatever is blocks of it next fails with the same error, whose kind differs between
-    torch, Triton and other libraries. So the device itself is blocks whether it still works.
+    repair: whatever is asked of it next fails with the same error, whose kind differs between
+    torch, Triton and other libraries. So the device itself is asked whether it still works.
 
     Args:
         device: on which the calls inside run; a CPU is never lost.

@@ -29,7 +29,7 @@ class StubEngine:
         return len(rows)
 
     def infer(self, batch: int, blocks: frozenset[str]) -> EngineOutputs:
-        """Return logits that fall with the index, and zero similarity for the blocks blocks."""
+        """Return logits that fall with the index, and zero similarity for the named blocks."""
         logits = -np.arange(self.spec.classes, dtype=np.float32)
         similarities = {
             block.name: np.zeros((batch, block.groups, block.height, block.width), np.float32)

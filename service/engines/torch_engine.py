@@ -69,7 +69,7 @@ class TorchEngine(abc.ABC):
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def infer(self, batch: Tensor, blocks: frozenset[str]) -> EngineOutputs:
-        """Run a batch batch and wait for it; this thread alone waits for the device."""
+        """Run a collated batch and wait for it; this thread alone waits for the device."""
         self.use_threads()
         with telling_device_loss(self.device), torch.inference_mode():
             pixels = batch.to(self.device, non_blocking=True)

@@ -163,14 +163,14 @@ class FusedResNet(nn.Module):
         self.fc = fc
 
     def forward(self, x: Tensor, blocks: Collection[str] = ()) -> Outputs:
-        """Classify a batch and keep the similarity of the blocks blocks.
+        """Classify a batch and keep the similarity of the named blocks.
 
         Args:
             x: (B, 3, H, W), normalised, channels last, the dtype of the convolutions.
             blocks: names of blocks, such as `layer4.1`.
 
         Returns:
-            Logits (B, K) and, per blocks block, similarity (B, G, h, w) float32.
+            Logits (B, K) and, per named block, similarity (B, G, h, w) float32.
         """
         x, early = self.front(x)
         logits, late = self.rear(x)

@@ -54,7 +54,7 @@ class InferenceGraph(nn.Module):
             blocks: names of the blocks whose similarity is returned.
 
         Returns:
-            Logits (B, K) float32 and, per blocks block, similarity (B, G, h, w) float32.
+            Logits (B, K) float32 and, per named block, similarity (B, G, h, w) float32.
         """
         logits, similarities = self.network(self.normalised(pixels), blocks)
         return Outputs(logits.float(), similarities)

@@ -140,7 +140,7 @@ class ResNetSpec:
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives: logits (B, K), and per blocks block (B, G, h, w) float32."""
+    """What one forward pass gives: logits (B, K), and per named block (B, G, h, w) float32."""
 
     logits: Tensor
     similarities: dict[str, Tensor]
@@ -169,14 +169,14 @@ class SgeResNet(ResNet):
     def forward(  # type: ignore[override]
         self, x: Tensor, blocks: Collection[str] = ()
     ) -> Outputs:
-        """Classify a batch and keep the similarity of the blocks blocks.
+        """Classify a batch and keep the similarity of the named blocks.
 
         Args:
             x: (B, 3, H, W), normalised, the dtype of the weights.
             blocks: names of blocks, such as `layer4.1`.
 
         Returns:
-            Logits and, for each blocks block in the network's order, its similarity.
+            Logits and, for each named block in the network's order, its similarity.
         """
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         similarities = {}

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from service.errors import DeadlineExceeded, Draining, Overloaded
+from service.serving.device_backlog import DeviceShare
 
 DRAIN_RETRY_S = 5.0  # by then another replica, or this one restarted, can answer
 
@@ -31,21 +32,22 @@ class Admission:
         self.is_draining = False
         self._clock = clock
 
-    def enter(self, deadline: float, pace_s: float) -> Permit:
+    def enter(self, deadline: float, share: DeviceShare) -> Permit:
         """Take a permit for a request, which holds one image until more are found in it.
 
         Args:
             deadline: the moment until which the answer is of use.
-            pace_s: engine seconds an image takes at present.
+            share: its model's of the device, on which it waits for the images of every model.
 
         Raises:
             Draining: the service is stopping.
             Overloaded: every permit is taken.
-            DeadlineExceeded: what is inside already takes longer than the deadline allows.
+            DeadlineExceeded: what is inside already, of every model, takes longer than the
+                deadline allows.
         """
         if self.is_draining:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
-        wait_s = self.in_use * pace_s
+        wait_s = share.backlog_s
         left_s = deadline - self._clock()
         if left_s <= wait_s:
             raise DeadlineExceeded(
@@ -53,13 +55,13 @@ class Admission:
                 f"{wait_s * 1000:.0f} ms",
                 retry_after_s=_whole_seconds(wait_s),
             )
-        permit = Permit(self, pace_s)
+        permit = Permit(self, share)
         permit.grow(1)
         return permit
 
     def for_bytes(self) -> Permit:
         """Give a permit for no image, to count the bytes of another kind of request."""
-        return Permit(self, 0.0)
+        return Permit(self)
 
     def drain(self) -> None:
         """Take nothing new from now on; what is inside stays."""
@@ -69,9 +71,9 @@ class Admission:
 class Permit:
     """The right of one request to be inside; a context manager that gives it back."""
 
-    def __init__(self, admission: Admission, pace_s: float) -> None:
+    def __init__(self, admission: Admission, share: DeviceShare | None = None) -> None:
         self._admission = admission
-        self._pace_s = pace_s
+        self._share = share
         self._images = 0
         self._bytes = 0
 
@@ -87,8 +89,7 @@ class Permit:
                 f"{admission.in_use} images are inside and {images} more came, "
                 f"the limit is {admission.limit}"
             )
-        admission.in_use += images
-        self._images += images
+        self._count(images)
 
     def require_room(self, size_bytes: int) -> None:
         """Refuse a body that there is no room for at present; nothing is taken.
@@ -119,7 +120,14 @@ class Permit:
         self._bytes -= size_bytes
 
     def _overloaded(self, message: str) -> Overloaded:
-        return Overloaded(message, _whole_seconds(self._admission.in_use * self._pace_s))
+        wait_s = self._share.backlog_s if self._share else 0.0
+        return Overloaded(message, _whole_seconds(wait_s))
+
+    def _count(self, images: int) -> None:
+        self._admission.in_use += images
+        self._images += images
+        if self._share:
+            self._share.images += images
 
     def __enter__(self) -> Self:
         return self
@@ -130,9 +138,8 @@ class Permit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._admission.in_use -= self._images
-        self._admission.in_use_bytes -= self._bytes
-        self._images = self._bytes = 0
+        self._count(-self._images)
+        self.release(self._bytes)
 
 
 def _whole_seconds(seconds: float) -> float:

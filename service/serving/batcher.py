@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
-from service.serving.batch_policy import Decision, Limits, Room, Run, decide
+from service.serving.batch_policy import Decision, Limits, Run, decide
+from service.serving.device_backlog import DeviceBacklog, UnderWay
 from service.serving.worker_thread import Timed, WorkerThread
-
-RECENT_RUNS = 32  # enough to smooth, few enough to follow a change of engine or load
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Reply:
 
     Attributes:
         logits: (K,) float32, finite.
-        similarities: per blocks block (G, h, w) float32.
+        similarities: per named block (G, h, w) float32.
         queue_s: from the entry's arrival in the queue to the start of its batch.
         infer_s: how long its batch ran.
         batch_size: entries in that batch.
@@ -45,7 +44,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the queue: its pixels, the blocks blocks, its times and its reply's handle."""
+    """An image in the queue: its pixels, the named blocks, its times and its reply's handle."""
 
     pixels: Row
     blocks: frozenset[str]
@@ -96,6 +95,7 @@ class Batcher:
         collate_thread: a thread on which batches are stacked; nothing long runs there, so that no
             batch waits for the decoding of other images.
         limits: of the policy.
+        backlog: of the device, which other models may share.
         timer: the clock of arrivals and deadlines.
         observer: is told of batches and losses.
     """
@@ -107,6 +107,7 @@ class Batcher:
         collate_thread: Executor,
         limits: Limits,
         *,
+        backlog: DeviceBacklog,
         timer: Timer,
         observer: BatchObserver,
     ) -> None:
@@ -118,19 +119,13 @@ class Batcher:
         self._observer = observer
         self._queue: list[Entry] = []
         self._batches: set[asyncio.Task[None]] = set()
-        self._runs: deque[Run] = deque(maxlen=RECENT_RUNS)
+        self.share = backlog.share(self._advance)
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def depth(self) -> int:
         """Entries that wait for a batch."""
         return len(self._queue)
-
-    @property
-    def pace_s(self) -> float:
-        """Engine seconds an entry has taken lately; 0 before the first batch."""
-        entries = sum(run.entries for run in self._runs)
-        return sum(run.seconds for run in self._runs) / entries if entries else 0.0
 
     def submit(
         self, rows: Sequence[Row], blocks: frozenset[str], deadline: float
@@ -150,20 +145,21 @@ class Batcher:
         """
         loop, now = asyncio.get_running_loop(), self._timer.time()
         entries = [Entry(pixels, blocks, now, deadline, loop.create_future()) for pixels in rows]
-        self._queue += entries
+        self._set_queue([*self._queue, *entries])
         self._advance()
         return [entry.reply for entry in entries]
 
     def fail_queued(self, error: ServiceError) -> None:
         """Fail every entry that waits for a batch."""
-        queued, self._queue = self._queue, []
+        queued = self._queue
+        self._set_queue([])
         _settle_with(queued, error)
         self._advance()
 
     async def switch_engine(self, engine: Engine) -> None:
         """Run the next batch on another engine; return when the old one's batches have ended."""
         self.engine = engine
-        self._runs.clear()
+        self.share.runs.clear()
         await asyncio.gather(*self._batches, return_exceptions=True)
 
     def _advance(self) -> None:
@@ -174,8 +170,12 @@ class Batcher:
         self._set_alarm(decision.look_again_at)
 
     def _decide(self) -> Decision:
-        room = (Room.IDLE, Room.SLOT, Room.NONE)[len(self._batches)]
-        return decide(self._queue, self._timer.time(), room, self._limits, self._runs)
+        share = self.share
+        return decide(self._queue, self._timer.time(), share.room, self._limits, share.runs)
+
+    def _set_queue(self, queue: list[Entry]) -> None:
+        self._queue = queue
+        self.share.waiting_since = queue[0].arrived if queue else float("inf")
 
     def _apply(self, decision: Decision) -> None:
         expired = [self._queue[i] for i in decision.expire]
@@ -183,7 +183,7 @@ class Batcher:
         gone = {*decision.expire, *decision.leave, *decision.drop}
         if not gone:
             return
-        self._queue = [entry for i, entry in enumerate(self._queue) if i not in gone]
+        self._set_queue([entry for i, entry in enumerate(self._queue) if i not in gone])
         if expired:
             late = DeadlineExceeded("the deadline came while the image was queued")
             _settle_with(expired, late)
@@ -196,18 +196,19 @@ class Batcher:
                 self._run(leaving), context=contextvars.Context()
             )
             self._batches.add(batch)
-            batch.add_done_callback(self._on_batch_done)
+            under_way = self.share.begin(len(leaving))
+            batch.add_done_callback(functools.partial(self._on_batch_done, under_way))
 
     def _set_alarm(self, moment: float | None) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = None if moment is None else self._timer.call_at(moment, self._advance)
 
-    def _on_batch_done(self, batch: asyncio.Task[None]) -> None:
+    def _on_batch_done(self, under_way: UnderWay, batch: asyncio.Task[None]) -> None:
         self._batches.discard(batch)
         if not batch.cancelled():
             batch.exception()  # `_run` has told of it; asyncio would log it once more
-        self._advance()
+        self.share.end(under_way)
 
     async def _run(self, entries: list[Entry]) -> None:
         """Run a batch and settle every reply of it; bisect it where the model raises."""
@@ -254,7 +255,7 @@ class Batcher:
         infer_s = timed.ended - timed.started
         # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
         are_finite = np.isfinite(timed.result.logits)  # (B, K)
-        self._runs.append(Run(len(entries), infer_s, self._timer.time()))
+        self.share.runs.append(Run(len(entries), infer_s, self._timer.time()))
         self._observer.on_batch(len(entries), infer_s)
         for row, entry in enumerate(entries):
             if entry.reply.done():

@@ -21,6 +21,7 @@ from service.model.resnet import BlockShape
 from service.results.masks import Gate
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher, Timer
+from service.serving.device_backlog import DeviceBacklog
 from service.serving.worker_thread import WorkerThread
 from service.store.load import LoadedModel
 
@@ -66,6 +67,7 @@ class ServedModel:
         builder: the thread on which they are built.
         collate_thread: the thread on which batches are stacked.
         limits: of its batches.
+        backlog: of the device, which all models share.
         metrics: where its numbers go.
     """
 
@@ -78,6 +80,7 @@ class ServedModel:
         builder: WorkerThread,
         collate_thread: Executor,
         limits: Limits,
+        backlog: DeviceBacklog,
         metrics: Metrics,
     ) -> None:
         self.loaded = loaded
@@ -96,7 +99,13 @@ class ServedModel:
         self.tallies: defaultdict[int, BatchTally] = defaultdict(BatchTally)  # by size
         self.last_batch_at_s = 0.0  # since 1970; before the first one 0
         self.batcher = Batcher(
-            plan.first, device, collate_thread, limits, timer=LoopTimer(), observer=self
+            plan.first,
+            device,
+            collate_thread,
+            limits,
+            backlog=backlog,
+            timer=LoopTimer(),
+            observer=self,
         )
 
     @property
@@ -205,6 +214,7 @@ class ServedModel:
 
     def retire(self) -> None:
         """Take a model that is given up out of the metrics, which would also keep its weights."""
+        self.batcher.share.close()
         self._retire_info()
         self._metrics.forget_queue(self.metric_labels)
 

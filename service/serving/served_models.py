@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from service.engines.plan import EnginePlan
 from service.errors import BadSetting, EngineFailed, EngineLost, UnknownModel
 from service.metrics import Metrics
 from service.serving.batch_policy import Limits
+from service.serving.device_backlog import DeviceBacklog
 from service.serving.served_model import ServedModel
 from service.serving.worker_thread import WorkerThread
 from service.store.load import BrokenVersion, LoadedModel, StoreContents
@@ -54,6 +56,7 @@ class ServedModels:
         self.backoff_s: Sequence[float] = BACKOFF_S
         self._tasks: set[asyncio.Task[None]] = set()
         self._revival: asyncio.Task[None] | None = None
+        backlog = DeviceBacklog(time.monotonic)
         self._models = {
             loaded.key: ServedModel(
                 loaded,
@@ -62,6 +65,7 @@ class ServedModels:
                 builder=self._builder,
                 collate_thread=self._collate_thread,
                 limits=Limits(settings.max_batch, settings.window_ms / 1000),
+                backlog=backlog,
                 metrics=metrics,
             )
             for loaded in contents.models

@@ -60,7 +60,7 @@ def write_version(store: Path, new: NewVersion) -> Path:
     """Write a new version and return its folder.
 
     Raises:
-        BadManifest: the new makes no valid manifest, the labels do not match the classes, or
+        BadManifest: it makes no valid manifest, the labels do not match the classes, or
             the version exists.
         BadCheckpoint: weights are NaN or infinite, or become so as float16.
         StoreError: the store cannot be written.

@@ -59,7 +59,7 @@ def loaded(engine_cache: Path) -> Loaded:
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_every_engine_keeps_the_contract(loaded: Loaded, kind: str) -> None:
-    """Any batch gives one finite row of logits an image and at least the blocks blocks."""
+    """Any batch gives one finite row of logits an image and at least the named blocks."""
     engine = loaded(kind)
     warm_up(engine, (3, 32, 32), frozenset({BLOCK}), max_batch=4)
 

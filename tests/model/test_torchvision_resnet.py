@@ -17,9 +17,9 @@ from service.store.load import load_store
 (model,) = load_store(Path(sys.argv[1])).models
 print("torch._dynamo" in sys.modules, "torch._dynamo.utils" in sys.modules)
 from torchvision.ops import roi_align
-blocks = roi_align.__globals__["is_compile_supported"]("cpu")
+asked = roi_align.__globals__["is_compile_supported"]("cpu")
 from torch._dynamo.utils import is_compile_supported
-print(blocks is is_compile_supported("cpu"), "torch._dynamo" in sys.modules)
+print(asked is is_compile_supported("cpu"), "torch._dynamo" in sys.modules)
 """
 
 

@@ -14,6 +14,7 @@ from service.engines.base import Engine, EngineOutputs
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, NotReady
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
+from service.serving.device_backlog import DeviceBacklog
 from service.serving.worker_thread import WorkerThread
 from tests.fakes import BLOCK, FakeEngine, FakeTimer, GatedEngine, Ran, Record, row_of
 
@@ -31,7 +32,13 @@ class Bench:
         self.record = Record()
         self.device = WorkerThread(self._on_crash)
         self.batcher = Batcher(
-            engine, self.device, workers, limits, timer=self.timer, observer=self.record
+            engine,
+            self.device,
+            workers,
+            limits,
+            backlog=DeviceBacklog(self.timer.time),
+            timer=self.timer,
+            observer=self.record,
         )
 
     def _on_crash(self, error: EngineLost) -> None:
@@ -117,7 +124,7 @@ async def test_few_wait_a_moment_for_those_who_were_answered() -> None:
 
 
 async def test_images_with_and_without_masks_share_a_batch() -> None:
-    """The engine is asked for what any row wants; each reply holds only what its own row blocks."""
+    """The engine is asked for what any row wants; each reply holds only what its own row named."""
     engine = GatedEngine()
     async with bench(engine) as b:
         first = b.submit(1)
@@ -295,9 +302,9 @@ async def test_a_new_engine_takes_the_next_batch() -> None:
 async def test_the_pace_follows_the_runs() -> None:
     """The pace is the engine's time per image, and unknown before the first batch."""
     async with bench(FakeEngine()) as b:
-        assert b.batcher.pace_s == 0.0
+        assert b.batcher.share.pace_s == 0.0
         await settled(b.submit(1))
-        assert b.batcher.pace_s > 0.0
+        assert b.batcher.share.pace_s > 0.0
 
 
 async def test_a_batch_that_cannot_be_stacked_fails_its_images() -> None:

@@ -2,7 +2,7 @@
 
 torch's compiler packs weights only where it knows the batch; where it does not, every pass packs
 them anew, which costs a small network half of a pass of one image (`decisions/0007`). The order
-depends on the batch only where oneDNN takes another algorithm for it, so it can be blocks.
+depends on the batch only where oneDNN takes another algorithm for it, so it can be asked.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[StandIn, TensorRt
 def test_the_engine_computes_what_the_eager_one_does(
     started: tuple[StandIn, TensorRtEngine, Path], count: int, blocks: tuple[str, ...]
 ) -> None:
-    """Logits and the similarity of whatever is blocks agree, in any batch up to the largest."""
+    """Logits and the similarity of every block agree, in any batch up to the largest."""
     _, engine, _ = started
     reference = EagerEngine(short_bundle(), CPU, "fp32")
     reference.load()
