@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,13 +14,14 @@ from service.api.bodies import BodyLimits, read_images
 from service.api.cancellation import unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
+from service.api.mask_document import mask_document
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
 from service.api.timing import report_phases, server_timing
 from service.config import LONGEST_TIMEOUT_MS
 from service.errors import BadRequest
 from service.health import engine_state
-from service.results.masks import MaskRequest, count_pictures
-from service.results.query import PredictQuery
+from service.results.mask_request import MaskRequest, count_pictures
+from service.results.query import MaskFormat, PredictQuery
 from service.serving.pipeline import Answer, Result, read_options
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
@@ -67,7 +67,7 @@ async def predict(
         _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
         work = runtime.pipeline.answer(model, files, options, admitted.deadline)
         answer = await unless_disconnected(request, work)
-        return await _respond(runtime, admitted, answer)
+        return await _respond(runtime, admitted, answer, options.masks.format)
 
 
 @router.get("/v1/models", summary="List the models")
@@ -123,24 +123,30 @@ def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: 
         )
 
 
-async def _respond(runtime: Runtime, admitted: AdmittedRequest, answer: Answer[Result]) -> Response:
+async def _respond(
+    runtime: Runtime, admitted: AdmittedRequest, answer: Answer[Result], form: MaskFormat
+) -> Response:
     timing_ms = report_phases(runtime.metrics, admitted, answer.phases_s)
-    body = {
+    head = {
         "model": {"name": admitted.model.name, "version": admitted.model.version},
         "request_id": admitted.context.request_id,
-        "results": [
-            {
-                "predictions": result.predictions,
-                **({"masks": result.masks} if result.masks else {}),
-            }
-            for result in answer.results
-        ],
+    }
+    tail = {
         "timing_ms": timing_ms,
         "batch_size": answer.batch_size,
         "engine": answer.engine.name,
     }
-    headers = {"Server-Timing": server_timing(timing_ms)}
-    encode = functools.partial(orjson.dumps, body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def encode() -> bytes:
+        body = {**head, "results": [_document(one, form) for one in answer.results], **tail}
+        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
     has_masks = any(result.masks for result in answer.results)  # up to megabytes of numbers
     content = await run_in_threadpool(encode) if has_masks else encode()
+    headers = {"Server-Timing": server_timing(timing_ms)}
     return Response(content, headers=headers, media_type="application/json")
+
+
+def _document(result: Result, form: MaskFormat) -> dict[str, Any]:
+    masks = [mask_document(mask, form) for mask in result.masks]
+    return {"predictions": result.predictions, **({"masks": masks} if masks else {})}

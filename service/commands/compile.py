@@ -11,6 +11,7 @@ from service.engines.aoti.engine import CompiledEngine
 from service.engines.base import Engine
 from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
+from service.images.decode import silence_decoders
 from service.logs import configure_logs
 from service.serving.worker_thread import WorkerThread
 from service.store.load import LoadedModel, load_store
@@ -31,6 +32,7 @@ def run(settings: Settings, say: Say) -> int:
         StoreError: nothing would be served.
     """
     configure_logs(settings.log_level, settings.log_format)
+    silence_decoders()
     contents = load_contents(settings, say)
     engines = [(loaded, plan_with_pictures(loaded, settings).final) for loaded in contents.models]
     asyncio.run(_load_all(engines, say))
@@ -56,6 +58,7 @@ def run_for_service(settings: Settings) -> int:
         StoreError: a version is not there any more, or is broken.
     """
     configure_logs(settings.log_level, settings.log_format)
+    silence_decoders()
     contents = load_store(settings.model_store, settings.models)
     for version in contents.broken:
         raise version.error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from typing import Any
 
 import orjson
 
+from service.api.mask_document import mask_document
 from service.commands.contents import load_contents
 from service.config import Settings
 from service.errors import ServiceError, UndecodableImage
 from service.logs import configure_logs
-from service.results.query import PredictQuery
+from service.results.query import MaskFormat, PredictQuery
 from service.serving.pipeline import Options, Result, read_options
 from service.serving.runtime import Runtime, build_runtime
 from service.serving.served_model import ServedModel
@@ -80,7 +80,9 @@ async def _predict(runtime: Runtime, arguments: PredictArguments, say: Say) -> i
     if arguments.folder is not None:
         _save_overlays(arguments.folder, classified)
     if arguments.as_json:
-        document = {"model": model.loaded.key, "results": [file.as_json() for file in classified]}
+        form = options.masks.format
+        results = [file.document(form) for file in classified]
+        document = {"model": model.loaded.key, "results": results}
         say(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
         for file in classified:
@@ -93,12 +95,12 @@ class _Classified:
     file: Path
     outcome: Result | ServiceError
 
-    def as_json(self) -> dict[str, Any]:
+    def document(self, form: MaskFormat) -> dict[str, Any]:
         if isinstance(self.outcome, ServiceError):
             error = {"code": self.outcome.code, "message": self.outcome.message}
             return {"file": str(self.file), "error": error}
-        result = {"predictions": self.outcome.predictions, "masks": self.outcome.masks}
-        return {"file": str(self.file), **result}
+        masks = [mask_document(mask, form) for mask in self.outcome.masks]
+        return {"file": str(self.file), "predictions": self.outcome.predictions, "masks": masks}
 
 
 async def _classify(
@@ -136,11 +138,10 @@ def _save_overlays(folder: Path, classified: Sequence[_Classified]) -> None:
 def _overlays_of(result: Result) -> Iterator[tuple[str, bytes]]:
     """Each overlay, and of which block, kind and group it is."""
     for mask in result.masks:
-        images: Any = mask["images"]
-        groups: Any = mask["groups"]
-        names = [groups] if isinstance(groups, str) else [f"group{group}" for group in groups]
-        for name, image in zip(names, images, strict=True):
-            yield f"{mask['block']}_{mask['kind']}_{name}", base64.b64decode(image)
+        is_mean = mask.groups == "mean"
+        names = ["mean"] if is_mean else [f"group{group}" for group in mask.groups]
+        for name, picture in zip(names, mask.pictures, strict=True):
+            yield f"{mask.block}_{mask.kind}_{name}", picture
 
 
 def _table(classified: _Classified) -> str:
@@ -149,7 +150,6 @@ def _table(classified: _Classified) -> str:
     lines = [str(classified.file)]
     lines += [f"  {p.score:7.2%}  {p.label}" for p in classified.outcome.predictions]
     for mask in classified.outcome.masks:
-        drawn = mask.get("images", mask.get("data"))
-        count = len(drawn) if isinstance(drawn, list) else len(mask["groups"])  # type: ignore[arg-type]
-        lines.append(f"  masks of {mask['block']}: {count} of {mask['height']} x {mask['width']}")
+        count, height, width = mask.numbers.shape
+        lines.append(f"  masks of {mask.block}: {count} of {height} x {width}")
     return "\n".join(lines)

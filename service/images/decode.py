@@ -26,17 +26,6 @@ from service.images.flatten import flatten
 from service.images.formats import reader_of
 from service.images.resize import scaled_size
 
-# Pillow warns of damaged metadata, of which clients send plenty. One filter for good is safe
-# between threads, `warnings.catch_warnings` is not.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
-# libtiff writes what it thinks of a file to stderr, between the log's lines. Pillow has no call
-# that stops it; libtiff's own are found through the module that links it.
-with suppress(OSError, AttributeError):
-    _libtiff = ctypes.CDLL(_imaging.__file__)
-    _libtiff.TIFFSetErrorHandler(None)
-    _libtiff.TIFFSetWarningHandler(None)
-
 # What Pillow raises on files that are broken by chance or on purpose, as fuzzing showed it.
 _MALFORMED = (
     OSError,  # truncated, or refused by a codec
@@ -92,6 +81,20 @@ _TURNS = {
     7: _Turn(Image.Transpose.TRANSVERSE, (3, 2, 1, 0)),
     8: _Turn(Image.Transpose.ROTATE_90, (1, 2, 3, 0)),
 }
+
+
+def silence_decoders() -> None:
+    """Keep what decoders think of damaged files off standard error, for the whole process.
+
+    Pillow warns of damaged metadata, of which clients send plenty. One filter for good is safe
+    between threads, `warnings.catch_warnings` is not. libtiff writes between the log's lines, and
+    Pillow has no call that stops it; libtiff's own are found through the module that links it.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    with suppress(OSError, AttributeError):
+        libtiff = ctypes.CDLL(_imaging.__file__)
+        libtiff.TIFFSetErrorHandler(None)
+        libtiff.TIFFSetWarningHandler(None)
 
 
 def decode(data: bytes, limits: ImageLimits, contract: InputContract | None = None) -> DecodedImage:

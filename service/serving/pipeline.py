@@ -16,7 +16,8 @@ from service.errors import BadInput, EngineFailed
 from service.images.contract import ImageLimits
 from service.images.decode import decode
 from service.images.preprocess import preprocess
-from service.results.masks import MaskRequest, draw_mask, parse_blocks, parse_groups
+from service.results.mask_request import MaskRequest, parse_blocks, parse_groups
+from service.results.masks import Mask, draw_mask
 from service.results.predictions import Prediction, Scores, scores_of, top_k
 from service.results.query import PredictQuery
 from service.serving.batcher import Reply
@@ -40,11 +41,11 @@ class Result:
 
     Attributes:
         predictions: best first.
-        masks: one a block, in the network's order of blocks; see `masks.draw_mask`.
+        masks: one a block that was asked for, in the network's order.
     """
 
     predictions: list[Prediction]
-    masks: list[dict[str, object]]
+    masks: list[Mask]
 
 
 @dataclass(frozen=True, slots=True)

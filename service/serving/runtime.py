@@ -14,6 +14,7 @@ from service.cores import core_quota, usable_cores
 from service.engines.calibration import plan_with_pictures
 from service.engines.plan import EnginePlan
 from service.images.contract import ImageLimits
+from service.images.decode import silence_decoders
 from service.metrics import Metrics
 from service.serving.admission import Admission
 from service.serving.pipeline import Pipeline
@@ -47,7 +48,7 @@ def build_runtime(
     contents: StoreContents,
     plan: Callable[[LoadedModel, Settings], EnginePlan] = plan_with_pictures,
 ) -> Runtime:
-    """Put the parts together.
+    """Put the parts together, and silence the decoders of this process.
 
     Args:
         settings: what the operator decided.
@@ -57,6 +58,7 @@ def build_runtime(
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
     """
+    silence_decoders()
     metrics = Metrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
     workers = ThreadPoolExecutor(settings.decode_threads or usable_cores(core_quota()), "worker")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from service.api.v2.tensors import TensorSpec, Values
-from service.results.masks import AllGroups, MaskRequest
+from service.results.mask_request import AllGroups, MaskRequest
 from service.results.predictions import Prediction
 from service.serving.pipeline import Answer, Options, Pipeline, Result
 from service.serving.served_model import ServedModel
@@ -114,7 +114,7 @@ class ExplainedView(PicturesView):
         """Decode, classify and show (B, 1) files."""
         blocks = (self.model.blocks[-1].name,)
         answer = await self._answer(pipeline, images, blocks, deadline)
-        masks = np.array([result.masks[0]["data"] for result in answer.results])
+        masks = np.stack([result.masks[0].numbers for result in answer.results])
         return Outcome({**_tops(answer), "MASK": masks}, answer)
 
 

@@ -22,11 +22,13 @@ _COUNT = "AOTInductorModelContainerGetNumOutputs"
 _RUN = "AOTInductorModelContainerRunSingleThreaded"  # the caller keeps it to one thread at a time
 _DELETE = "AOTInductorModelContainerDelete"
 
-_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-_capsule_of = ctypes.pythonapi.PyCapsule_New
-_capsule_of.restype = ctypes.py_object
-_capsule_of.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+# Prototypes of our own: the functions that `ctypes.pythonapi` hands out are everybody's.
+_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_capsule_of = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+)(("PyCapsule_New", ctypes.pythonapi))
 
 
 class UnlockedProgram:
