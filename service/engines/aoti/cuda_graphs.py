@@ -5,7 +5,7 @@ Written without a GPU at hand: the choice of buckets is tested, the recording ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,10 @@ class Recording:
 
 
 class RecordedProgram:
-    """A program that runs every batch in buckets: cut into several or padded to one.
+    """A program that runs every batch in the smallest bucket that holds it.
+
+    What a bucket holds beside the batch is computed for nothing: less than the batch itself takes,
+    since buckets are powers of two.
 
     Args:
         program: takes and returns tensors of the current CUDA device.
@@ -46,20 +49,11 @@ class RecordedProgram:
             size: _record(program, example[:size], pool)
             for size in reversed(bucket_sizes(len(example)))
         }
-        seconds = {size: _seconds(recording) for size, recording in self.recordings.items()}
-        self.cuts = {size: cheapest_cut(size, seconds) for size in range(1, len(example) + 1)}
 
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
         """Run the one input; the list is emptied, as a program does."""
         batch = inputs.pop()
-        buckets = self.cuts[len(batch)]
-        parts, start = [], 0
-        for bucket in buckets:
-            outputs = self.recordings[bucket].replay(batch[start : start + bucket])
-            # A later replay of the same bucket would overwrite what this one returned.
-            parts.append([part.clone() for part in outputs] if len(buckets) > 1 else outputs)
-            start += bucket
-        return [torch.cat(rows) if len(rows) > 1 else rows[0] for rows in zip(*parts, strict=True)]
+        return self.recordings[bucket_of(len(batch), self.recordings)].replay(batch)
 
 
 def bucket_sizes(max_batch: int) -> list[int]:
@@ -68,24 +62,9 @@ def bucket_sizes(max_batch: int) -> list[int]:
     return [*(size for size in powers if size < max_batch), max_batch]
 
 
-def cheapest_cut(batch: int, seconds: Mapping[int, float]) -> Sequence[int]:
-    """Cover a batch by buckets in the least time; a bucket may be filled in part.
-
-    Args:
-        batch: images.
-        seconds: of each bucket.
-
-    Returns:
-        Buckets, the largest first.
-    """
-    cheapest: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    for images in range(1, batch + 1):
-        candidates = []
-        for bucket, time_s in seconds.items():
-            rest_s, rest = cheapest[max(0, images - bucket)]
-            candidates.append((time_s + rest_s, (bucket, *rest)))
-        cheapest.append(min(candidates, key=lambda candidate: (candidate[0], len(candidate[1]))))
-    return sorted(cheapest[batch][1], reverse=True)
+def bucket_of(images: int, sizes: Iterable[int]) -> int:
+    """The smallest of the sizes that holds so many images."""
+    return min(size for size in sizes if size >= images)
 
 
 def _record(program: Program, example: Tensor, pool: Any) -> Recording:
@@ -101,16 +80,3 @@ def _record(program: Program, example: Tensor, pool: Any) -> Recording:
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         outputs = program([batch])
     return Recording(graph, batch, outputs)
-
-
-def _seconds(recording: Recording, runs: int = 10) -> float:
-    start, end = (
-        torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        for _ in range(2)
-    )
-    start.record()
-    for _ in range(runs):
-        recording.graph.replay()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1000 / runs
