@@ -26,7 +26,7 @@ README = PACKAGE.parent / "README.md"
 ROOMS = (
     *("", "errors", "config", "cores", "logs", "metrics"),
     *("images", "model", "store", "engines", "results", "serving"),
-    *("health", "api", "app", "commands", "cli", "__main__"),
+    *("api", "app", "commands", "cli", "__main__"),
 )
 RANK = {room: rank for rank, room in enumerate(ROOMS)}
 

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.context import RuntimeOf
-from service.health import readiness
+from service.api.health import readiness
 
 WEB = Path(__file__).parent.parent / "web"
 PAGE_HEADERS = {

@@ -14,12 +14,12 @@ from service.api.bodies import BodyLimits, read_images
 from service.api.cancellation import unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
+from service.api.health import engine_state
 from service.api.mask_document import mask_document
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
 from service.api.timing import report_phases, server_timing
 from service.config import LONGEST_TIMEOUT_MS
 from service.errors import BadRequest
-from service.health import engine_state
 from service.results.mask_request import MaskRequest, count_pictures
 from service.results.query import MaskFormat, PredictQuery
 from service.serving.pipeline import Answer, Result, read_options

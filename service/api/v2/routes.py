@@ -15,6 +15,7 @@ from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import BINARY, EXAMPLE_PNG
 from service.api.errors import error_response
+from service.api.health import readiness
 from service.api.timing import report_phases, server_timing
 from service.api.v2.compression import inflate
 from service.api.v2.messages import (
@@ -28,7 +29,6 @@ from service.api.v2.tensors import TensorSpec
 from service.api.v2.views import View, every_view, find_view, name_of
 from service.config import LONGEST_TIMEOUT_MS
 from service.errors import BadRequest
-from service.health import readiness
 
 PLATFORM = "sge_serve"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")

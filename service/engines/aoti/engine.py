@@ -66,6 +66,7 @@ class CompiledEngine(TorchEngine):
         __name__,
         "service.engines.aoti.packing",
         "service.engines.aoti.build",
+        "service.engines.aoti.package",
     )
     """The modules whose change outdates every package."""
 
