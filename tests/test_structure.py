@@ -1,4 +1,4 @@
-"""What no single module can hold: the direction of imports, who prints, what the README names."""
+"""What no single module can hold: the direction of imports, who prints, what the documents say."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 from starlette.routing import Route
 
 import service
@@ -15,11 +16,16 @@ from service import errors
 from service.api import operations, v1
 from service.api.errors import STATUS_OF
 from service.api.v2 import routes as v2
-from service.config import ENV_PREFIX, Settings
+from service.config import ENV_PREFIX, Settings, variable_of
 from service.metrics import Metrics
 
 PACKAGE = Path(service.__file__).parent
-README = PACKAGE.parent / "README.md"
+ROOT = PACKAGE.parent
+README = ROOT / "README.md"
+README_WORDS = 1800
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*ROOT.glob("*.md"), *DOCS, *PACKAGE.rglob("*.md")]
+LINK = re.compile(r"\]\(([^)\s]+)\)")  # of text or of a picture
 
 # The rooms, lowest first: a room imports from itself and from those before it. A file that lies
 # beside the folders is a room of its own; "" is the package itself.
@@ -175,29 +181,55 @@ def test_every_error_has_a_status() -> None:
     assert set(STATUS_OF) == of_requests - {errors.ServiceError}
 
 
-def test_the_readme_names_every_setting() -> None:
-    """An operator finds each variable in the README, and nothing there that does not exist."""
-    named = re.findall(rf"\b{ENV_PREFIX}[A-Z][A-Z_]*\b", README.read_text(encoding="utf-8"))
-
-    assert set(named) == {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields}
+def rows(page: str, prefix: str) -> set[str]:
+    """The rows of a page's tables whose first cell begins with a prefix in code."""
+    return {line for line in text_of(page).splitlines() if line.startswith(f"| `{prefix}")}
 
 
-def test_the_readme_names_every_metric() -> None:
-    """A dashboard's author finds each metric in the README, and no metric that is gone."""
+def text_of(page: str) -> str:
+    """What a page of `docs/` says."""
+    return (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
+def links_of(text: str) -> list[str]:
+    """The files to which a text links, relative to its own folder."""
+    targets = [link.partition("#")[0] for link in LINK.findall(text)]
+    return [target for target in targets if target and "://" not in target]
+
+
+def test_the_documents_list_every_setting() -> None:
+    """An operator finds each variable with its default and its meaning, as the code has them."""
+    assert rows("settings.md", ENV_PREFIX) == {
+        f"| `{variable_of(name)}` "
+        f"| {'all' if field.default == () else str(field.default).lower()} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def test_the_documents_name_no_setting_that_is_not_there() -> None:
+    """Whoever sets what a page names has set something."""
+    text = "".join(page.read_text(encoding="utf-8") for page in (README, *DOCS))
+
+    named = set(re.findall(rf"\b{ENV_PREFIX}[A-Z][A-Z_]*\b", text))
+
+    assert named == {variable_of(name) for name in Settings.model_fields}
+
+
+def test_the_documents_list_every_metric() -> None:
+    """A dashboard's author finds each metric, its labels and meaning, and none that is gone."""
     registry = CollectorRegistry()
-    Metrics(registry)
-    exposed = {
-        f"{family.name}_total" if family.type == "counter" else family.name
+    metrics = vars(Metrics(registry)).values()
+    labels = {m._name: m._labelnames for m in metrics if isinstance(m, MetricWrapperBase)}
+
+    assert rows("monitoring.md", "sge_") == {
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` "
+        f"| {', '.join(labels[family.name])} | {family.documentation.removesuffix('.')} |"
         for family in registry.collect()
     }
 
-    named = set(re.findall(r"`(sge_[a-z_]+)`", README.read_text(encoding="utf-8")))
 
-    assert named == exposed
-
-
-def test_the_readme_names_every_route() -> None:
-    """A client's author finds each route in the README."""
+def test_the_documents_name_every_route() -> None:
+    """A client's author finds each route."""
     routers = (v1.router, operations.router, v2.router)
     paths = {
         route.path
@@ -205,9 +237,45 @@ def test_the_readme_names_every_route() -> None:
         for route in router.routes
         if isinstance(route, Route) and "repository/models" not in route.path
     }
-    text = README.read_text(encoding="utf-8")
+    text = text_of("api.md") + text_of("open-inference-protocol.md")
 
     assert len(paths) == 22
     below = re.compile(r"/v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?")
     unnamed = {path for path in paths if f" {path}`" not in text}
     assert {path for path in unnamed if not below.fullmatch(path)} == set()
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    """Every relative link and picture of the documents is a file or a folder that is there."""
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in PAGES
+        for link in links_of(page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+
+    assert broken == []
+
+
+def test_the_readme_is_short() -> None:
+    """It is read before anything runs; what is more stands in `docs/`."""
+    assert len(README.read_text(encoding="utf-8").split()) <= README_WORDS
+
+
+def test_the_readmes_figures_are_those_of_the_pages_it_names() -> None:
+    """What the README states as measured stands in the page to which its row links."""
+    measured = README.read_text(encoding="utf-8").partition("## Measured")[2].partition("## ")[0]
+    sources = {
+        row: "".join((ROOT / link).read_text(encoding="utf-8") for link in links_of(row))
+        for row in measured.splitlines()
+        if links_of(row)
+    }
+
+    strays = [
+        f"{figure} in {row}"
+        for row, source in sources.items()
+        for figure in re.findall(r"\d+\.\d+", row)
+        if figure not in source
+    ]
+    assert len(sources) == 6
+    assert strays == []
