@@ -257,6 +257,18 @@ def test_links_of_the_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_the_architecture_and_the_decisions_name_files_that_are_there() -> None:
+    """A reader who looks for a feature finds the file that does it."""
+    strays = [
+        f"{page.name}: {name}"
+        for page in PACKAGE.rglob("*.md")
+        for name in re.findall(r"`([\w/]+\.(?:py|sh))`", page.read_text(encoding="utf-8"))
+        if not any((folder / name).exists() for folder in (PACKAGE, ROOT))
+    ]
+
+    assert strays == []
+
+
 def test_the_readme_is_short() -> None:
     """It is read before anything runs; what is more stands in `docs/`."""
     assert len(README.read_text(encoding="utf-8").split()) <= README_WORDS
