@@ -3,7 +3,7 @@
 TensorRT was not at hand when this was written: on a GPU it has never run. The export, the cache of
 built engines and the way of a batch are tested on a CPU with a stand-in for the library. Without it
 the tests also hold that Torch-TensorRT, in the version that the extra `tensorrt` pins, converts
-every operation of the exported graph and takes the calls made here (`tests/tensorrt/`).
+every operation of the exported graph and takes the calls made here (`tests/engines/tensorrt/`).
 """
 
 from __future__ import annotations
