@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import recipe
 import torch
-from network import CONTRACT, SPEC
-from publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
-from training import whole_plan
 
+from recipe.__main__ import main
+from recipe.network import CONTRACT, SPEC
+from recipe.publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
+from recipe.training import whole_plan
 from service.model.resnet import SgeResNet
 from service.store.load import list_versions, load_version
 from service.store.write import CARD_FILE, write_version
@@ -122,7 +122,7 @@ class TestComparison:
     ) -> None:
         """In one line, with exit code 2."""
         with pytest.raises(SystemExit) as ended:
-            recipe.main(["--plain-of", "9", "--model-store", str(tmp_path)])
+            main(["--plain-of", "9", "--model-store", str(tmp_path)])
 
         assert ended.value.code == 2
         assert capsys.readouterr().err == (

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from averaging import average, renew_statistics
-from garments import Frames, Split
-from schedule import (
+from torch import nn
+
+from recipe.averaging import average, renew_statistics
+from recipe.garments import Frames, Split
+from recipe.schedule import (
     BATCH,
     CYCLES,
     Cycle,
@@ -21,9 +23,7 @@ from schedule import (
     schedule,
     spread,
 )
-from torch import nn
-from training import ForeignCheckpoint, Run, train
-
+from recipe.training import ForeignCheckpoint, Run, train
 from service.model.resnet import plain_resnet
 
 IMAGES = 2 * BATCH + 40

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-import winograd
-from network import SPEC, hasten, logits_of
 from torch import Tensor, nn
 
+from recipe import winograd
+from recipe.network import SPEC, hasten, logits_of
 from service.model.resnet import plain_resnet
 
 BATCH, CHANNELS_IN, CHANNELS_OUT = 3, 8, 6

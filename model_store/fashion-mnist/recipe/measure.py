@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import numpy as np
 import torch
-from garments import Picture, pictures_as_they_are, pictures_on_canvas, read_split
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
+from recipe.garments import Picture, pictures_as_they_are, pictures_on_canvas, read_split
 from service.images.contract import ImageLimits, InputContract
 from service.images.decode import DecodedImage, decode
 from service.images.preprocess import preprocess

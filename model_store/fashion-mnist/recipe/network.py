@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 
-import winograd
-from garments import LABELS
 from torch import Tensor, nn
 
+from recipe import winograd
+from recipe.garments import LABELS
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec
 from service.model.sge import SpatialGroupEnhance

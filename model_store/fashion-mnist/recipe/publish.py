@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from garments import CANVAS_SIZE, GARMENT_PX, LABELS
-from network import CONTRACT, SPEC
-from schedule import Plan
 from torch import nn
 from torchvision.models.resnet import ResNet
 
+from recipe.garments import CANVAS_SIZE, GARMENT_PX, LABELS
+from recipe.network import CONTRACT, SPEC
+from recipe.schedule import Plan
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet
 from service.store.load import list_versions, load_version

@@ -11,14 +11,22 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from averaging import average, renew_statistics
-from garments import Frames, Split, augment
-from network import SPEC, hasten, logits_of
-from schedule import AVERAGED_CYCLES, Phase, Plan, batch_indices, cycle_ends, schedule, spread
 from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
+from recipe.averaging import average, renew_statistics
+from recipe.garments import Frames, Split, augment
+from recipe.network import SPEC, hasten, logits_of
+from recipe.schedule import (
+    AVERAGED_CYCLES,
+    Phase,
+    Plan,
+    batch_indices,
+    cycle_ends,
+    schedule,
+    spread,
+)
 from service.model.resnet import ResNetSpec
 
 TRAINING_IMAGES = 58_000  # the others of the 60,000 are held out

@@ -1,6 +1,6 @@
 """Train the model that ships: SGE-ResNet-18 on Fashion-MNIST, on a CPU, from one command.
 
-    python model_store/fashion-mnist/recipe/recipe.py
+    PYTHONPATH=model_store/fashion-mnist python -m recipe
 
 trains the network, then the same one without SGE, measures both and writes the next version of
 the model. It is seeded, and resumes where it was interrupted: each batch follows from the seed
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from garments import read_split
-from measure import measure, measure_over_http
-from network import CONTRACT
-from publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
-from training import ForeignCheckpoint, Network, train, whole_plan
 
+from recipe.garments import read_split
+from recipe.measure import measure, measure_over_http
+from recipe.network import CONTRACT
+from recipe.publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
+from recipe.training import ForeignCheckpoint, Network, train, whole_plan
 from service.errors import StoreError
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
 
@@ -31,7 +31,7 @@ from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
 def main(words: Sequence[str] | None = None) -> None:
     """Run by the words of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work-dir", type=Path, default=Path("build/fashion-mnist"))
