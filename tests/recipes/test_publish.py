@@ -1,130 +1,74 @@
-"""What the shipped model's recipe writes into the store."""
+"""What the shipped model's recipe writes into the store, and what it wrote."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import recipe
 import torch
-from network import CONTRACT, SPEC
-from publish import NAME, OtherRecipe, add_plain, check_same_recipe, publish, round_to_half
-from training import whole_plan
 
+from recipe.network import CONTRACT, SPEC
+from recipe.publish import NAME, publish, render_card, round_to_half, with_interval
+from recipe.training import whole_plan
 from service.model.resnet import SgeResNet
 from service.store.load import list_versions, load_version
-from service.store.write import CARD_FILE, write_version
-from tests.store_fixtures import new_tiny_version
+from service.store.write import CARD_FILE
 
-STORE = Path(__file__).parents[2] / "model_store"
+SHIPPED = list_versions(Path(__file__).parents[2] / "model_store" / NAME)[-1]
 PEAKS = {block.name: {"gate": 0.5, "similarity": 0.25, "chance": 0.125} for block in SPEC.blocks()}
-PLAN = whole_plan(seed=1)
-SGE = {
-    "plan_sha256": PLAN.fingerprint(),
+FIGURES = {
+    "plan_sha256": whole_plan(seed=1).fingerprint(),
     "top1_as_is": 0.9371,
     "top1_on_canvas": 0.9052,
     "peaks_on_garment": PEAKS,
 }
-PLAIN = {"top1_as_is": 0.9363, "top1_on_canvas": 0.9044}
 
 
 @pytest.fixture
-def version(tmp_path: Path) -> Path:
-    """The folder of a version of the recipe's network, published without a comparison."""
+def network() -> SgeResNet:
+    """The recipe's network with its first weights, rounded to what the store keeps."""
     torch.manual_seed(1)
     network = SgeResNet(SPEC)
     round_to_half(network)
-    return publish(network, CONTRACT, {"sge": SGE}, tmp_path)
+    return network
 
 
-class TestPublish:
-    """A trained network becomes the next version."""
+def test_a_trained_network_becomes_the_next_version(network: SgeResNet, tmp_path: Path) -> None:
+    """Its weights and figures are in the version, which loads; its card states the figures."""
+    publish(network, FIGURES, tmp_path)
 
-    def test_the_card_says_that_nothing_was_compared(self, version: Path) -> None:
-        """It has the one network's figures."""
-        card = (version / CARD_FILE).read_text()
+    version = publish(network, FIGURES, tmp_path)
 
-        assert version.name == "1"
-        assert "| SGE-ResNet-18 | 93.71% ± 0.48% | 90.52% ± 0.57% |" in card
-        assert "has not been trained yet" in card
-        assert load_version(version).manifest.metrics == {"sge": SGE}
-
-    def test_versions_are_counted(self, version: Path) -> None:
-        """The next one is numbered after the latest."""
-        network = load_version(version).network
-
-        assert publish(network, CONTRACT, {"sge": SGE}, version.parents[1]).name == "2"
+    card = (version / CARD_FILE).read_text()
+    loaded = load_version(version)
+    assert version == tmp_path / NAME / "2"
+    assert "| SGE-ResNet-18 | 93.71% ± 0.48% | 90.52% ± 0.57% |" in card
+    assert loaded.manifest.metrics == {"sge": FIGURES}
+    assert (loaded.manifest.spec, loaded.manifest.input) == (SPEC, CONTRACT)
+    for name, weights in loaded.network.state_dict().items():
+        assert torch.equal(weights, network.state_dict()[name]), name
 
 
-class TestComparison:
-    """The network without SGE may be trained later."""
+class TestShippedVersion:
+    """The version in the store is what this recipe makes, with one more row in its card."""
 
-    def test_its_figures_join_those_of_the_version(self, version: Path) -> None:
-        """In card and manifest; weights and labels stay, and the version is still whole."""
-        before = load_version(version).manifest
+    def test_it_is_of_the_recipes_network_and_plan(self) -> None:
+        """So is the network without SGE that it is compared with."""
+        manifest = load_version(SHIPPED).manifest
 
-        add_plain(version, PLAIN)
-
-        after = load_version(version).manifest
-        card = (version / CARD_FILE).read_text()
-        assert after == before.model_copy(update={"metrics": {"sge": SGE, "plain": PLAIN}})
-        assert "| SGE-ResNet-18 | 93.71% ± 0.48% | 90.52% ± 0.57% |" in card
-        assert "| the same without SGE | 93.63% ± 0.48% | 90.44% ± 0.58% |" in card
-        assert "has not been trained yet" not in card
-        assert {file.name for file in version.iterdir()} == {
-            "README.md", "labels.txt", "manifest.json", "model.safetensors",
-        }  # fmt: skip
-
-    def test_a_later_comparison_replaces_the_first(self, version: Path) -> None:
-        """A version holds one."""
-        add_plain(version, {"top1_as_is": 0.1, "top1_on_canvas": 0.1})
-
-        add_plain(version, PLAIN)
-
-        assert load_version(version).manifest.metrics == {"sge": SGE, "plain": PLAIN}
-
-    def test_another_network_is_not_compared(self, tmp_path: Path) -> None:
-        """Figures of two networks of different shape would say nothing of SGE."""
-        other = write_version(tmp_path, new_tiny_version())
-
-        with pytest.raises(OtherRecipe, match=r"the recipe trains ResNetSpec\(.*groups=8"):
-            check_same_recipe(other, PLAN)
-
-    def test_another_input_is_not_compared(self, tmp_path: Path) -> None:
-        """The same network may see its pixels normalised in another way."""
-        other = publish(
-            SgeResNet(SPEC), CONTRACT.model_copy(update={"mean": (0, 0, 0)}), {"sge": SGE}, tmp_path
+        assert (manifest.spec, manifest.input) == (SPEC, CONTRACT)
+        assert {name: of["plan_sha256"] for name, of in manifest.metrics.items()} == dict.fromkeys(
+            ("sge", "plain"), FIGURES["plan_sha256"]
         )
 
-        with pytest.raises(OtherRecipe, match=r"the recipe trains ResNetSpec\("):
-            check_same_recipe(other, PLAN)
+    def test_its_card_states_the_figures_of_its_manifest(self) -> None:
+        """Beside the recipe's text it has one row, of the network without SGE, and a note on it."""
+        metrics = load_version(SHIPPED).manifest.metrics
+        plain = [with_interval(metrics["plain"][name]) for name in ("top1_as_is", "top1_on_canvas")]
+        row = f"| the same without SGE | {' | '.join(plain)} |\n"
 
-    def test_another_seed_is_not_compared(self, version: Path) -> None:
-        """The card says that both have the same; a version of the same one passes."""
-        check_same_recipe(version, PLAN)
+        before, middle, after = (SHIPPED / CARD_FILE).read_text().partition(row)
 
-        with pytest.raises(OtherRecipe, match=r"another seed or schedule than seed 2"):
-            check_same_recipe(version, whole_plan(seed=2))
-
-    def test_the_shipped_version_is_the_recipes(self) -> None:
-        """So are the figures in its manifest, of both networks."""
-        shipped = list_versions(STORE / NAME)[-1]
-
-        check_same_recipe(shipped, PLAN)
-
-        metrics = load_version(shipped).manifest.metrics
-        assert {name: of["plan_sha256"] for name, of in metrics.items()} == dict.fromkeys(
-            ("sge", "plain"), PLAN.fingerprint()
-        )
-
-    def test_a_version_that_is_not_there_is_told_before_training(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """In one line, with exit code 2."""
-        with pytest.raises(SystemExit) as ended:
-            recipe.main(["--plain-of", "9", "--model-store", str(tmp_path)])
-
-        assert ended.value.code == 2
-        assert capsys.readouterr().err == (
-            f"{tmp_path / NAME / '9' / 'manifest.json'} cannot be read: no such file or directory\n"
-        )
+        start, end = after.index("Both networks were"), after.index("## Where the masks peak")
+        assert middle == row
+        assert f"{before}{after[:start]}{after[end:]}" == render_card(SHIPPED.name, metrics["sge"])

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from network import logits_of
 from torch import Tensor, nn
+
+from recipe.network import logits_of
 
 
 def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """What the card states: accuracy through the service's own decoding, and where the masks peak.
 
-B: batch, K: classes, G: groups, S: side of the model's input.
+B: batch, S: side of the model's input.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 import numpy as np
 import torch
-from garments import Picture, pictures_as_they_are, pictures_on_canvas, read_split
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
-from torchvision.models.resnet import ResNet
+from torch import Tensor
 from tqdm import tqdm
 
-from service.images.contract import ImageLimits, InputContract
+from recipe.garments import Picture, Split, pictures_as_they_are, pictures_on_canvas
+from recipe.network import CONTRACT
+from service.images.contract import ImageLimits
 from service.images.decode import DecodedImage, decode
 from service.images.preprocess import preprocess
 from service.model.graph import InferenceGraph
@@ -42,23 +42,19 @@ class Batch:
     garments: NDArray[np.bool_]
 
 
-def measure(network: ResNet, contract: InputContract) -> dict[str, Any]:
-    """Accuracy on the 10,000 test images as they are and on canvas; with SGE, the masks' peaks."""
-    split = read_split("t10k")
-    canvas = list(_batches(pictures_on_canvas(split), contract))
-    as_is = _batches(pictures_as_they_are(split), contract)
-    figures: dict[str, Any] = {
-        "top1_as_is": _accuracy(network, contract, as_is),
-        "top1_on_canvas": _accuracy(network, contract, canvas),
+def measure(network: SgeResNet, split: Split) -> dict[str, Any]:
+    """Accuracy on images as they are and on canvas, and where the masks peak on canvas."""
+    graph = InferenceGraph(network, CONTRACT.mean, CONTRACT.std)
+    canvas = list(_batches(pictures_on_canvas(split)))
+    return {
+        "top1_as_is": _accuracy(graph, _batches(pictures_as_they_are(split))),
+        "top1_on_canvas": _accuracy(graph, canvas),
+        "peaks_on_garment": _peaks(network, graph, canvas),
     }
-    if isinstance(network, SgeResNet):
-        figures["peaks_on_garment"] = _peaks(network, contract, canvas)
-    return figures
 
 
-def measure_over_http(url: str) -> dict[str, float]:
-    """Post every test picture to a running service; return both accuracies."""
-    split = read_split("t10k")
+def measure_over_http(url: str, split: Split) -> dict[str, float]:
+    """Post every image, as it is and on canvas, to a running service; return both accuracies."""
     with httpx.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(CLIENTS) as pool:
 
         def is_right(picture: Picture) -> bool:
@@ -78,70 +74,45 @@ def measure_over_http(url: str) -> dict[str, float]:
         }
 
 
-def _batches(pictures: Iterator[Picture], contract: InputContract) -> Iterator[Batch]:
+def _batches(pictures: Iterator[Picture]) -> Iterator[Batch]:
     while group := list(itertools.islice(pictures, BATCH)):
-        pixels = [preprocess(decode(picture.png, LIMITS, contract), contract) for picture in group]
+        pixels = [preprocess(decode(picture.png, LIMITS, CONTRACT), CONTRACT) for picture in group]
         yield Batch(
             torch.from_numpy(np.stack(pixels)),
             torch.tensor([picture.label for picture in group]),
-            np.stack([_seen_by_the_model(picture.garment, contract) for picture in group]),
+            np.stack([_seen_by_the_model(picture.garment) for picture in group]),
         )
 
 
-def _seen_by_the_model(garment: NDArray[np.bool_], contract: InputContract) -> NDArray[np.bool_]:
+def _seen_by_the_model(garment: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Take a garment's outline (H, W) the way of its picture: (S, S)."""
     white = DecodedImage.whole(Image.fromarray(garment * np.uint8(255)))
-    seen: NDArray[np.bool_] = preprocess(white, contract)[0] > 127
+    seen: NDArray[np.bool_] = preprocess(white, CONTRACT)[0] > 127
     return seen
 
 
 @torch.inference_mode()
-def _accuracy(network: ResNet, contract: InputContract, batches: Iterable[Batch]) -> float:
-    graph = _graph_of(network, contract)
+def _accuracy(graph: InferenceGraph, batches: Iterable[Batch]) -> float:
     right = total = 0
-    for batch in tqdm(batches, "accuracy", total=40, leave=False):
-        outputs = graph(batch.pixels)
-        logits = outputs if isinstance(outputs, Tensor) else outputs.logits
-        right += int((logits.argmax(1) == batch.labels).sum())
+    for batch in tqdm(batches, "accuracy", leave=False):
+        right += int((graph(batch.pixels).logits.argmax(1) == batch.labels).sum())
         total += len(batch.labels)
     return right / total
 
 
-class _PlainGraph(nn.Module):
-    """The network without SGE behind the same normalisation."""
-
-    def __init__(self, network: ResNet, contract: InputContract) -> None:
-        super().__init__()
-        self.network = network
-        self.mean = torch.tensor(contract.mean).view(1, 3, 1, 1)
-        self.std = torch.tensor(contract.std).view(1, 3, 1, 1)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits (B, K)."""
-        logits: Tensor = self.network((pixels / 255 - self.mean) / self.std)
-        return logits
-
-
-def _graph_of(network: ResNet, contract: InputContract) -> nn.Module:
-    if isinstance(network, SgeResNet):
-        return InferenceGraph(network, contract.mean, contract.std)
-    return _PlainGraph(network, contract)
-
-
 @torch.inference_mode()
 def _peaks(
-    network: SgeResNet, contract: InputContract, batches: Iterable[Batch]
+    network: SgeResNet, graph: InferenceGraph, batches: Iterable[Batch]
 ) -> dict[str, dict[str, float]]:
     """How often each block's mean mask peaks on the garment.
 
     A peak counts when the centre of its position lies on the garment. `chance` is the share of
     all positions of which that is true: what a peak at random would score.
     """
-    graph = InferenceGraph(network, contract.mean, contract.std)
     names = [block.name for block in network.spec.blocks()]
     scores: dict[str, Counter[str]] = {name: Counter() for name in names}
     images = 0
-    for batch in tqdm(batches, "peaks", total=40, leave=False):
+    for batch in tqdm(batches, "peaks", leave=False):
         images += len(batch.labels)
         for name, similarity in graph(batch.pixels, names).similarities.items():
             on_garment = _at_centres(batch.garments, similarity.shape[-1])

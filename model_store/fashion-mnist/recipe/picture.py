@@ -1,4 +1,7 @@
-"""Draw the README's picture: `python picture.py VERSION_FOLDER`."""
+"""Draw the README's picture, `docs/masks.png`, of a version's folder.
+
+PYTHONPATH=model_store/fashion-mnist .venv/bin/python -m recipe.picture model_store/fashion-mnist/4
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,9 @@ from service.model.graph import InferenceGraph
 from service.results.heat_map import draw_overlays
 from service.store.load import LoadedModel, load_version
 
-HERE = Path(__file__).parent
-PICTURES = HERE.parent.parent / "tests" / "data"
+ROOT = Path(__file__).parents[3]
+PICTURE = ROOT / "docs" / "masks.png"
+PHOTOS = ROOT / "tests" / "data"
 NAMES = ("ankle-boot", "bag", "sandal", "t-shirt")
 MEANS = ("layer1.1", "layer2.1", "layer3.1", "layer4.1")
 SHOWN_GROUPS_OF = "layer3.1"
@@ -28,10 +32,10 @@ CELL_PX, GAP_PX, TITLE_PX = 112, 6, 16
 Pixels = NDArray[np.uint8]
 
 
-def main() -> None:
+def draw(version: Path) -> Image.Image:
     """Draw one row a picture: what the model saw, mean masks of four blocks, groups of one."""
-    model = load_version(Path(sys.argv[1]))
-    rows = [_row(model, PICTURES / f"{name}-on-canvas.png") for name in NAMES]
+    model = load_version(version)
+    rows = [_row(model, PHOTOS / f"{name}-on-canvas.png") for name in NAMES]
     titles = ["input", *(f"{name} mean" for name in MEANS)]
     titles += [f"{SHOWN_GROUPS_OF} #{group}" for group in range(len(rows[0]) - len(titles))]
     step = CELL_PX + GAP_PX
@@ -42,7 +46,7 @@ def main() -> None:
         for line, row in enumerate(rows):
             cell = row[column].resize((CELL_PX, CELL_PX), Image.Resampling.BICUBIC)
             sheet.paste(cell, (column * step, TITLE_PX + line * step))
-    sheet.save(HERE / "masks.png", optimize=True)
+    return sheet
 
 
 def _row(model: LoadedModel, file: Path) -> list[Image.Image]:
@@ -66,4 +70,4 @@ def _overlay(mask: NDArray[np.float32], pixels: Pixels) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(sys.argv[1])).save(PICTURE, optimize=True)

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from garments import CANVAS_SIZE, GARMENT_PX, LABELS
-from network import CONTRACT, SPEC
-from schedule import Plan
 from torch import nn
-from torchvision.models.resnet import ResNet
 
-from service.images.contract import InputContract
-from service.model.resnet import ResNetSpec, SgeResNet
-from service.store.load import list_versions, load_version
-from service.store.write import NewVersion, amend_version, write_version
+from recipe.garments import CANVAS_SIZE, GARMENT_PX, LABELS
+from recipe.network import CONTRACT, SPEC
+from service.model.resnet import SgeResNet
+from service.store.load import list_versions
+from service.store.write import NewVersion, write_version
 
 NAME = "fashion-mnist"
 TEST_IMAGES = 10_000
@@ -41,10 +38,10 @@ On the 10,000 test images, through the service's own decoding and preprocessing,
 
 | network | as they are | on canvas |
 |---|---|---|
-{accuracies}
+| SGE-ResNet-18 | {as_is} | {on_canvas} |
 
 *±*: 95 %, by the number of test images alone. *On canvas*: inverted, enlarged to {garment} px and
-placed off-centre on a white canvas of {width} x {height} px. {plain_note}
+placed off-centre on a white canvas of {width} x {height} px.
 
 ## Where the masks peak
 
@@ -66,16 +63,7 @@ are not calibrated.
 """
 
 
-PLAIN_NOTE = """Both networks were
-trained on the same schedule from the same seed, once each; another seed moves the figures, too."""
-NO_PLAIN_NOTE = "The same network without SGE has not been trained yet."
-
-
-class OtherRecipe(ValueError):
-    """A version's network was built or trained in another way than the recipe's."""
-
-
-def round_to_half(network: ResNet) -> None:
+def round_to_half(network: nn.Module) -> None:
     """Round the weights of convolutions and `fc` to what the store keeps of them."""
     with torch.no_grad():
         for module in network.modules():
@@ -83,15 +71,12 @@ def round_to_half(network: ResNet) -> None:
                 module.weight.copy_(module.weight.half())
 
 
-def publish(
-    network: SgeResNet, contract: InputContract, metrics: dict[str, Any], store: Path
-) -> Path:
-    """Write the next version.
+def publish(network: SgeResNet, figures: dict[str, Any], store: Path) -> Path:
+    """Write the next version and return its folder.
 
     Args:
         network: trained, its weights rounded.
-        contract: of its input.
-        metrics: what `measure` gave for `sge` and, where it was trained, `plain`.
+        figures: what `measure` gave, and of which plan.
         store: the model store.
     """
     known = [int(folder.name) for folder in list_versions(store / NAME)]
@@ -101,86 +86,44 @@ def publish(
         version=version,
         network=network,
         labels=LABELS,
-        input=contract,
+        input=CONTRACT,
         licence="Apache-2.0 (weights), MIT (data set)",
         source="model_store/fashion-mnist/recipe/",
-        card=_card(version, network.spec, contract, metrics),
-        metrics=metrics,
+        card=render_card(version, figures),
+        metrics={"sge": figures},
         half_weights=True,
     )
     return write_version(store, new)
 
 
-def check_same_recipe(version: Path, plan: Plan) -> None:
-    """Make sure that a version is what the recipe would train, so that both may be compared.
+def render_card(version: str, figures: dict[str, Any]) -> str:
+    """The text of a version's model card.
 
     Args:
-        version: its folder.
-        plan: every step of the recipe.
-
-    Raises:
-        OtherRecipe: its architecture, stem, groups, classes or input are not the recipe's, or
-            other steps led to it, of another seed, say.
-        StoreError: it is not there, or broken.
-    """
-    manifest = load_version(version).manifest
-    if (manifest.spec, manifest.input) != (SPEC, CONTRACT):
-        raise OtherRecipe(
-            f"{version} has {manifest.spec} and {manifest.input}, "
-            f"the recipe trains {SPEC} and {CONTRACT}"
-        )
-    if manifest.metrics.get("sge", {}).get("plan_sha256") != plan.fingerprint():
-        raise OtherRecipe(
-            f"{version} was trained by another seed or schedule than seed {plan.seed} and these "
-            f"{len(plan.steps)} steps"
-        )
-
-
-def add_plain(version: Path, figures: dict[str, Any]) -> None:
-    """Put what the network without SGE reached into a version's manifest and card.
-
-    The card is written anew by today's text. Weights and labels stay as they are.
-
-    Args:
-        version: its folder.
+        version: its number.
         figures: what `measure` gave.
-
-    Raises:
-        StoreError: the version is broken, or cannot be written.
     """
-    manifest = load_version(version).manifest
-    metrics = {**manifest.metrics, "plain": figures}
-    card = _card(manifest.version, manifest.spec, manifest.input, metrics)
-    amend_version(version, manifest.model_copy(update={"metrics": metrics}), card)
-
-
-def _card(version: str, spec: ResNetSpec, contract: InputContract, metrics: dict[str, Any]) -> str:
-    titles = {"sge": "SGE-ResNet-18", "plain": "the same without SGE"}
-    accuracies = [
-        f"| {titles[name]} | {_estimate(of['top1_as_is'])} | {_estimate(of['top1_on_canvas'])} |"
-        for name, of in metrics.items()
-    ]
-    sides = {block.name: block.height for block in spec.blocks()}
+    sides = {block.name: block.height for block in SPEC.blocks()}
     peaks = [
         f"| {name} | {sides[name]} x {sides[name]} | {score['gate']:.1%} | "
         f"{score['similarity']:.1%} | {score['chance']:.1%} |"
-        for name, score in metrics["sge"]["peaks_on_garment"].items()
+        for name, score in figures["peaks_on_garment"].items()
     ]
     return CARD.format(
         version=version,
-        groups=spec.groups,
-        size=contract.size_px,
+        groups=SPEC.groups,
+        size=CONTRACT.size_px,
         last=list(sides.values())[-1],
-        accuracies="\n".join(accuracies),
+        as_is=with_interval(figures["top1_as_is"]),
+        on_canvas=with_interval(figures["top1_on_canvas"]),
         garment=GARMENT_PX,
         width=CANVAS_SIZE[0],
         height=CANVAS_SIZE[1],
-        plain_note=PLAIN_NOTE if "plain" in metrics else NO_PLAIN_NOTE,
         peaks="\n".join(peaks),
     )
 
 
-def _estimate(accuracy: float) -> str:
+def with_interval(accuracy: float) -> str:
     """An accuracy with its 95 % interval, as a binomial share of the test images."""
     deviation = math.sqrt(accuracy * (1 - accuracy) / TEST_IMAGES)
     return f"{accuracy:.2%} ± {1.96 * deviation:.2%}"

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import torch
-from garments import Frames
 from torch import Tensor
+
+from recipe.garments import Frames
 
 BATCH = 128
 WARM_UP = 0.08  # share of a cycle

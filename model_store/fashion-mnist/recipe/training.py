@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from averaging import average, renew_statistics
-from garments import Frames, Split, augment
-from network import SPEC, hasten, logits_of
-from schedule import AVERAGED_CYCLES, Phase, Plan, batch_indices, cycle_ends, schedule, spread
 from torch import Tensor, nn
-from torchvision.models.resnet import ResNet
 from tqdm import tqdm
 
-from service.model.resnet import ResNetSpec
+from recipe.averaging import average, renew_statistics
+from recipe.garments import Frames, Split, augment
+from recipe.network import logits_of
+from recipe.schedule import (
+    AVERAGED_CYCLES,
+    Phase,
+    Plan,
+    batch_indices,
+    cycle_ends,
+    schedule,
+    spread,
+)
 
 TRAINING_IMAGES = 58_000  # the others of the 60,000 are held out
 WEIGHT_DECAY = 5e-4
@@ -28,7 +33,7 @@ VALIDATE_EVERY = 450  # steps
 SAVE_EVERY_S = 120
 STATISTICS_BATCHES = 40
 
-Network = TypeVar("Network", bound=ResNet)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class ForeignCheckpoint(ValueError):
@@ -55,52 +60,35 @@ class Run:
         self.plan = plan
         self.optimizer = optimizer_of(network)
         self.checkpoint = checkpoint
-        self.parts: dict[str, Any] = {
-            "network": network,
-            "optimizer": self.optimizer,
-        }
+        self.parts: dict[str, Any] = {"network": network, "optimizer": self.optimizer}
         self.ends: dict[int, dict[str, Tensor]] = {}  # weights at ends of cycles, by steps done
         self.saved_at = time.monotonic()
 
     def resume(self) -> int:
         """Take up the last checkpoint; return how many steps are done.
 
-        A checkpoint from before fingerprints were kept is taken up with a warning.
-
         Raises:
-            ForeignCheckpoint: other steps than this run's led to it.
+            ForeignCheckpoint: other steps than this run's led to it, or it lacks the weights at
+                the end of a cycle that is over and to be averaged. The network is as it was.
         """
         if not self.checkpoint.exists():
             return 0
         state = torch.load(self.checkpoint, weights_only=True)
         done = int(state["done"])
-        self._check(state.get("fingerprint"), done)
+        self._check(done, state["fingerprint"], state["ends"])
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        self.ends = state.get("ends", {})
+        self.ends = state["ends"]
         return done
 
-    def _check(self, fingerprint: str | None, done: int) -> None:
-        if fingerprint is None:
-            warnings.warn(
-                f"{self.checkpoint} does not say which {done} steps led to it; "
-                "they are taken for this run's",
-                stacklevel=3,
-            )
-        elif fingerprint != self.plan.fingerprint(done):
+    def _check(self, done: int, fingerprint: str, ends: Collection[int]) -> None:
+        if fingerprint != self.plan.fingerprint(done):
             raise ForeignCheckpoint(
                 f"{self.checkpoint} has {done} steps of another seed, schedule or set of images "
                 f"than this run of seed {self.plan.seed} and {len(self.plan.steps)} steps on "
                 f"{self.plan.images} images; move it away to start anew"
             )
-
-    def require_ends(self, done: int) -> None:
-        """Check that the weights of the cycles that are over are there to be averaged.
-
-        Raises:
-            ForeignCheckpoint: some are not: the checkpoint was made for another end.
-        """
-        missing = [end for end in self.plan.ends if end <= done and end not in self.ends]
+        missing = [end for end in self.plan.ends if end <= done and end not in ends]
         if missing:
             raise ForeignCheckpoint(
                 f"{self.checkpoint} lacks the weights after {missing} steps, which are averaged; "
@@ -174,19 +162,17 @@ def whole_plan(seed: int) -> Plan:
     return Plan(seed, TRAINING_IMAGES, schedule(TRAINING_IMAGES), tuple(ends))
 
 
-def train(
-    build: Callable[[ResNetSpec], Network], plan: Plan, data: Split, checkpoint: Path
-) -> Network:
+def train(build: Callable[[], Network], plan: Plan, data: Split, checkpoint: Path) -> Network:
     """Train to the end of a plan, from the checkpoint where there is one.
 
     Args:
-        build: makes the network from the recipe's spec; its first weights follow from the seed.
+        build: makes the network, which gives `Outputs`; its first weights follow from the seed.
         plan: its first `images` of `data` are trained on, the others are held out.
         data: images and labels.
         checkpoint: kept here; how held-out images fare is appended to a `.jsonl` beside it.
 
     Returns:
-        The trained network as `build` made it (nothing of `hasten`), in evaluation mode.
+        The trained network, in evaluation mode.
 
     Raises:
         ForeignCheckpoint: the checkpoint is another run's.
@@ -194,11 +180,9 @@ def train(
     split = Split(data.images[: plan.images], data.labels[: plan.images])
     held_out = Split(data.images[plan.images :], data.labels[plan.images :])
     torch.manual_seed(plan.seed)
-    network = build(SPEC).to(memory_format=torch.channels_last)
+    network = build().to(memory_format=torch.channels_last)
     run = Run(network, plan, checkpoint)
-    hasten(network)
     done, last = run.resume(), len(plan.steps)
-    run.require_ends(done)
     progress = tqdm(range(done, last), checkpoint.stem, initial=done, total=last, mininterval=5)
     for number in progress:
         frames = plan.steps[number].phase.frames
@@ -212,11 +196,10 @@ def train(
             run.remember_end(number + 1)
         if time.monotonic() - run.saved_at > SAVE_EVERY_S or number + 1 in plan.ends:
             run.save(number + 1)
-    trained = build(SPEC).to(memory_format=torch.channels_last)
-    trained.load_state_dict(average([run.ends[end] for end in plan.ends]))
+    network.load_state_dict(average([run.ends[end] for end in plan.ends]))
     phase = plan.steps[-1].phase
     numbers = range(last, last + STATISTICS_BATCHES)
     renew_statistics(
-        trained, (make_batch(split, number, plan.seed, phase)[0] for number in numbers)
+        network, (make_batch(split, number, plan.seed, phase)[0] for number in numbers)
     )
-    return trained
+    return network
