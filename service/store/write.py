@@ -82,33 +82,6 @@ def write_version(store: Path, new: NewVersion) -> Path:
     return directory
 
 
-def amend_version(directory: Path, manifest: Manifest, card: str) -> None:
-    """Say more of a version; its weights and labels are never touched.
-
-    Args:
-        directory: the version's folder.
-        manifest: with the same name, version, network and hashes.
-        card: the text of the model card.
-
-    Raises:
-        BadManifest: the manifest cannot be written as JSON.
-        StoreError: the folder cannot be written; no file is half-written.
-    """
-    files = {MANIFEST_FILE: _encode_manifest(manifest), CARD_FILE: card.encode()}
-    partials = {name: directory / f".{name}-{secrets.token_hex(4)}" for name in files}
-    try:
-        for name, content in files.items():
-            partials[name].write_bytes(content)
-        for name, partial in partials.items():
-            partial.replace(directory / name)
-    except OSError as error:
-        raise StoreError(f"{directory} cannot be written: {describe_os_error(error)}") from error
-    finally:
-        for partial in partials.values():
-            with suppress(OSError):
-                partial.unlink()
-
-
 def _write_folder(directory: Path, files: dict[str, bytes]) -> None:
     """Fill a dot folder beside `directory` and rename it, so that no reader sees half of it."""
     model = directory.parent

@@ -17,8 +17,7 @@ from service.images.contract import InputContract
 from service.model.checkpoint import build_network
 from service.model.resnet import SgeResNet
 from service.store.load import load_version
-from service.store.manifest import Manifest
-from service.store.write import CARD_FILE, amend_version, write_version
+from service.store.write import CARD_FILE, write_version
 from tests.store_fixtures import (
     LABELS,
     TINY,
@@ -198,44 +197,3 @@ def test_a_store_that_cannot_be_made_is_refused(store: Path) -> None:
         write_version(store, new_tiny_version())
 
     assert store.read_text() == "a file"
-
-
-def test_more_may_be_said_of_a_version(store: Path) -> None:
-    """Manifest and card change, weights and labels do not."""
-    directory = write_version(store, new_tiny_version())
-    before = snapshot(directory)
-    manifest = load_version(directory).manifest
-
-    amend_version(directory, manifest.model_copy(update={"metrics": {"top1": 0.5}}), "# more\n")
-
-    after = snapshot(directory)
-    assert load_version(directory).manifest.metrics == {"top1": 0.5}
-    assert (directory / CARD_FILE).read_text() == "# more\n"
-    changed = sorted(name for name in before if before[name] != after[name])
-    assert before.keys() == after.keys()
-    assert changed == [CARD_FILE, "manifest.json"]
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_a_version_that_cannot_be_amended_stays_as_it_was(tmp_path: Path) -> None:
-    """The card outgrows the disk: neither it nor the manifest changes, and nothing is left."""
-    manifest = Manifest.model_validate(
-        {
-            "name": "tiny",
-            "version": "1",
-            "architecture": TINY.architecture,
-            "groups": TINY.groups,
-            "classes": TINY.classes,
-            "input": {"size_px": 64, "fit": "fit"},
-            "sha256": {"weights": "0" * 64, "labels": "0" * 64},
-            "licence": "CC0-1.0",
-            "source": "made up",
-        }
-    )
-    amend_version(tmp_path, manifest, "# before")
-    before = snapshot(tmp_path)
-
-    with pytest.raises(StoreError, match="cannot be written: file too large"):
-        amend_version(tmp_path, manifest.model_copy(update={"metrics": {"top1": 1}}), "x" * 200_000)
-
-    assert snapshot(tmp_path) == before
