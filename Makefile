@@ -21,7 +21,7 @@ install: $(VENV)/requirements.lock  ## set up .venv with what the service needs
 serve: $(VENV)/requirements.lock  ## start the service; flags by ARGS="--port 9000"
 	@$(BIN)/sge-serve serve $(ARGS)
 
-test: $(VENV)/requirements-dev.lock  ## run the tests; flags by ARGS="-k sge"
+test: $(VENV)/requirements-dev.lock  ## run the tests; the slow ones by ARGS="-m slow"
 	@$(BIN)/python -m pytest $(ARGS)
 
 image-test: $(VENV)/requirements-dev.lock  ## build the cpu image and check it running; ARGS=cuda for the other

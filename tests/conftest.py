@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import torch
+
+from service.engines.aoti.engine import CompiledEngine
+from tests.engine_builders import CPU, HAS_COMPILER, NO_COMPILER, AnyBatchEngine
+from tests.engines.networks import short_model
 
 
 @pytest.fixture
@@ -21,15 +22,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def packages_without_programs_of_one() -> Iterator[None]:
-    """Spare builds half of their time: `test_packing.py` builds and runs one for one image."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.engines.aoti.engine.export_programs_of_one", lambda *_: {})
-        yield
-
-
 @pytest.fixture(scope="session")
-def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where engines are kept, so that what one test file has compiled the next one finds."""
-    return tmp_path_factory.mktemp("engines")
+def compiled_engine(tmp_path_factory: pytest.TempPathFactory) -> CompiledEngine:
+    """The short network on the compiled engine, compiled once for all tests: not to be changed."""
+    if not HAS_COMPILER:
+        pytest.skip(NO_COMPILER)
+    folder = tmp_path_factory.mktemp("engines")
+    engine = AnyBatchEngine(short_model(), CPU, "fp32", max_batch=4, cache_dir=folder)
+    engine.load()
+    return engine

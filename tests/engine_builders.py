@@ -1,40 +1,57 @@
-"""Engines of the tiny network, for the tests of several modules."""
+"""Engines of the short network, for the tests of several modules."""
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.export import ExportedProgram
 
+from service.engines.aoti.build import export_programs
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.background_build import Build
+from service.engines.base import Engine, EngineOutputs
 from service.engines.eager import EagerEngine
-from tests.running import noise, tiny_model
+from tests.engines.networks import EVERY_BLOCK, short_model
+from tests.running import noise
 
 CPU = torch.device("cpu")
 
 PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
-needs_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None or not PYTHON_HEADER.exists(),
-    reason="torch.compile needs a C++ compiler and Python's headers on a CPU",
+HAS_COMPILER = shutil.which("g++") is not None and PYTHON_HEADER.exists()
+NO_COMPILER = "torch.compile needs a C++ compiler and Python's headers on a CPU"
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason=NO_COMPILER)
+needs_torchao = pytest.mark.skipif(
+    importlib.util.find_spec("torchao") is None, reason="the extra int8 is not installed"
 )
 
 
+class AnyBatchEngine(CompiledEngine):
+    """A compiled engine without the programs for one image: they take as long to build again."""
+
+    def exported(self) -> dict[str, ExportedProgram]:
+        """What is compiled: both programs of the network."""
+        side_px = self.model.manifest.input.size_px
+        return export_programs(self.fused_graph(self.precision), side_px)
+
+
 def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:
-    """The tiny network on the eager engine."""
-    return EagerEngine(tiny_model(), torch.device(device), precision)
+    """The short network on the eager engine."""
+    return EagerEngine(short_model(), torch.device(device), precision)
 
 
 def compiled(
     cache_dir: Path, precision: str = "fp32", device: str = "cpu", build: Build | None = None
 ) -> CompiledEngine:
-    """The tiny network on the compiled engine."""
+    """The short network on the compiled engine."""
     return CompiledEngine(
-        tiny_model(),
+        short_model(),
         torch.device(device),
         precision,
         max_batch=4,
@@ -48,6 +65,34 @@ def rows(*seeds: int) -> list[np.ndarray]:
     return [noise(seed).transpose(2, 0, 1).copy() for seed in seeds]
 
 
-def refuse(*_: object) -> None:
+def infer(
+    engine: Engine, images: Sequence[np.ndarray], blocks: frozenset[str] = EVERY_BLOCK
+) -> EngineOutputs:
+    """Send images through an engine as one batch."""
+    return engine.infer(engine.collate(images), blocks)
+
+
+def assert_close(given: EngineOutputs, expected: EngineOutputs) -> None:
+    """Logits and every similarity agree.
+
+    Both are computed in float32; folding BatchNorm and another order of sums change the last
+    digits.
+    """
+    np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    assert given.similarities.keys() >= expected.similarities.keys()
+    for name, similarity in expected.similarities.items():
+        np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
+
+
+def copying(engine: CompiledEngine) -> Build:
+    """Stands for a compiler: fills a cache folder with what another engine has built."""
+
+    def build(cache_dir: Path) -> None:
+        shutil.copytree(engine.files.folder, cache_dir / engine.name, dirs_exist_ok=True)
+
+    return build
+
+
+def refuse(_: Path) -> None:
     """Stands where a compiler would begin its work."""
     raise NotImplementedError

@@ -19,8 +19,3 @@ async def tier_of(service: Running) -> str:
 async def has_tier(service: Running, tier: str) -> bool:
     """Whether the engine of the model stands there."""
     return await tier_of(service) == tier
-
-
-async def has_lost(service: Running) -> bool:
-    """Whether the service was told that it is of no use any more."""
-    return bool(service.lost)

@@ -88,13 +88,17 @@ class Running:
     """A service that runs, and a client that talks to it.
 
     Attributes:
-        lost: why the engine could not be brought back, if so.
+        ready: done when every model answers, or none can.
+        built: set when nothing is being built any more.
+        lost: why the engine could not be brought back, done once that is so.
     """
 
     app: FastAPI
     client: httpx.AsyncClient
     runtime: Runtime
-    lost: list[EngineFailed]
+    ready: asyncio.Future[None]
+    built: asyncio.Event
+    lost: asyncio.Future[EngineFailed]
 
     async def predict(self, image: bytes, query: str = "", **headers: str) -> httpx.Response:
         """Post an image's bytes."""
@@ -144,7 +148,10 @@ async def running(
         is_awaited: return only when every model answers.
         settings: whatever shall differ from the defaults.
     """
-    started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    lost: asyncio.Future[EngineFailed] = loop.create_future()
+    built = asyncio.Event()
 
     def plan(loaded: LoadedModel, settings: Settings) -> EnginePlan:
         if engine:
@@ -155,8 +162,7 @@ async def running(
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(models or (tiny_model(),), ())
     runtime = build_runtime(chosen, contents, plan)
-    lost: list[EngineFailed] = []
-    hooks = Hooks(lambda: started.set_result(None), started.set_exception, lost.append)
+    hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
     app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)
     async with (
@@ -164,5 +170,5 @@ async def running(
         httpx.AsyncClient(transport=transport, base_url="http://service") as client,
     ):
         if is_awaited:
-            await started
-        yield Running(app, client, runtime, lost)
+            await ready
+        yield Running(app, client, runtime, ready, built, lost)

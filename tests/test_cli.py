@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,10 @@ from PIL import Image
 from service.cli import _parser, run
 from service.commands.flags import settings_of
 from service.config import RENAMED, Settings, flag_of, flags_of, variable_of
-from service.engines.aoti.package import Programs
 from service.store.write import write_version
+from tests.engine_builders import needs_torchao
 from tests.running import grey
 from tests.store_fixtures import new_tiny_version, tiny_weights
-
-IDENTITY = Programs(front=lambda inputs: [inputs[0]], rear=lambda inputs: [inputs[0]])
 
 
 @pytest.fixture
@@ -46,44 +45,21 @@ def test_check_says_what_would_be_served(store: Path, capsys: pytest.CaptureFixt
     assert "default model: tiny" in out
 
 
-def test_compile_builds_every_model_that_would_be_served(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each model's final engine is loaded once, and what it kept is where the settings say."""
-    monkeypatch.setattr(
-        "service.engines.aoti.engine.build_package", lambda _, package: package.write_bytes(b"code")
-    )
-    monkeypatch.setattr("service.engines.aoti.engine.load_package", lambda *_: IDENTITY)
-    cache = tmp_path / "cache"
-
-    code = run(
-        ["compile", "--model-store", str(store), "--device", "cpu", "--cache-dir", str(cache)]
-    )
-
-    out = capsys.readouterr().out
-    assert code == 0
-    assert "tiny/1: compiled engine ready after" in out
-    packages = [file for file in (cache / "compiled").iterdir() if "-" not in file.name]
-    assert [file.read_bytes()[32:] for file in packages] == [b"code"]
-
-
+@needs_torchao
 def test_compile_says_why_it_could_not(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A compiler that fails is one line and exit code 1."""
-
-    def fail(*_: object) -> None:
-        raise OSError("no C++ compiler")
-
-    monkeypatch.setattr("service.engines.aoti.engine.build_package", fail)
+    """A build that fails is one line after those of the log, and exit code 1."""
+    (tmp_path / "notes.txt").write_text("no picture")
+    pictures = ["--engine", "int8", "--calibration-dir", str(tmp_path)]
 
     code = run(
-        ["compile", "--model-store", str(store), "--device", "cpu", "--cache-dir", str(tmp_path)]
+        ["compile", "--model-store", str(store), "--cache-dir", str(tmp_path / "c"), *pictures]
     )
 
     lines = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert lines[-1] == "sge-serve: the engine raised OSError: no C++ compiler"
+    assert lines[-1].startswith("sge-serve: the engine raised BadSetting: SGE_CALIBRATION_DIR: ")
     assert json.loads(lines[0])["event"] == "engine is being compiled"
 
 
@@ -138,6 +114,18 @@ def test_a_wrong_setting_is_one_clear_line(
     assert code == 2
     assert err.count("\n") == 1
     assert message.lower() in err.lower()
+
+
+def test_a_taken_port_is_one_clear_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second service on the same port leaves with exit code 2 and says why."""
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+
+        code = run(["serve", "--model-store", str(store), "--engine", "stub", "--port", str(port)])
+
+    complaint = f"sge-serve: cannot listen on SGE_HOST=127.0.0.1 SGE_PORT={port}: "
+    assert code == 2
+    assert capsys.readouterr().err.startswith(complaint)
 
 
 def test_settings_come_from_the_environment_too(

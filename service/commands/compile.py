@@ -10,6 +10,7 @@ from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.base import Engine
 from service.engines.calibration import plan_with_pictures
+from service.engines.plan import EnginePlan
 from service.errors import BadSetting
 from service.images.decode import silence_decoders
 from service.logs import configure_logs
@@ -17,10 +18,16 @@ from service.serving.worker_thread import WorkerThread
 from service.store.load import LoadedModel, load_store
 
 Say = Callable[[str], None]
+Plan = Callable[[LoadedModel, Settings], EnginePlan]
 
 
-def run(settings: Settings, say: Say) -> int:
+def run(settings: Settings, say: Say, plan: Plan = plan_with_pictures) -> int:
     """Fill the cache folder with the engines of every model that would be served.
+
+    Args:
+        settings: what the operator decided.
+        say: tells the person who started the command.
+        plan: chooses the engines of a model; the final one is built.
 
     Returns:
         0 when all are built and kept, 1 when an engine could not be kept or the store has a version
@@ -34,7 +41,7 @@ def run(settings: Settings, say: Say) -> int:
     configure_logs(settings.log_level, settings.log_format)
     silence_decoders()
     contents = load_contents(settings, say)
-    engines = [(loaded, plan_with_pictures(loaded, settings).final) for loaded in contents.models]
+    engines = [(loaded, plan(loaded, settings).final) for loaded in contents.models]
     asyncio.run(_load_all(engines, say))
     lost = [
         loaded.key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from service.config import DeviceName, Precision
@@ -10,15 +12,21 @@ from service.errors import BadSetting
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(device: DeviceName) -> torch.device:
+def choose_device(
+    device: DeviceName, has_cuda: Callable[[], bool] = torch.cuda.is_available
+) -> torch.device:
     """Take CUDA where it is wanted or, with `auto`, where there is one.
+
+    Args:
+        device: the setting.
+        has_cuda: whether there is a usable CUDA device.
 
     Raises:
         BadSetting: CUDA was asked for by name and is not there.
     """
-    if device == "cuda" and not torch.cuda.is_available():
+    use_cuda = device != "cpu" and has_cuda()
+    if device == "cuda" and not use_cuda:
         raise BadSetting("SGE_DEVICE=cuda, but torch finds no usable CUDA device")
-    use_cuda = device != "cpu" and torch.cuda.is_available()
     if use_cuda:
         torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32; whoever wants speed takes bf16
     return torch.device("cuda" if use_cuda else "cpu")

@@ -10,7 +10,7 @@ import torch
 from service.config import EngineName, Settings
 from service.cores import core_quota
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.aoti.int8 import Calibration, Int8Engine
+from service.engines.aoti.int8 import Calibration, Int8Engine, torchao_is_installed
 from service.engines.background_build import BackgroundBuild, Build
 from service.engines.base import Engine
 from service.engines.device import choose_device, choose_precision, choose_threads
@@ -40,11 +40,30 @@ class EnginePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What engines find where they run.
+
+    Attributes:
+        has_cuda: whether torch finds a usable CUDA device.
+        has_tensorrt: whether Torch-TensorRT is installed.
+        has_torchao: whether torchao is.
+    """
+
+    has_cuda: Callable[[], bool] = torch.cuda.is_available
+    has_tensorrt: Callable[[], bool] = tensorrt_is_installed
+    has_torchao: Callable[[], bool] = torchao_is_installed
+
+
+THIS_MACHINE = Machine()
+
+
+@dataclass(frozen=True, slots=True)
 class _EngineParts:
     """What an engine is made of."""
 
     model: LoadedModel
     settings: Settings
+    machine: Machine
     device: torch.device
     calibration: Calibration | None
     in_background: bool
@@ -70,6 +89,7 @@ def plan_engines(
     calibration: Calibration | None = None,
     *,
     in_background: bool = False,
+    machine: Machine = THIS_MACHINE,
 ) -> EnginePlan:
     """Choose a model's engines.
 
@@ -81,6 +101,7 @@ def plan_engines(
         settings: what the operator decided.
         calibration: pictures for the int8 engine.
         in_background: compile in a process of its own, which finds the model in the store.
+        machine: where they will run.
 
     Raises:
         BadSetting: the device asked for is not there, or the engine does not run on it, or the
@@ -89,13 +110,13 @@ def plan_engines(
     if settings.engine == "stub":
         stub = StubEngine(model.manifest)
         return EnginePlan(stub, stub)
-    parts = _EngineParts(
-        model, settings, choose_device(settings.device), calibration, in_background
-    )
+    device = choose_device(settings.device, machine.has_cuda)
+    parts = _EngineParts(model, settings, machine, device, calibration, in_background)
     if settings.engine == "eager":
         eager = EagerEngine(model, parts.device, parts.precision, parts.threads)
         return EnginePlan(eager, eager)
-    names = _engine_names(settings.engine, parts.device)
+    has_tensorrt = device.type == "cuda" and machine.has_tensorrt()
+    names = _engine_names(settings.engine, has_tensorrt=has_tensorrt)
     final, *others = [ENGINES[name](parts) for name in names]
     quick = _quick(parts)
     by_name = settings.engine != "auto"
@@ -104,8 +125,7 @@ def plan_engines(
     return EnginePlan(quick, final, tuple(others), not by_name)
 
 
-def _engine_names(name: EngineName, device: torch.device) -> list[str]:
-    has_tensorrt = device.type == "cuda" and tensorrt_is_installed()
+def _engine_names(name: EngineName, *, has_tensorrt: bool) -> list[str]:
     if name == "auto":
         return ["tensorrt", "compiled"] if has_tensorrt else ["compiled"]
     if name == "tensorrt" and not has_tensorrt:
@@ -152,7 +172,7 @@ def _int8(parts: _EngineParts) -> Int8Engine:
         calibration=parts.calibration,
         build=parts.build("int8"),
     )
-    engine.require_build()
+    engine.require_build(parts.machine.has_torchao)
     return engine
 
 

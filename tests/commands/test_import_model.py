@@ -67,7 +67,6 @@ def test_an_import_keeps_the_function(checkpoint: Path, store: Path) -> None:
     assert torch.equal(network(random_input(32)).logits, tiny_network()(random_input(32)).logits)
 
 
-@pytest.mark.slow
 def test_the_authors_resnet_50_keeps_logits_and_similarities(store: Path, tmp_path: Path) -> None:
     """A wrapped, prefixed file of torch before 1.6 gives every block's similarity as before."""
     spec = ResNetSpec("sge_resnet50", classes=1000, groups=64, input_px=64)

@@ -19,7 +19,6 @@ from tests.docker.test_image import ENGINE, IMAGE, LOOK_EVERY_S, PICTURE, PNG, R
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.timeout(300),
     needs_compose,
     pytest.mark.skipif(not IMAGE.endswith(":cpu"), reason="compose's profile cpu runs that image"),
 ]

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.docker
 
 ENGINE = os.environ.get("ENGINE", "docker")
 IMAGE = os.environ.get("IMAGE", "sge-serve:cpu")

@@ -26,7 +26,6 @@ from tests.store_fixtures import new_tiny_version
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(
         shutil.which("prometheus") is None,
         reason="prometheus (Debian: prometheus) is not installed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,7 +173,7 @@ def test_two_processes_build_into_one_folder_at_once(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
 
 
-def test_why_a_file_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_a_file_cannot_be_kept_is_told(tmp_path: Path) -> None:
     """Before minutes are spent on what it would hold."""
     (tmp_path / "taken").write_bytes(b"")
 
@@ -182,6 +182,5 @@ def test_why_a_file_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert ArtifactCache(tmp_path, 2_000_000).why_not(3_000_000) == (
         "the limit is 2 MB, and 3 may be needed"
     )
-    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr("service.engines.artifact_cache.shutil.disk_usage", lambda _: usage)
-    assert ArtifactCache(tmp_path).why_not(3_000_000) == "1 MB are free, and 3 may be needed"
+    more_than_any_disk = ArtifactCache(tmp_path).why_not(10**24) or ""
+    assert re.fullmatch(rf"\d+ MB are free, and {10**18} may be needed", more_than_any_disk)

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from service.config import Settings
+from service.engines.aoti.engine import CompiledEngine
 from service.engines.background_build import BackgroundBuild, pass_on, require_success
+from service.engines.eager import EagerEngine
 from service.errors import EngineFailed
+from service.store.load import load_version
 from service.store.write import write_version
+from tests.engine_builders import CPU, assert_close, infer, needs_compiler, rows
 from tests.store_fixtures import new_tiny_version
 
 
@@ -23,14 +27,21 @@ def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> No
         build(tmp_path)
 
 
-def test_a_version_that_became_broken_is_the_reason(tmp_path: Path) -> None:
-    """Not that nothing could be served."""
-    folder = write_version(tmp_path / "store", new_tiny_version())
-    (folder / "labels.txt").write_text("others\n")
-    build = BackgroundBuild(Settings(model_store=tmp_path / "store"), "compiled", "tiny/1")
+@needs_compiler
+@pytest.mark.slow
+def test_what_another_process_compiles_computes_what_the_eager_engine_does(tmp_path: Path) -> None:
+    """One image, which has programs of its own, and several; with every mask."""
+    model = load_version(write_version(tmp_path / "store", new_tiny_version()))
+    settings = Settings(device="cpu", precision="fp32", max_batch=4, model_store=tmp_path / "store")
+    build = BackgroundBuild(settings, "compiled", model.key)
+    engine = CompiledEngine(model, CPU, "fp32", max_batch=4, cache_dir=tmp_path, build=build)
+    reference = EagerEngine(model, CPU, "fp32")
+    engine.load()
+    reference.load()
+    every = frozenset(block.name for block in model.manifest.spec.blocks())
 
-    with pytest.raises(EngineFailed, match=r"labels\.txt"):
-        build(tmp_path / "cache")
+    for images in (rows(1), rows(1, 2, 3)):
+        assert_close(infer(engine, images, every), infer(reference, images, every))
 
 
 def test_log_lines_are_passed_on_and_a_complaint_is_not(capsys: pytest.CaptureFixture[str]) -> None:

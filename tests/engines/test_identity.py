@@ -23,6 +23,7 @@ WITHOUT_EFFECT = {
     "service.engines.identity",  # names it
     "service.engines.aoti.microbatch",  # runs what was built
     "service.engines.artifact_cache",  # keeps it
+    "service.engines.aoti.package",  # loads what was built; other names than its own it refuses
     "service.engines.aoti.unlocked",  # runs what was built
 }
 ROOMS = ("service.engines.", "service.model.")

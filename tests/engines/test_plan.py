@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from service.config import Settings
-from service.engines.aoti.engine import CompiledEngine
-from service.engines.plan import plan_engines
+from service.engines.base import EngineDescription
+from service.engines.plan import Machine, plan_engines
 from service.errors import BadSetting
 from tests.running import tiny_model
 
@@ -51,21 +50,35 @@ def test_tensorrt_is_refused_where_it_cannot_run() -> None:
         plan_engines(tiny_model(), Settings(device="cpu", engine="tensorrt"))
 
 
+@pytest.mark.parametrize(
+    ("has_tensorrt", "names"),
+    [
+        (True, ["tensorrt", "tensorrt", "compiled", "eager"]),
+        (False, ["compiled", "compiled", "eager"]),
+    ],
+)
 def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    *, has_tensorrt: bool, names: list[str], tmp_path: Path
 ) -> None:
     """The compiled engine is the next choice; without TensorRT it is the first."""
-    monkeypatch.setattr("service.engines.plan.choose_device", lambda _: torch.device("cuda"))
-    monkeypatch.setattr("service.engines.plan.choose_precision", lambda *_: "bf16")
-    settings = Settings(cache_dir=tmp_path, tiered=True)
-    names = []
-    for is_installed in (True, False):
-        monkeypatch.setattr("service.engines.plan.tensorrt_is_installed", lambda i=is_installed: i)
-        monkeypatch.setattr(CompiledEngine, "is_built", False)
-        plan = plan_engines(tiny_model(), settings)
-        names.append([e.description.name for e in (plan.first, plan.final, *plan.others)])
+    settings = Settings(cache_dir=tmp_path, precision="bf16", tiered=False)
+    machine = Machine(has_cuda=lambda: True, has_tensorrt=lambda: has_tensorrt)
 
-    assert names == [["eager", "tensorrt", "compiled"], ["eager", "compiled"]]
+    plan = plan_engines(tiny_model(), settings, machine=machine)
+
+    assert [e.description.name for e in (plan.first, plan.final, *plan.others)] == names
+
+
+def test_on_a_gpu_the_eager_engine_answers_while_tensorrt_builds(tmp_path: Path) -> None:
+    """In the precision that was set, and the compiled engine is what comes next."""
+    settings = Settings(cache_dir=tmp_path, precision="bf16", tiered=True)
+    machine = Machine(has_cuda=lambda: True, has_tensorrt=lambda: True)
+
+    plan = plan_engines(tiny_model(), settings, machine=machine)
+
+    assert [e.description for e in (plan.first, plan.final, *plan.others)] == [
+        EngineDescription(name, "bf16", "cuda") for name in ("eager", "tensorrt", "compiled")
+    ]
 
 
 def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:

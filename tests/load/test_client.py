@@ -181,7 +181,6 @@ def test_the_client_runs_in_real_time_where_the_system_lets_it() -> None:
     assert os.sched_getscheduler(0) == usual
 
 
-@pytest.mark.slow
 @pytest.mark.anyio
 async def test_users_send_the_mix_and_count_wrong_answers() -> None:
     """Locust's users post pictures and broken files; a 200 for a broken file is a failure."""

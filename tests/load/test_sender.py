@@ -33,7 +33,7 @@ def test_opening_a_connection_is_no_lateness() -> None:
     """It is part of what the caller waited, and nobody's fault that the client could mend."""
 
     async def send(_: Kind) -> Sent:
-        await asyncio.sleep(0.25)
+        work(0.25)
         return Sent(Answer.OK, asyncio.get_running_loop().time(), connecting_s=0.25)
 
     (shot,) = run_virtually(send_open_loop(send, [KIND], [1.0]))
@@ -77,14 +77,9 @@ def test_a_closed_loop_excuses_the_same_standstill() -> None:
 
 def test_a_wait_counts_from_the_moment_a_request_was_due() -> None:
     """What the client is late by is part of the latency, and is told apart from the service."""
+    target = FakeTarget(image_s=0.1, while_sending=lambda: work(0.3))
 
-    async def send(kind: Kind) -> Sent:
-        left_s = asyncio.get_running_loop().time()
-        work(0.3)  # the client's loop comes to nothing else
-        await asyncio.sleep(0.1)
-        return Sent(Answer.OK, left_s)
-
-    first, second = run_virtually(send_open_loop(send, [KIND, KIND], [0.0, 0.1]))
+    first, second = open_loop(target, [0.0, 0.1])
 
     assert (first.lateness_s, second.lateness_s) == pytest.approx((0.0, 0.2))
     assert second.latency_s == pytest.approx(second.lateness_s + second.service_s)

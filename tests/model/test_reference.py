@@ -20,12 +20,11 @@ from torch import Tensor
 from torchvision.transforms.functional import center_crop, resize
 
 from service.cli import run
-from service.engines.aoti.engine import CompiledEngine
 from service.store.load import load_version
-from tests.engine_builders import needs_compiler
+from tests.engine_builders import CPU, AnyBatchEngine, needs_compiler
 from tests.running import png_of, running
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.anyio
 
 GROUPS = 64
 REPEATS = (3, 4, 6, 3)
@@ -175,12 +174,13 @@ async def test_scores_and_gates_are_those_of_the_papers_formulas(
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_compiled_bf16_finds_the_same_class(
     weights: Weights, version: Path, tmp_path: Path
 ) -> None:
     """Where the reference is sure by more than 0.02, bf16 agrees with it on the first class."""
     loaded = load_version(version)
-    engine = CompiledEngine(loaded, torch.device("cpu"), "bf16", max_batch=2, cache_dir=tmp_path)
+    engine = AnyBatchEngine(loaded, CPU, "bf16", max_batch=2, cache_dir=tmp_path)
     engine.load()
     pixels = [model_pixels(picture(seed)) for seed in range(8)]
     references = [independent(weights, row)[0].sort(descending=True) for row in pixels]

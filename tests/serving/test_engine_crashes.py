@@ -9,7 +9,7 @@ import pytest
 
 from service.engines.base import EngineOutputs
 from service.engines.plan import EnginePlan
-from tests.engine_states import has_lost, has_tier, is_ready
+from tests.engine_states import has_tier, is_ready
 from tests.fakes import FakeEngine, GatedEngine
 from tests.running import Running, grey, running, until
 
@@ -86,13 +86,11 @@ async def test_an_engine_that_stays_broken_is_told() -> None:
     async with running(engine=Weak(lethal=[9])) as service:
         service.runtime.models.backoff_s = (0.0, 0.0)
         await service.predict(grey(9))
-        await until(lambda: has_lost(service))
+        lost = await service.lost
         refused = await service.predict(grey(1))
         restarts = await service.metric("sge_engine_restarts_total")
 
-    assert [error.message for error in service.lost] == [
-        "the engine died, and 2 restarts of it have failed"
-    ]
+    assert lost.message == "the engine died, and 2 restarts of it have failed"
     assert (refused.status_code, restarts) == (503, 2)
 
 
@@ -105,7 +103,7 @@ async def test_a_crash_while_the_final_engine_is_built_harms_neither() -> None:
         await until(lambda: has_tier(service, "first"))
         between = await service.predict(grey(1))
         final.may_load.set()
-        await until(lambda: has_tier(service, "final"))
+        await service.built.wait()
         after = await service.predict(grey(2))
 
     assert [reply.status_code for reply in (lost, between, after)] == [500, 200, 200]
@@ -124,7 +122,7 @@ async def test_a_final_engine_built_while_the_first_is_down_waits_for_the_restar
         await until(lambda: has_tier(service, "final"))
         answered = await service.predict(grey(2))
 
-    assert (answered.status_code, service.lost) == (200, [])
+    assert (answered.status_code, service.lost.done()) == (200, False)
 
 
 async def has_restarted(service: Running) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from service.engines.plan import EnginePlan
 from service.errors import EngineFailed
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
-from tests.engine_states import has_lost, has_tier, is_ready, tier_of
+from tests.engine_states import tier_of
 from tests.fakes import FakeEngine, GatedEngine
 from tests.running import Running, grey, running, tiny_model, until
 
@@ -43,7 +42,7 @@ async def test_a_loading_model_is_alive_but_not_ready() -> None:
         ready = await service.client.get("/readyz")
         refused = await service.predict(grey(1))
         engine.open(2)
-        await until(lambda: is_ready(service))
+        await service.ready
 
     assert (alive.status_code, ready.status_code, refused.status_code) == (200, 503, 503)
     assert ready.json()["models"]["tiny/1"]["tier"] == "loading"
@@ -57,12 +56,13 @@ async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
     async with running(engines=EnginePlan(first, final)) as service:
         await final.entered()
         before = await service.predict(grey(1))
-        tier = await tier_of(service)
+        tiers = [await tier_of(service)]
         final.open(10)
-        await until(lambda: has_tier(service, "final"))
+        await service.built.wait()
+        tiers.append(await tier_of(service))
         after = await service.predict(grey(2))
 
-    assert (before.status_code, tier, after.status_code) == (200, "first", 200)
+    assert (before.status_code, after.status_code, tiers) == (200, 200, ["first", "final"])
     assert (len(first.ran), first.is_closed) == (2 + 1, True)  # two of the warm-up
     assert final.ran[-1].values == (2,)
 
@@ -74,7 +74,7 @@ async def test_the_end_of_building_is_told() -> None:
     built = asyncio.Event()
 
     await runtime.models.start(on_built=built.set)
-    await asyncio.wait_for(built.wait(), 30)
+    await built.wait()
 
     assert [model.tier for model in runtime.models] == ["final"]
     await runtime.models.stop()
@@ -83,12 +83,12 @@ async def test_the_end_of_building_is_told() -> None:
 async def test_an_engine_that_cannot_be_built_is_fallen_back_from_in_the_open() -> None:
     """The first engine stays, and readiness, model and metrics say so, with the reason."""
     async with running(engines=EnginePlan(FakeEngine(), Unbuildable())) as service:
-        await until(lambda: has_tier(service, "fallback"))
+        await service.built.wait()
         reply = await service.predict(grey(1))
         engine = (await service.client.get("/v1/models/tiny")).json()["engine"]
         counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
 
-    assert (reply.status_code, counted) == (200, 1)
+    assert (engine["tier"], reply.status_code, counted) == ("fallback", 200, 1)
     assert engine["fallback_reason"] == "the engine raised OSError: no C++ compiler"
 
 
@@ -97,11 +97,12 @@ async def test_the_next_engine_of_a_plan_is_tried() -> None:
     second = FakeEngine()
     plan = EnginePlan(FakeEngine(), Unbuildable(), (second,))
     async with running(engines=plan) as service:
-        await until(lambda: has_tier(service, "fallback"))
+        await service.built.wait()
+        tier = await tier_of(service)
         reply = await service.predict(grey(1))
         counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
 
-    assert (reply.status_code, counted) == (200, 1)
+    assert (tier, reply.status_code, counted) == ("fallback", 200, 1)
     assert second.ran[-1].values == (1,)
 
 
@@ -109,13 +110,11 @@ async def test_an_engine_asked_for_by_name_is_not_replaced() -> None:
     """Where it cannot be built its model is given up, and the service with the last model."""
     plan = EnginePlan(FakeEngine(), Unbuildable(), may_fall_back=False)
     async with running(engines=plan) as service:
-        await until(lambda: has_lost(service))
+        lost = await service.lost
         reply = await service.predict(grey(1))
         metrics = (await service.client.get("/metrics")).text
 
-    assert [error.message for error in service.lost] == [
-        "the engine raised OSError: no C++ compiler"
-    ]
+    assert lost.message == "the engine raised OSError: no C++ compiler"
     assert reply.status_code == 404
     assert 'sge_queue_depth{model="tiny"' not in metrics
 
@@ -165,15 +164,12 @@ async def test_a_build_that_ends_its_thread_is_a_fallback_of_one_model() -> None
         "b": EnginePlan(FakeEngine(), FakeEngine()),
     }
     async with running(tiny_model("a"), tiny_model("b"), engines=engines) as service:
-        await until(lambda: tiers_are(service, ["fallback", "final"]))
+        await service.built.wait()
+        tiers = [model.tier for model in service.runtime.models]
         replies = [await service.predict(grey(1), f"model={name}") for name in "ab"]
 
+    assert tiers == ["fallback", "final"]
     assert [reply.status_code for reply in replies] == [200, 200]
-
-
-async def tiers_are(service: Running, tiers: Sequence[str]) -> bool:
-    """Whether the engines of the models stand there."""
-    return [model.tier for model in service.runtime.models] == tiers
 
 
 async def test_a_ready_batch_does_not_wait_for_decodes() -> None:

@@ -31,10 +31,10 @@ def plan(loaded, settings):
 async def main():
     contents = StoreContents((in_short_lived_thread(tiny_model),), ())
     models = build_runtime(Settings(), contents, plan).models
-    await models.start()
+    built = asyncio.Event()
+    await models.start(on_built=built.set)
+    await built.wait()
     model = next(iter(models))
-    while models._builder.is_running:
-        await asyncio.sleep(0.01)
     await model.device.run(model._warm_up, model.batcher.engine)
     print(len(os.listdir("/proc/self/task")) - threading.active_count())
     await models.stop()
@@ -57,7 +57,6 @@ def test_it_raises_what_the_function_raises() -> None:
         in_short_lived_thread(int, "x")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the threads in /proc")
 def test_a_service_that_has_come_up_has_one_team_of_threads() -> None:
     """The store, the first engine and the final one have all computed; one partner is left."""

@@ -6,10 +6,12 @@ B: batch, K: classes, G: groups.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import torch
@@ -20,6 +22,9 @@ from service.engines.aoti.package import FRONT, FRONT_OF_ONE, OF_ONE, REAR, REAR
 from service.model.fuse import FusedResNet
 from service.model.graph import InferenceGraph
 
+if TYPE_CHECKING:  # a torch that only runs packages may lack what it names
+    from service.engines.aoti.packing import Packing
+
 LARGEST_BATCH = 1024  # that a setting allows
 # No power of two: where the example has an image for each thread, the compiler's loops run over
 # images alone, and a batch of one on one core.
@@ -28,6 +33,14 @@ EXAMPLE_BATCH = 3
 _CALL_BACK = "aoti_torch_proxy_executor_call_function("
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledProgram:
+    """The files that the compiler wrote for a program, and what became of its weights."""
+
+    files: list[Any]
+    packing: Packing
 
 
 class Front(nn.Module):
@@ -103,8 +116,8 @@ def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
 
 
 def build_package(
-    programs: dict[str, ExportedProgram], package: Path, *, profiled: bool = False
-) -> None:
+    programs: Mapping[str, ExportedProgram], package: Path, *, profiled: bool = False
+) -> dict[str, Packing]:
     """Compile exported programs into one file, without those for a batch of one that gain nothing.
 
     A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
@@ -115,52 +128,83 @@ def build_package(
         package: the file to write.
         profiled: every kernel tells torch's profiler of itself.
 
+    Returns:
+        What became of the weights of each program in the package.
+
     Raises:
         Exception: whatever the compiler raises.
     """
     # These imports take seconds, and only a build needs them.
-    from torch._inductor import aot_compile  # noqa: PLC0415
     from torch._inductor.package.package import package_aoti  # noqa: PLC0415
     from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 
+    with fresh_cache():
+        compiled = compile_needed(programs, functools.partial(_compile, profiled=profiled))
+        package_aoti(str(package), {name: program.files for name, program in compiled.items()})
+    return {name: program.packing for name, program in compiled.items()}
+
+
+def compile_needed(
+    programs: Mapping[str, ExportedProgram],
+    compile_one: Callable[[str, ExportedProgram], CompiledProgram],
+) -> dict[str, CompiledProgram]:
+    """Compile programs in turn, but for those for a batch of one that gain nothing.
+
+    Args:
+        programs: by name; one for any batch comes before the same for a batch of one.
+        compile_one: compiles one, which it is told the name of.
+    """
+    compiled: dict[str, CompiledProgram] = {}
+    needless: set[str] = set()
+    for name, program in programs.items():
+        if name in needless:
+            continue
+        compiled[name] = compile_one(name, program)
+        if name in OF_ONE and not compiled[name].packing.differs_for_one:
+            needless.add(OF_ONE[name])
+    return compiled
+
+
+def _compile(name: str, program: ExportedProgram, *, profiled: bool) -> CompiledProgram:
+    from torch._inductor import aot_compile  # noqa: PLC0415 - takes seconds
+
     from service.engines.aoti.packing import Packing, packing_pass  # noqa: PLC0415
 
-    files: dict[str, Any] = {}
-    needless: set[str] = set()
-    with fresh_cache():
-        for name, program in programs.items():
-            if name in needless:
-                continue
-            inputs, _ = program.example_inputs
-            is_on_cpu = inputs[0].device.type == "cpu"
-            if not is_on_cpu:
-                offer_cuda_headers()
-            packing = Packing()
-            options = {
-                "aot_inductor.package": True,
-                "freezing": is_on_cpu,
-                # It would turn (B, H, W, G) into what is best for (B, C, H, W).
-                "layout_optimization": not is_on_cpu,
-                "cpp.dynamic_threads": True,  # any number of threads may run it
-                "cpp.enable_kernel_profile": profiled,
-                "post_grad_custom_pre_pass": packing_pass(packing) if is_on_cpu else None,
-            }
-            with torch.no_grad():
-                module = program.module(check_guards=False)
-                files[name] = aot_compile(module, inputs, options=options)
-            _require_own_code(name, files[name])
-            if name in OF_ONE and not packing.differs_for_one:
-                needless.add(OF_ONE[name])
-            log.info("program is compiled", program=name, **dataclasses.asdict(packing))
-        package_aoti(str(package), files)
+    inputs, _ = program.example_inputs
+    is_on_cpu = inputs[0].device.type == "cpu"
+    if not is_on_cpu:
+        offer_cuda_headers()
+    packing = Packing()
+    options = {
+        "aot_inductor.package": True,
+        "freezing": is_on_cpu,
+        # It would turn (B, H, W, G) into what is best for (B, C, H, W).
+        "layout_optimization": not is_on_cpu,
+        "cpp.dynamic_threads": True,  # any number of threads may run it
+        "cpp.enable_kernel_profile": profiled,
+        "post_grad_custom_pre_pass": packing_pass(packing) if is_on_cpu else None,
+    }
+    with torch.no_grad():
+        files: Any = aot_compile(program.module(check_guards=False), inputs, options=options)
+    _require_own_code(name, files)
+    log.info("program is compiled", program=name, **dataclasses.asdict(packing))
+    return CompiledProgram(files, packing)
 
 
 def offer_cuda_headers() -> None:
-    """Show torch CUDA's headers in the wheels, where no toolkit is installed (extra `[cuda]`)."""
+    """Show torch CUDA's headers, for which it looks in one place."""
     from torch.utils import cpp_extension  # noqa: PLC0415
 
-    if cpp_extension.CUDA_HOME is None:
-        cpp_extension.CUDA_HOME = cuda_of_wheels()
+    cpp_extension.CUDA_HOME = cuda_home(cpp_extension.CUDA_HOME)
+
+
+def cuda_home(toolkit: str | None) -> str | None:
+    """Where CUDA's headers are: in the toolkit, else in the wheels (extra `[cuda]`), if anywhere.
+
+    Args:
+        toolkit: the folder of the one that is installed; None where there is none.
+    """
+    return toolkit or cuda_of_wheels()
 
 
 def cuda_of_wheels() -> str | None:

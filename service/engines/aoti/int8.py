@@ -6,6 +6,7 @@ B: batch.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +37,11 @@ class Calibration(Protocol):
         Raises:
             BadSetting: none of them can be read.
         """
+
+
+def torchao_is_installed() -> bool:
+    """Whether a build finds torchao; does not import it."""
+    return importlib.util.find_spec("torchao") is not None
 
 
 class Int8Engine(CompiledEngine):
@@ -88,8 +94,11 @@ class Int8Engine(CompiledEngine):
         """
         return identity_of(super().identity(), self._digest_of_pictures())
 
-    def require_build(self) -> None:
+    def require_build(self, is_installed: Callable[[], bool] = torchao_is_installed) -> None:
         """Check that a package is there or can be built.
+
+        Args:
+            is_installed: whether torchao is.
 
         Raises:
             BadSetting: there are no pictures, or torchao is not installed.
@@ -98,7 +107,7 @@ class Int8Engine(CompiledEngine):
             return
         if self.calibration is None:
             raise self._no_pictures()
-        if importlib.util.find_spec("torchao") is None:
+        if not is_installed():
             raise BadSetting(
                 "SGE_ENGINE=int8 is built by torchao, which is not installed: "
                 "pip install 'sge-serve[int8]'"
@@ -108,11 +117,12 @@ class Int8Engine(CompiledEngine):
         """What is compiled: both programs of the network, quantised."""
         if self.calibration is None:
             raise self._no_pictures()
+        pixels = torch.from_numpy(self.calibration.pixels(self.model.manifest.input))
         # This import takes seconds, and needs a library that a package does without.
         from service.engines.aoti.quantise import export_quantised  # noqa: PLC0415
 
-        pixels = torch.from_numpy(self.calibration.pixels(self.model.manifest.input))
-        return export_quantised(self.fused_graph("fp32"), pixels, weight_bits())
+        bits = weight_bits(torch.cpu.get_capabilities())
+        return export_quantised(self.fused_graph("fp32"), pixels, bits)
 
     def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process, and note by which pictures."""
@@ -139,11 +149,13 @@ class Int8Engine(CompiledEngine):
         )
 
 
-def weight_bits() -> int:
-    """How many bits of a weight this processor multiplies without an error.
+def weight_bits(capabilities: Mapping[str, bool]) -> int:
+    """How many bits of a weight a processor multiplies without an error.
 
     Without VNNI, oneDNN adds two products of a uint8 and an int8 in 16 bits, which saturate:
     2 x 255 x 127 is beyond them, 2 x 255 x 63 is not.
+
+    Args:
+        capabilities: of the processor, as `torch.cpu.get_capabilities` names them.
     """
-    can = torch.cpu.get_capabilities()
-    return 8 if any(has and "vnni" in name for name, has in can.items()) else 7
+    return 8 if any(has and "vnni" in name for name, has in capabilities.items()) else 7

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +13,14 @@ from numpy.typing import NDArray
 from service.config import Settings
 from service.engines.aoti.int8 import Int8Engine, weight_bits
 from service.engines.aoti.package import FRONT, REAR
-from service.engines.eager import EagerEngine
-from service.engines.plan import plan_engines
+from service.engines.background_build import Build
+from service.engines.plan import Machine, plan_engines
 from service.errors import BadSetting
 from service.images.contract import InputContract
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
-from tests.engine_builders import CPU, needs_compiler, refuse, rows
-from tests.engines.tensorrt.networks import short_bundle
-
-needs_torchao = pytest.mark.skipif(
-    importlib.util.find_spec("torchao") is None, reason="the extra int8 is not installed"
-)
+from tests.engine_builders import eager, infer, needs_compiler, needs_torchao, refuse, rows
+from tests.engines.networks import EVERY_BLOCK, short_model
 
 
 class Noise:
@@ -41,9 +34,13 @@ class Noise:
         return np.stack(rows(*range(100, 116)))
 
 
-def int8(cache_dir: Path, calibration: Noise | None = None) -> Int8Engine:
+def int8(
+    cache_dir: Path, calibration: Noise | None = None, build: Build | None = None
+) -> Int8Engine:
     """The short network on the int8 engine."""
-    return Int8Engine(short_bundle(), max_batch=4, cache_dir=cache_dir, calibration=calibration)
+    return Int8Engine(
+        short_model(), max_batch=4, cache_dir=cache_dir, calibration=calibration, build=build
+    )
 
 
 @needs_torchao
@@ -51,7 +48,7 @@ def int8(cache_dir: Path, calibration: Noise | None = None) -> Int8Engine:
 def test_quantised_programs_stay_close_to_the_network(bits: int) -> None:
     """Before they are compiled: logits within a few per cent, and every convolution in int8."""
     quantise = importlib.import_module("service.engines.aoti.quantise")  # which imports torchao
-    network, contract = short_bundle().network, short_bundle().manifest.input
+    network, contract = short_model().network, short_model().manifest.input
     graph = InferenceGraph(fuse(network), contract.mean, contract.std)
     pixels = torch.from_numpy(Noise().pixels(contract))
 
@@ -75,29 +72,20 @@ def test_quantised_programs_stay_close_to_the_network(bits: int) -> None:
 @needs_torchao
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_int8_computes_what_fp32_does_and_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_int8_computes_what_fp32_does_and_is_kept(tmp_path: Path) -> None:
     """Logits and masks are close, for any batch; later starts need neither pictures nor torchao."""
-    reference, built = EagerEngine(short_bundle(), CPU, "fp32"), int8(tmp_path, Noise())
-    reference.load()
-    built.load()
-    monkeypatch.setattr("service.engines.aoti.engine.build_package", refuse)
-    again = int8(tmp_path)
-    again.load()
-    every = frozenset(block.name for block in short_bundle().manifest.spec.blocks())
+    reference, built, again = eager(), int8(tmp_path, Noise()), int8(tmp_path, build=refuse)
+    for engine in (reference, built, again):
+        engine.load()
     images = rows(100, 101, 102)  # that it was calibrated by
 
-    expected = reference.infer(reference.collate(images), every)
-    given = built.infer(built.collate(images), every)
-    kept = again.infer(again.collate(images), every)
-    alone = again.infer(again.collate(images[1:2]), every)
+    expected, given, kept = (infer(engine, images) for engine in (reference, built, again))
+    alone = infer(again, images[1:2])
 
     # A saturated sum would be off by its own size; 7 bits of weights are off by a hundredth.
     difference = np.linalg.norm(given.logits - expected.logits)
     assert difference < 0.1 * np.linalg.norm(expected.logits)
-    assert given.similarities.keys() == every
+    assert given.similarities.keys() == EVERY_BLOCK
     for name, similarity in expected.similarities.items():
         assert np.abs(given.similarities[name] - similarity).mean() < 0.2
     np.testing.assert_array_equal(kept.logits, given.logits)
@@ -138,23 +126,24 @@ def test_what_int8_cannot_do_is_told_at_once(
     given = Settings(engine="int8", device="cpu", cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
 
     with pytest.raises(BadSetting, match=reason):
-        plan_engines(short_bundle(), given)
+        plan_engines(short_model(), given)
 
 
-def test_int8_is_refused_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_refused_on_a_gpu(tmp_path: Path) -> None:
     """The libraries that multiply 8 bits here are a CPU's."""
-    monkeypatch.setattr("service.engines.plan.choose_device", lambda _: torch.device("cuda"))
+    settings = Settings(engine="int8", cache_dir=tmp_path)
 
     with pytest.raises(BadSetting, match="int8 runs on a CPU only: set SGE_DEVICE=cpu"):
-        plan_engines(short_bundle(), Settings(engine="int8", cache_dir=tmp_path), Noise())
+        plan_engines(short_model(), settings, Noise(), machine=Machine(has_cuda=lambda: True))
 
 
-def test_the_absence_of_torchao_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_absence_of_torchao_is_told(tmp_path: Path) -> None:
     """Only a build needs it, and says what to install."""
-    monkeypatch.setattr("service.engines.aoti.int8.importlib.util.find_spec", lambda name: None)
+    settings = Settings(engine="int8", device="cpu", cache_dir=tmp_path)
+    machine = Machine(has_torchao=lambda: False)
 
     with pytest.raises(BadSetting, match=r"pip install 'sge-serve\[int8\]'"):
-        int8(tmp_path, Noise()).require_build()
+        plan_engines(short_model(), settings, Noise(), machine=machine)
 
 
 @pytest.mark.parametrize(
@@ -167,21 +156,7 @@ def test_the_absence_of_torchao_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_weights_have_as_many_bits_as_the_processor_can_sum(
-    capabilities: dict[str, bool], bits: int, monkeypatch: pytest.MonkeyPatch
+    capabilities: dict[str, bool], bits: int
 ) -> None:
     """Eight with VNNI, seven where pairs of products are added in 16 bits."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-
-    assert weight_bits() == bits
-
-
-def test_starting_the_service_does_not_import_torchao() -> None:
-    """It takes seconds, and only a build needs it."""
-    modules = "service.engines.calibration, service.engines.aoti.int8, sys"
-    code = f"import {modules}; print('torchao' in sys.modules)"
-
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-
-    assert answer.stdout.strip() == "False"
+    assert weight_bits(capabilities) == bits

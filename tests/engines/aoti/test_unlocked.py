@@ -6,64 +6,48 @@ import io
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch._inductor import aot_compile
-from torch._inductor.package.package import package_aoti
+from torch import Tensor
 
+from service.engines.aoti.build import Front
+from service.engines.aoti.engine import CompiledEngine
+from service.engines.aoti.package import FRONT
 from service.engines.aoti.unlocked import UnlockedProgram, load_unlocked
-from tests.engine_builders import needs_compiler
 
-SIDE = 1500  # a product of matrices that takes long beside the switch of two threads
-PRODUCTS = 8
-
-pytestmark = [needs_compiler, pytest.mark.slow]
+LONG = 256  # images: a pass takes long beside the switch of two threads
 
 
-class Powers(nn.Module):
-    """Long enough to be seen from another thread; two outputs."""
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Multiply (n, n) by itself, again and again."""
-        power = x
-        for _ in range(PRODUCTS):
-            power = power @ x
-        return [power, x.sum(dim=1)]
+def pixels(count: int, seed: int = 1) -> Tensor:
+    """Images of noise (B, 3, 32, 32) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package with one program, `powers`."""
-    example = (torch.zeros(SIDE, SIDE),)
-    with torch.no_grad():
-        exported = torch.export.export(Powers(), example).module(check_guards=False)
-        files: Any = aot_compile(exported, example, options={"aot_inductor.package": True})
-    path = tmp_path_factory.mktemp("unlocked") / "powers.pt2"
-    package_aoti(str(path), {"powers": files})
-    return path
+def program(compiled_engine: CompiledEngine) -> UnlockedProgram:
+    """The front of the short network; its package stands behind the checksum of a kept file."""
+    package = compiled_engine.files.open(compiled_engine.key)
+    assert package is not None
+    with package:
+        return load_unlocked(package, FRONT)
 
 
-@pytest.fixture(scope="module")
-def program(package: Path) -> UnlockedProgram:
-    """The program, loaded."""
-    with package.open("rb") as file:
-        return load_unlocked(file, "powers")
-
-
-def test_it_computes_what_the_network_does(program: UnlockedProgram) -> None:
+def test_it_computes_what_the_network_does(
+    program: UnlockedProgram, compiled_engine: CompiledEngine
+) -> None:
     """Every output, for inputs that differ; the list of inputs is emptied, the tensors stay."""
+    front = Front(compiled_engine.fused_graph("fp32"))
     for seed in (1, 2):
-        x = torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) / SIDE
-        inputs = [x]
+        batch = pixels(2, seed)
+        inputs = [batch]
 
         given = program(inputs)
 
-        torch.testing.assert_close(given, Powers()(x))
+        torch.testing.assert_close(given, front(batch), rtol=1e-4, atol=1e-4)
         assert inputs == []
-        assert x.isfinite().all()
+        assert torch.equal(batch, pixels(2, seed))
 
 
 def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:
@@ -78,10 +62,9 @@ def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:
     other = threading.Thread(target=count)
     other.start()
     try:
-        x = torch.rand(SIDE, SIDE) / SIDE
-        program([x])
+        program([pixels(LONG)])
         before, began = counts[0], time.perf_counter()
-        program([x])
+        program([pixels(LONG)])
         after, seconds = counts[0], time.perf_counter() - began
     finally:
         stop.set()
@@ -91,32 +74,21 @@ def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:
     assert after - before >= 3
 
 
-def test_a_program_that_is_not_there_is_named(package: Path) -> None:
+def test_a_program_that_is_not_there_is_named(compiled_engine: CompiledEngine) -> None:
     """An error of ours instead of the loader's."""
+    package = compiled_engine.files.open(compiled_engine.key)
+    assert package is not None
     with (
-        package.open("rb") as file,
-        pytest.raises(RuntimeError, match=r"^the package holds no program called front$"),
+        package,
+        pytest.raises(RuntimeError, match=r"^the package holds no program called powers$"),
     ):
-        load_unlocked(file, "front")
+        load_unlocked(package, "powers")
 
 
-def test_a_package_may_stand_behind_something_else(package: Path, tmp_path: Path) -> None:
-    """As behind the checksum of a kept file."""
-    path = tmp_path / "kept"
-    path.write_bytes(bytes(32) + package.read_bytes())
-    x = torch.rand(SIDE, SIDE) / SIDE
-    with path.open("rb") as file:
-        file.seek(32)
-
-        given = load_unlocked(file, "powers")([x])
-
-    torch.testing.assert_close(given, Powers()(x))
-
-
-def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_package_is_refused() -> None:
     """As what a torch of another kind would leave behind."""
     with pytest.raises(RuntimeError, match=r"^the file is no package$"):
-        load_unlocked(io.BytesIO(b"x" * 100), "powers")
+        load_unlocked(io.BytesIO(b"x" * 100), FRONT)
 
 
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:

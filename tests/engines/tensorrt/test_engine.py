@@ -26,14 +26,14 @@ from service.engines.tensorrt.engine import (
     tensorrt_is_installed,
 )
 from service.engines.torch_engine import TorchEngine
+from tests.engines.networks import short_model
 from tests.engines.tensorrt.calls import LIBRARY, LibraryCall, calls_of
 from tests.engines.tensorrt.conversion import record
-from tests.engines.tensorrt.networks import short_bundle
 from tests.running import noise
 
 CPU = torch.device("cpu")
 MAX_BATCH = 4
-BLOCKS = tuple(block.name for block in short_bundle().manifest.spec.blocks())
+BLOCKS = tuple(block.name for block in short_model().manifest.spec.blocks())
 
 
 class StandIn:
@@ -77,7 +77,7 @@ class StandIn:
 def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEngine:
     """The short network on the CPU, in float32 where nothing else is said."""
     arguments: dict[str, Any] = {
-        "model": short_bundle(),
+        "model": short_model(),
         "device": CPU,
         "precision": "fp32",
         "max_batch": MAX_BATCH,
@@ -103,7 +103,6 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[StandIn, TensorRt
     return stand_in, engine, cache_dir
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "blocks", [(), BLOCKS[-1:], BLOCKS[:1], BLOCKS], ids=["none", "last", "first", "all"]
 )
@@ -113,7 +112,7 @@ def test_the_engine_computes_what_the_eager_one_does(
 ) -> None:
     """Logits and the similarity of every block agree, in any batch up to the largest."""
     _, engine, _ = started
-    reference = EagerEngine(short_bundle(), CPU, "fp32")
+    reference = EagerEngine(short_model(), CPU, "fp32")
     reference.load()
 
     expected = run(reference, count, frozenset(blocks))
@@ -126,7 +125,6 @@ def test_the_engine_computes_what_the_eager_one_does(
         np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_a_start_builds_for_every_batch_up_to_the_largest(
     started: tuple[StandIn, TensorRtEngine, Path],
 ) -> None:
@@ -143,7 +141,6 @@ def test_a_start_builds_for_every_batch_up_to_the_largest(
     assert stand_in.timings_found == [None, b"timings"]
 
 
-@pytest.mark.slow
 def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, Path]) -> None:
     """What the first start built is taken from the cache, and closing lets go of it."""
     stand_in, _, cache_dir = started
@@ -160,7 +157,7 @@ def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, P
 
 def with_weights(digest: str) -> Any:
     """The short model with other weights, by what its manifest says of them."""
-    model = short_bundle()
+    model = short_model()
     hashes = model.manifest.sha256.model_copy(update={"weights": digest})
     return replace(model, manifest=model.manifest.model_copy(update={"sha256": hashes}))
 
@@ -221,20 +218,19 @@ def test_the_record_is_of_the_pinned_version() -> None:
     not (tensorrt_is_installed() and torch.cuda.is_available()),
     reason="TensorRT is not installed, or there is no CUDA device",
 )
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 5e-3), ("fp16", 0.05)])
 def test_tensorrt_computes_what_the_eager_engine_does(
     tmp_path: Path, precision: str, tolerance: float
 ) -> None:
     """On a GPU, built and then taken from the cache, logits and similarities agree."""
     device = torch.device("cuda")
-    reference = EagerEngine(short_bundle(), device, precision)
+    reference = EagerEngine(short_model(), device, precision)
     reference.load()
     expected = run(reference, 3, frozenset(BLOCKS))
 
     for _ in range(2):
         engine = TensorRtEngine(
-            short_bundle(), device, precision, max_batch=MAX_BATCH, cache_dir=tmp_path
+            short_model(), device, precision, max_batch=MAX_BATCH, cache_dir=tmp_path
         )
         engine.load()
         given = run(engine, 3, frozenset(BLOCKS))

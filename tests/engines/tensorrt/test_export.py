@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
+from torch.export import ExportedProgram
 
 from service.engines.tensorrt.export import export_graph
 from service.images.contract import IMAGENET_MEAN, IMAGENET_STD
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import ResNetSpec, SgeResNet
+from tests.engines.networks import BASIC, BOTTLENECKS
 from tests.engines.tensorrt.conversion import record, refusals
-from tests.engines.tensorrt.networks import BASIC, BOTTLENECKS
 from tests.store_fixtures import random_network
 
 CPU = torch.device("cpu")
@@ -29,32 +32,39 @@ def images(count: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, 32, 32), generator=generator).to(dtype)
 
 
-@pytest.mark.slow
+@functools.cache
+def exported(spec: ResNetSpec) -> tuple[InferenceGraph, ExportedProgram]:
+    """A graph and its program with every mask.
+
+    The batch is dynamic, and the precision half, so that casts are in the graph too.
+    """
+    graph = graph_of(spec, torch.float16)
+    image_shape = (3, spec.input_px, spec.input_px)
+    return graph, export_graph(graph, blocks_of(spec), image_shape, 4, CPU)
+
+
+def blocks_of(spec: ResNetSpec) -> tuple[str, ...]:
+    """The names of every block."""
+    return tuple(block.name for block in spec.blocks())
+
+
 def test_a_program_runs_any_batch_up_to_the_largest() -> None:
     """One program gives the graph's own numbers for 1, 2 and 4 images."""
-    blocks = ("layer1.0", "layer4.0")
-    graph = graph_of(BASIC, torch.float32)
-    run = export_graph(graph, blocks, (3, 32, 32), 4, CPU).module()
+    graph, program = exported(BASIC)
+    run = program.module()
 
     for count in (1, 2, 4):
-        pixels = images(count, torch.float32)
+        pixels = images(count, torch.float16)
         logits, *similarities = run(pixels)
-        expected = graph(pixels, blocks)
+        expected = graph(pixels, blocks_of(BASIC))
         torch.testing.assert_close(logits, expected.logits)
         torch.testing.assert_close(similarities, [*expected.similarities.values()])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("spec", [BASIC, BOTTLENECKS], ids=lambda spec: spec.architecture)
 def test_every_operation_has_a_converter(spec: ResNetSpec) -> None:
-    """Torch-TensorRT converts each node of the graph with all that the node says.
-
-    The batch is dynamic, and the precision half, so that casts are in the graph too.
-    """
-    blocks = tuple(block.name for block in spec.blocks())
-    image_shape = (3, spec.input_px, spec.input_px)
-
-    program = export_graph(graph_of(spec, torch.float16), blocks, image_shape, 8, CPU)
+    """Torch-TensorRT converts each node of the graph with all that the node says."""
+    _, program = exported(spec)
 
     assert refusals(program) == []
 

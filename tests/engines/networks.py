@@ -25,6 +25,7 @@ BASIC = ShortSpec(
     architecture="sge_resnet18", classes=TINY.classes, groups=8, input_px=32, stem="small"
 )
 BOTTLENECKS = ShortSpec(architecture="sge_resnet50", classes=3, groups=64, input_px=64)
+EVERY_BLOCK = frozenset(block.name for block in BASIC.blocks())
 
 
 class ShortManifest(Manifest):
@@ -37,7 +38,7 @@ class ShortManifest(Manifest):
 
 
 @functools.cache
-def short_bundle() -> LoadedModel:
+def short_model() -> LoadedModel:
     """A model of `BASIC` as the store would give it: not to be changed."""
     model = tiny_model()
     manifest = ShortManifest.model_validate(model.manifest.model_dump())
