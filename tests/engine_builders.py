@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch.export import ExportedProgram
 
-from service.engines.aoti.build import export_programs
+from service.engines.aoti.build import export_network
 from service.engines.aoti.engine import CompiledEngine
+from service.engines.aoti.package import NETWORK
 from service.engines.background_build import Build
 from service.engines.base import Engine, EngineOutputs
 from service.engines.eager import EagerEngine
@@ -33,12 +34,12 @@ needs_torchao = pytest.mark.skipif(
 
 
 class AnyBatchEngine(CompiledEngine):
-    """A compiled engine without the programs for one image: they take as long to build again."""
+    """A compiled engine without the program for one image: it takes as long to build again."""
 
     def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: both programs of the network."""
+        """What is compiled: the network for any batch."""
         side_px = self.model.manifest.input.size_px
-        return export_programs(self.fused_graph(self.precision), side_px)
+        return {NETWORK: export_network(self.fused_graph(self.precision), side_px)}
 
 
 def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:

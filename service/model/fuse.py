@@ -140,11 +140,7 @@ class FusedBlock(nn.Module):
 
 
 class FusedResNet(nn.Module):
-    """What `fuse` makes: takes and returns what the reference network does.
-
-    `front` and `rear` are its two parts, for those who run them one by one: the maps of stage 1 are
-    the largest, and a few images at a time keep them within the caches of a CPU.
-    """
+    """What `fuse` makes: takes and returns what the reference network does."""
 
     def __init__(
         self,
@@ -156,10 +152,8 @@ class FusedResNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.stem = stem
-        stage1 = spec.depth.repeats[0]
-        self.front_names, self.rear_names = list(blocks)[:stage1], list(blocks)[stage1:]
-        self.front_blocks = nn.ModuleList(blocks[name] for name in self.front_names)
-        self.rear_blocks = nn.ModuleList(blocks[name] for name in self.rear_names)
+        self.names = list(blocks)
+        self.blocks = nn.ModuleList(blocks.values())
         self.fc = fc
 
     def forward(self, x: Tensor, blocks: Collection[str] = ()) -> Outputs:
@@ -172,30 +166,18 @@ class FusedResNet(nn.Module):
         Returns:
             Logits (B, K) and, per named block, similarity (B, G, h, w) float32.
         """
-        x, early = self.front(x)
-        logits, late = self.rear(x)
-        named = zip([*self.front_names, *self.rear_names], [*early, *late], strict=True)
-        return Outputs(
-            logits,
-            {name: raw_similarity.similarity() for name, raw_similarity in named if name in blocks},
-        )
+        logits, raw_similarities = self.classify(x)
+        named = zip(self.names, raw_similarities, strict=True)
+        return Outputs(logits, {name: raw.similarity() for name, raw in named if name in blocks})
 
-    def front(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
-        """The stem and stage 1: normalised images -> its maps, raw similarity per block."""
-        return _through(self.front_blocks, self.stem(x))
-
-    def rear(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
-        """Stages 2 to 4 and the classifier: maps -> logits, raw similarity per block."""
-        x, raw_similarities = _through(self.rear_blocks, x)
+    def classify(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
+        """Classify (B, 3, H, W): logits (B, K), and the raw similarity of every block."""
+        x = self.stem(x)
+        raw_similarities = []
+        for block in self.blocks:
+            x, raw_similarity = block(x)
+            raw_similarities.append(raw_similarity)
         return self.fc(x.mean(dim=(2, 3))), raw_similarities
-
-
-def _through(blocks: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
-    raw_similarities = []
-    for block in blocks:
-        x, raw_similarity = block(x)
-        raw_similarities.append(raw_similarity)
-    return x, raw_similarities
 
 
 def fuse(network: SgeResNet) -> FusedResNet:

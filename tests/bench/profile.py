@@ -20,8 +20,8 @@ from torch._inductor import config as inductor_config
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
-from service.engines.aoti.build import build_package, export_programs
-from service.engines.aoti.package import load_package
+from service.engines.aoti.build import build_package, export_network
+from service.engines.aoti.package import NETWORK, load_package
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
 from service.model.shapes import shapes_alone
@@ -127,13 +127,13 @@ def plain_pass(model: LoadedModel, pixels: Tensor) -> Pass:
 
 def fused_pass(model: LoadedModel, pixels: Tensor) -> Pass:
     """The network with SGE as the compiled engine builds it, the whole batch at once."""
-    exported = export_programs(graph_of(model, FUSED, "fp32"), model.manifest.input.size_px)
+    exported = export_network(graph_of(model, FUSED, "fp32"), model.manifest.input.size_px)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "programs.pt2"
-        build_package(exported, path, profiled=True)
+        path = Path(folder) / "package.pt2"
+        build_package({NETWORK: exported}, path, profiled=True)
         with path.open("rb") as package:
-            programs = load_package(package, CPU)
-    return lambda: programs.rear(programs.front([pixels])[:1])
+            program = load_package(package, CPU)
+    return lambda: program([pixels])
 
 
 def by_turns(passes: Mapping[str, Pass], rounds: int) -> dict[str, list[Seen]]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
-from service.engines.aoti.build import build_package, export_programs
-from service.engines.aoti.package import FRONT
+from service.engines.aoti.build import build_package, export_network
+from service.engines.aoti.package import NETWORK
 from service.engines.aoti.unlocked import load_unlocked
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
@@ -81,14 +81,14 @@ def test_the_operations_are_those_of_the_network() -> None:
 @needs_compiler
 @pytest.mark.slow
 def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
-    """Convolutions and SGE of the front; the rear has no others, and takes as long to compile."""
+    """Convolutions and SGE, and together all that the pass took."""
     model = tiny_model()
-    package = tmp_path / "front.pt2"
+    package = tmp_path / "package.pt2"
     graph = graph_of(model, FUSED, "fp32")
-    front = export_programs(graph, model.manifest.input.size_px)[FRONT]
-    build_package({FRONT: front}, package, profiled=True)
+    network = export_network(graph, model.manifest.input.size_px)
+    build_package({NETWORK: network}, package, profiled=True)
     with package.open("rb") as file:
-        program = load_unlocked(file, FRONT)
+        program = load_unlocked(file, NETWORK)
     pixels = torch.from_numpy(np.stack(rows(1, 2)))
 
     (seen,) = by_turns({FUSED: lambda: program([pixels])}, rounds=1)[FUSED]

@@ -30,7 +30,7 @@ def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> No
 @needs_compiler
 @pytest.mark.slow
 def test_what_another_process_compiles_computes_what_the_eager_engine_does(tmp_path: Path) -> None:
-    """One image, which has programs of its own, and several; with every mask."""
+    """One image, which has a program of its own, and several; with every mask."""
     model = load_version(write_version(tmp_path / "store", new_tiny_version()))
     settings = Settings(device="cpu", precision="fp32", max_batch=4, model_store=tmp_path / "store")
     build = BackgroundBuild(settings, "compiled", model.key)

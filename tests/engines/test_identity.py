@@ -21,7 +21,6 @@ WITHOUT_EFFECT = {
     "service.engines.aoti.cuda_graphs",  # runs what was built
     "service.engines.device_loss",  # runs what was built
     "service.engines.identity",  # names it
-    "service.engines.aoti.microbatch",  # runs what was built
     "service.engines.artifact_cache",  # keeps it
     "service.engines.aoti.package",  # loads what was built; other names than its own it refuses
     "service.engines.aoti.unlocked",  # runs what was built

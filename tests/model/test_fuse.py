@@ -107,24 +107,12 @@ def test_only_the_asked_blocks_are_returned_in_the_networks_order() -> None:
     assert list(similarities) == ["layer1.0", "layer4.1"]
 
 
-def test_front_and_rear_make_up_the_whole() -> None:
-    """Run one by one, with the batch cut in two for the front, they agree to rounding."""
-    spec = ResNetSpec("sge_resnet50", 10, groups=64, input_px=33)
-    fused, x = fuse(trained(spec)), images(spec)
-
-    maps = torch.cat([fused.front(image)[0] for image in torch.split(x, 1)])
-    logits, late = fused.rear(maps)
-
-    torch.testing.assert_close(logits, fused(x).logits, rtol=1e-5, atol=1e-5)
-    assert len(late) == len(fused.rear_blocks) == 13
-
-
 @pytest.mark.parametrize("value", [3.3, 300.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_uniform_map_has_no_pattern(dtype: torch.dtype, value: float) -> None:
     """Its deviation is zero: rounding alone must not make a pattern of it."""
     spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=33)
-    block = fused_of(spec).front_blocks[0]
+    block = fused_of(spec).blocks[0]
     assert isinstance(block, FusedBlock)
     x = torch.full((1, 64, 9, 9), value, dtype=dtype).to(memory_format=torch.channels_last)
 

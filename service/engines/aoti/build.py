@@ -1,4 +1,4 @@
-"""A fused network -> a package: its programs exported, and compiled by AOTInductor into one file.
+"""A fused network -> a package: exported, and compiled by AOTInductor into one file.
 
 B: batch, K: classes, G: groups.
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from service.engines.aoti.package import FRONT, FRONT_OF_ONE, OF_ONE, REAR, REAR_OF_ONE
+from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE
 from service.model.fuse import FusedResNet
 from service.model.graph import InferenceGraph
 
@@ -43,82 +43,58 @@ class CompiledProgram:
     packing: Packing
 
 
-class Front(nn.Module):
-    """What is exported as the front."""
+class FlatNetwork(nn.Module):
+    """What is exported: the inference graph with a flat list as its output."""
 
     def __init__(self, graph: InferenceGraph) -> None:
         super().__init__()
         self.inference = graph  # `graph` is what an exported module calls its own
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Run (B, 3, h, w) uint8."""
-        maps, raw_similarities = _network(self.inference).front(self.inference.normalised(pixels))
-        return [maps, *(part for raw in raw_similarities for part in raw)]
-
-
-class Rear(nn.Module):
-    """What is exported as the rear."""
-
-    def __init__(self, graph: InferenceGraph) -> None:
-        super().__init__()
-        self.inference = graph
-
-    def forward(self, maps: Tensor) -> list[Tensor]:
-        """Run the maps of stage 1."""
-        logits, raw_similarities = _network(self.inference).rear(maps)
+        """Run (B, 3, h, w) uint8: logits, then the parts of every block's raw similarity."""
+        network = self.inference.network
+        if not isinstance(network, FusedResNet):
+            raise TypeError("only a fused network gives raw similarities")
+        logits, raw_similarities = network.classify(self.inference.normalised(pixels))
         return [logits.float(), *(part for raw in raw_similarities for part in raw)]
 
 
-def _network(graph: InferenceGraph) -> FusedResNet:
-    if not isinstance(graph.network, FusedResNet):
-        raise TypeError("only a fused network has a front and a rear")
-    return graph.network
-
-
-def export_programs(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
-    """Export both programs, for batches of 1 to `LARGEST_BATCH` images.
+def export_network(graph: InferenceGraph, side_px: int) -> ExportedProgram:
+    """Export a network for batches of 1 to `LARGEST_BATCH` images.
 
     Args:
-        graph: made of a fused network; it lies on the device where the programs will run.
+        graph: made of a fused network; it lies on the device where the program will run.
         side_px: of the network's input.
     """
-    pixels = torch.zeros(
-        EXAMPLE_BATCH, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device
-    )
-    with torch.no_grad():
-        maps = Front(graph)(pixels)[0]
-        return {
-            FRONT: export_program(Front(graph), pixels),
-            REAR: export_program(Rear(graph), maps),
-        }
+    return export_program(FlatNetwork(graph), _pixels(graph, EXAMPLE_BATCH, side_px))
 
 
-def export_programs_of_one(graph: InferenceGraph, side_px: int) -> dict[str, ExportedProgram]:
-    """Export both programs for a batch of one; the arguments are `export_programs`'s."""
-    pixels = torch.zeros(1, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device)
+def export_network_of_one(graph: InferenceGraph, side_px: int) -> ExportedProgram:
+    """Export a network for a batch of one; the arguments are `export_network`'s."""
     with torch.no_grad():
-        maps = Front(graph)(pixels)[0]
-        return {
-            FRONT_OF_ONE: torch.export.export(Front(graph), (pixels,)),
-            REAR_OF_ONE: torch.export.export(Rear(graph), (maps,)),
-        }
+        return torch.export.export(FlatNetwork(graph), (_pixels(graph, 1, side_px),))
+
+
+def _pixels(graph: InferenceGraph, images: int, side_px: int) -> Tensor:
+    return torch.zeros(images, 3, side_px, side_px, dtype=torch.uint8, device=graph.shift.device)
 
 
 def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
     """Export what takes one tensor, for batches of 1 to `LARGEST_BATCH` images.
 
     Args:
-        module: takes and returns what one of the two programs does.
+        module: takes and returns what `FlatNetwork` does.
         example: its input for `EXAMPLE_BATCH` images.
     """
     batch = Dim("batch", min=1, max=LARGEST_BATCH)
-    return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+    with torch.no_grad():
+        return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
 def build_package(
     programs: Mapping[str, ExportedProgram], package: Path, *, profiled: bool = False
 ) -> dict[str, Packing]:
-    """Compile exported programs into one file, without those for a batch of one that gain nothing.
+    """Compile exported programs into one file, without one for a batch of one that gains nothing.
 
     A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
     files without regard to weights, so each build has a folder of its own.
@@ -148,20 +124,17 @@ def compile_needed(
     programs: Mapping[str, ExportedProgram],
     compile_one: Callable[[str, ExportedProgram], CompiledProgram],
 ) -> dict[str, CompiledProgram]:
-    """Compile programs in turn, but for those for a batch of one that gain nothing.
+    """Compile programs in turn, but not the one for a batch of one where it gains nothing.
 
     Args:
-        programs: by name; one for any batch comes before the same for a batch of one.
+        programs: by name; the one for any batch comes first.
         compile_one: compiles one, which it is told the name of.
     """
     compiled: dict[str, CompiledProgram] = {}
-    needless: set[str] = set()
     for name, program in programs.items():
-        if name in needless:
+        if name == NETWORK_OF_ONE and not compiled[NETWORK].packing.differs_for_one:
             continue
         compiled[name] = compile_one(name, program)
-        if name in OF_ONE and not compiled[name].packing.differs_for_one:
-            needless.add(OF_ONE[name])
     return compiled
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,14 +13,9 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from service.engines.aoti.build import build_package, export_programs, export_programs_of_one
+from service.engines.aoti.build import build_package, export_network, export_network_of_one
 from service.engines.aoti.cuda_graphs import RecordedProgram
-from service.engines.aoti.microbatch import (
-    MicroBatches,
-    fastest_micro_batches,
-    run_in_micro_batches,
-)
-from service.engines.aoti.package import Programs, load_package
+from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE, Program, load_package
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
 from service.engines.identity import (
@@ -33,21 +27,19 @@ from service.engines.identity import (
 )
 from service.engines.torch_engine import TorchEngine
 from service.errors import EngineFailed
+from service.model.fuse import RawSimilarity
 from service.model.resnet import Outputs
 from service.store.load import LoadedModel
 
 log = structlog.stdlib.get_logger(__name__)
 
-COPIES = 3  # of the weights in a package: two with programs for one image, and room for the code
+COPIES = 3  # of the weights in a package: two with a program for one image, and room for the code
 
 
 class CompiledEngine(TorchEngine):
-    """Runs a package of two programs (see `package`), built once for a model and a machine.
+    """Runs a package (see `package`), built once for a model and a machine.
 
-    Either program may take a batch in micro-batches: on a CPU the maps of a few images fit the
-    caches where those of a batch do not, but each micro-batch reads the weights again. Which is
-    faster is measured when the package is built. On a GPU, CUDA records each program for buckets
-    of batch sizes (see `cuda_graphs`).
+    On a GPU, CUDA records its program for buckets of batch sizes (see `cuda_graphs`).
 
     Args:
         model: the model; its network is copied.
@@ -86,8 +78,7 @@ class CompiledEngine(TorchEngine):
         self.max_batch = max_batch
         self.build = build
         self.files = ArtifactCache(cache_dir / self.name, cache_limit_bytes)
-        self.programs: Programs | None = None
-        self.micro_batches = MicroBatches(max_batch, max_batch)
+        self.program: Program | None = None
 
     @functools.cached_property
     def key(self) -> str:
@@ -119,44 +110,38 @@ class CompiledEngine(TorchEngine):
             Exception: the compiler is missing or fails.
         """
         self.use_threads()
-        self.programs = self._kept(self.files) or self._built()
-        if self.device.type == "cuda":
-            self.programs = self._recorded(self.programs)
-        else:
-            self.micro_batches = self._measured_micro_batches(self.programs)
+        program = self._kept(self.files) or self._built()
+        self.program = self._recorded(program) if self.device.type == "cuda" else program
 
     def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
-        if self.programs is None:
+        if self.program is None:
             raise RuntimeError("infer was called before load")
-        front = run_in_micro_batches(self.programs.front, pixels, self.micro_batches.front)
-        rear = run_in_micro_batches(self.programs.rear, front.result, self.micro_batches.rear)
-        similarities = {}
-        stage1 = self.model.manifest.spec.depth.repeats[0]
-        for index, block in enumerate(self.model.manifest.spec.blocks()):
-            if block.name in blocks:
-                part = (
-                    front.raw_similarity(index)
-                    if index < stage1
-                    else rear.raw_similarity(index - stage1)
-                )
-                similarities[block.name] = part.similarity()
-        return Outputs(rear.result, similarities)
+        logits, *parts = self.program([pixels])
+        size = len(RawSimilarity._fields)
+        similarities = {
+            block.name: RawSimilarity(*parts[index * size : (index + 1) * size]).similarity()
+            for index, block in enumerate(self.model.manifest.spec.blocks())
+            if block.name in blocks
+        }
+        return Outputs(logits, similarities)
 
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
-        """One image, and the largest micro-batch: no batch has a larger one."""
-        return sorted({1, min(max_batch, max(self.micro_batches))})
+        """One image, which may have a program of its own, and several."""
+        return sorted({1, min(max_batch, 2)})
 
     def close(self) -> None:
-        """Let go of the programs, and with them of the weights."""
-        self.programs = None
+        """Let go of the program, and with it of the weights."""
+        self.program = None
 
     def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: both programs of the network, on a CPU those for one image, too."""
+        """What is compiled: the network for any batch, on a CPU for one image, too."""
         side_px = self.model.manifest.input.size_px
         graph = self.fused_graph(self.precision)
-        of_one = export_programs_of_one(graph, side_px) if self.device.type == "cpu" else {}
-        return export_programs(graph, side_px) | of_one
+        programs = {NETWORK: export_network(graph, side_px)}
+        if self.device.type == "cpu":
+            programs[NETWORK_OF_ONE] = export_network_of_one(graph, side_px)
+        return programs
 
     def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process.
@@ -171,14 +156,14 @@ class CompiledEngine(TorchEngine):
         log.info("engine is being compiled", model=self.model.key, precision=self.precision)
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "programs.pt2"
+            path = Path(folder) / "package.pt2"
             build_package(self.exported(), path)
             with path.open("rb") as package:
                 files.write(self.key, package)
         seconds = round(time.monotonic() - started, 1)
         log.info("engine is compiled", model=self.model.key, seconds=seconds)
 
-    def _kept(self, files: ArtifactCache) -> Programs | None:
+    def _kept(self, files: ArtifactCache) -> Program | None:
         """Load what was built; None where there is nothing, or nothing of use."""
         package = files.open(self.key)
         if package is None:
@@ -190,7 +175,7 @@ class CompiledEngine(TorchEngine):
                 log.warning("what was compiled cannot be loaded", reason=str(error))
                 return None
 
-    def _built(self) -> Programs:
+    def _built(self) -> Program:
         """Build the package and load it; where it cannot be kept, it serves this time only."""
         with tempfile.TemporaryDirectory() as folder:
             files = self.files
@@ -202,44 +187,25 @@ class CompiledEngine(TorchEngine):
                 self.compile_into(files)
             else:
                 self.build(files.folder.parent)
-            programs = self._kept(files)
-        if programs is None:
+            program = self._kept(files)
+        if program is None:
             raise EngineFailed("what was compiled is not there: has the model been changed?")
-        return programs
-
-    def _measured_micro_batches(self, programs: Programs) -> MicroBatches:
-        """Read how large micro-batches are, or measure it."""
-        name = f"{self.key}-microbatches-{self.max_batch}-{torch.get_num_threads()}"
-        known = self.files.read(name)
-        if known is None:
-            measured = fastest_micro_batches(programs, self._largest_batch())
-            known = json.dumps(measured._asdict()).encode()
-            self.files.keep(name, known)
-        return MicroBatches(**json.loads(known))
+        return program
 
     @torch.inference_mode()
-    def _recorded(self, programs: Programs) -> Programs:
-        """Have CUDA record both programs; a bucket is what a micro-batch is on a CPU.
-
-        Programs that cannot be recorded run as they are, which is slower and no less right.
-        """
-        pixels = self._largest_batch()
-        maps, *_ = programs.front([pixels])
+    def _recorded(self, program: Program) -> Program:
+        """Have CUDA record the program; one that cannot be recorded runs as it is, slower."""
+        side_px = self.model.manifest.input.size_px
+        shape = (self.max_batch, 3, side_px, side_px)
         try:
-            return Programs(
-                RecordedProgram(programs.front, pixels), RecordedProgram(programs.rear, maps)
+            return RecordedProgram(
+                program, torch.zeros(shape, dtype=torch.uint8, device=self.device)
             )
         except RuntimeError as error:
-            log.warning("CUDA does not record the programs", reason=str(error))
-            return programs
+            log.warning("CUDA does not record the program", reason=str(error))
+            return program
 
     def _largest_package(self) -> int:
         """Bytes that a package may take; int8 keeps some of its weights in more than 8 bits."""
         share = {"fp32": 1.0}.get(self.precision, 0.5)
         return int(COPIES * share * self.model.weight_bytes)
-
-    def _largest_batch(self) -> Tensor:
-        side_px = self.model.manifest.input.size_px
-        return torch.zeros(
-            self.max_batch, 3, side_px, side_px, dtype=torch.uint8, device=self.device
-        )

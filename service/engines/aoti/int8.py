@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from service.engines.aoti.engine import CompiledEngine
+from service.engines.aoti.package import NETWORK
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
 from service.engines.identity import identity_of
@@ -114,7 +115,7 @@ class Int8Engine(CompiledEngine):
             )
 
     def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: both programs of the network, quantised."""
+        """What is compiled: the network for any batch, quantised."""
         if self.calibration is None:
             raise self._no_pictures()
         pixels = torch.from_numpy(self.calibration.pixels(self.model.manifest.input))
@@ -122,7 +123,7 @@ class Int8Engine(CompiledEngine):
         from service.engines.aoti.quantise import export_quantised  # noqa: PLC0415
 
         bits = weight_bits(torch.cpu.get_capabilities())
-        return export_quantised(self.fused_graph("fp32"), pixels, bits)
+        return {NETWORK: export_quantised(self.fused_graph("fp32"), pixels, bits)}
 
     def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process, and note by which pictures."""

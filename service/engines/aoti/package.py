@@ -1,9 +1,8 @@
-"""What AOTInductor wrote: one file with a network's programs, loaded in a moment.
+"""What AOTInductor wrote: one file with a network's program, loaded in a moment.
 
-A network becomes two programs, its front and its rear (see `FusedResNet`), both for any batch. On a
-CPU each may stand beside one for a batch of one, where oneDNN reads weights in another order for
-that (see `packing`). Each returns a flat list: what it computes, then `values`, `scale` and `shift`
-of every block's raw similarity.
+The program takes any batch. On a CPU it may stand beside one for a batch of one, where oneDNN reads
+weights in another order for that (see `packing`). It takes pixels (B, 3, h, w) uint8 and returns a
+flat list: logits (B, K) float32, then `values`, `scale` and `shift` of each raw similarity.
 
 B: batch, K: classes.
 """
@@ -26,26 +25,11 @@ from service.engines.aoti.unlocked import load_unlocked, names_in
 Program = Callable[[list[Tensor]], list[Tensor]]
 """Takes its one input in a list, which it empties."""
 
-FRONT, REAR = "front", "rear"
-FRONT_OF_ONE, REAR_OF_ONE = "front_of_one", "rear_of_one"
-OF_ONE = {FRONT: FRONT_OF_ONE, REAR: REAR_OF_ONE}
+NETWORK, NETWORK_OF_ONE = "network", "network_of_one"
 
 
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """Both programs of a network, loaded.
-
-    Attributes:
-        front: pixels (B, 3, h, w) uint8 -> the maps of stage 1, raw similarity of its blocks.
-        rear: the maps of stage 1 -> logits (B, K) float32, raw similarity of the other blocks.
-    """
-
-    front: Program
-    rear: Program
-
-
-def load_package(package: BinaryIO, device: torch.device) -> Programs:
-    """Load both programs of a package; takes a moment and imports no compiler.
+def load_package(package: BinaryIO, device: torch.device) -> Program:
+    """Load the program of a package; takes a moment and imports no compiler.
 
     Args:
         package: a file, at the start of the package; it may be removed once it is loaded.
@@ -55,15 +39,15 @@ def load_package(package: BinaryIO, device: torch.device) -> Programs:
         RuntimeError: the file is no package, or one of another torch.
     """
     if device.type == "cpu":
-        return Programs(
-            _with_program_of_one(package, FRONT, FRONT_OF_ONE),
-            _with_program_of_one(package, REAR, REAR_OF_ONE),
-        )
+        program = load_unlocked(package, NETWORK)
+        if NETWORK_OF_ONE not in names_in(package):
+            return program
+        return BySize(load_unlocked(package, NETWORK_OF_ONE), program)
     with copied(package) as path:
         # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
         loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001
-        front, rear = (loader(str(path), name, True, 1, -1).boxed_run for name in (FRONT, REAR))
-        return Programs(front, rear)
+        run: Program = loader(str(path), NETWORK, True, 1, -1).boxed_run
+        return run
 
 
 @contextlib.contextmanager
@@ -78,12 +62,6 @@ def copied(package: BinaryIO) -> Iterator[Path]:
         with path.open("wb") as copy:
             shutil.copyfileobj(package, copy)
         yield path
-
-
-def _with_program_of_one(package: BinaryIO, name: str, of_one: str) -> Program:
-    program = load_unlocked(package, name)
-    has_one = of_one in names_in(package)
-    return BySize(load_unlocked(package, of_one), program) if has_one else program
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Static quantisation of a network's two programs to int8, by torchao's PT2E.
+"""Static quantisation of a network to int8, by torchao's PT2E.
 
 Only a build imports this module: torchao comes with the extra `int8`, and a package that is kept
 runs without it. What is quantised and why: `decisions/0008`.
@@ -25,8 +25,7 @@ from torchao.quantization.pt2e.quantizer import (
     x86_inductor_quantizer as _x86_inductor_quantizer,  # noqa: F401
 )
 
-from service.engines.aoti.build import export_program, export_programs
-from service.engines.aoti.package import FRONT, REAR
+from service.engines.aoti.build import export_network, export_program
 from service.model.graph import InferenceGraph
 
 CALIBRATED_AT_ONCE = 8  # images: their float maps stay below a gigabyte
@@ -80,31 +79,17 @@ class ConvolutionQuantizer(Quantizer):
         """Nothing can be wrong: what is marked is not the caller's choice."""
 
 
-def export_quantised(
-    graph: InferenceGraph, pixels: Tensor, weight_bits: int
-) -> dict[str, ExportedProgram]:
-    """Export both programs of a network in int8.
+def export_quantised(graph: InferenceGraph, pixels: Tensor, weight_bits: int) -> ExportedProgram:
+    """Export a network in int8.
 
     Args:
         graph: float32, on the CPU.
         pixels: (B, 3, h, w) uint8, what the ranges of all maps are measured on.
         weight_bits: 7 or 8.
     """
-    programs = export_programs(graph, pixels.shape[-1])
-    front, rear = (
-        prepare_pt2e(programs[name].module(check_guards=False), ConvolutionQuantizer(weight_bits))
-        for name in (FRONT, REAR)
-    )
+    program = export_network(graph, pixels.shape[-1])
+    observed = prepare_pt2e(program.module(check_guards=False), ConvolutionQuantizer(weight_bits))
     with torch.no_grad():
         for batch in torch.split(pixels, CALIBRATED_AT_ONCE):
-            maps, *_ = front(batch)
-            rear(maps)
-    return {
-        FRONT: export_program(convert_pt2e(front), _example(programs[FRONT])),
-        REAR: export_program(convert_pt2e(rear), _example(programs[REAR])),
-    }
-
-
-def _example(program: ExportedProgram) -> Tensor:
-    example: Tensor = program.example_inputs[0][0]
-    return example
+            observed(batch)
+    return export_program(convert_pt2e(observed), program.example_inputs[0][0])

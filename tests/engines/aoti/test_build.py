@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.utils import cpp_extension
 
 from service.engines.aoti.build import CompiledProgram, compile_needed, cuda_home, cuda_of_wheels
-from service.engines.aoti.package import FRONT, FRONT_OF_ONE
+from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE
 from service.engines.aoti.packing import Packing
 from tests.engine_builders import needs_compiler
 
@@ -27,7 +27,9 @@ class Identity(torch.nn.Module):
         return x + 1
 
 
-@pytest.mark.parametrize(("differs", "compiled"), [(True, [FRONT, FRONT_OF_ONE]), (False, [FRONT])])
+@pytest.mark.parametrize(
+    ("differs", "compiled"), [(True, [NETWORK, NETWORK_OF_ONE]), (False, [NETWORK])]
+)
 def test_a_program_of_one_is_compiled_where_one_image_is_another_matter(
     *, differs: bool, compiled: list[str]
 ) -> None:
@@ -37,7 +39,7 @@ def test_a_program_of_one_is_compiled_where_one_image_is_another_matter(
     def compile_one(_: str, __: ExportedProgram) -> CompiledProgram:
         return CompiledProgram([], Packing(differs_for_one=differs))
 
-    found = compile_needed({FRONT: program, FRONT_OF_ONE: program}, compile_one)
+    found = compile_needed({NETWORK: program, NETWORK_OF_ONE: program}, compile_one)
 
     assert list(found) == compiled
 

@@ -10,7 +10,6 @@ import pytest
 
 from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.aoti.microbatch import MicroBatches
 from service.engines.plan import plan_engines
 from service.errors import EngineFailed
 from service.store.manifest import Hashes
@@ -56,22 +55,10 @@ def test_where_nothing_can_be_kept_the_engine_serves_this_time(
     assert [path.exists() for path in seen] == [False]
 
 
-@pytest.mark.parametrize(
-    ("micro_batches", "max_batch", "sizes"),
-    [
-        (MicroBatches(2, 8), 16, [1, 8]),
-        (MicroBatches(16, 4), 16, [1, 16]),
-        (MicroBatches(1, 1), 4, [1]),
-    ],
-)
-def test_what_runs_before_the_first_reply(
-    tmp_path: Path, micro_batches: MicroBatches, max_batch: int, sizes: list[int]
-) -> None:
-    """One image and the largest micro-batch, since larger batches are made of those."""
-    engine = compiled(tmp_path)
-    engine.micro_batches = micro_batches
-
-    assert engine.warm_up_sizes(max_batch) == sizes
+@pytest.mark.parametrize(("max_batch", "sizes"), [(1, [1]), (2, [1, 2]), (16, [1, 2])])
+def test_what_runs_before_the_first_reply(tmp_path: Path, max_batch: int, sizes: list[int]) -> None:
+    """One image, which may have a program of its own, and several."""
+    assert compiled(tmp_path).warm_up_sizes(max_batch) == sizes
 
 
 def test_a_damaged_package_is_compiled_again(

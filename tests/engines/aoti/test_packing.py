@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from service.engines.aoti.build import build_package, export_program
-from service.engines.aoti.package import FRONT
+from service.engines.aoti.package import NETWORK
 from service.engines.aoti.packing import _are_alike, _reorder
 from service.engines.aoti.unlocked import load_unlocked
 from tests.engine_builders import needs_compiler
@@ -48,10 +48,10 @@ def test_packed_weights_change_no_result(pair: Pair, tmp_path: Path) -> None:
     """For one image and for several; every convolution was looked at."""
     package = tmp_path / "pair.pt2"
 
-    packing = build_package({FRONT: export_program(pair, images(3))}, package)[FRONT]
+    packing = build_package({NETWORK: export_program(pair, images(3))}, package)[NETWORK]
 
     with package.open("rb") as file:
-        program = load_unlocked(file, FRONT)
+        program = load_unlocked(file, NETWORK)
     assert packing.packed + packing.left == 2
     assert packing.packed > 0
     for count in (1, 2, 3, 5):

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.engines.aoti.build import Front
+from service.engines.aoti.build import FlatNetwork
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.aoti.package import FRONT
+from service.engines.aoti.package import NETWORK
 from service.engines.aoti.unlocked import UnlockedProgram, load_unlocked
 
 LONG = 256  # images: a pass takes long beside the switch of two threads
@@ -27,25 +27,25 @@ def pixels(count: int, seed: int = 1) -> Tensor:
 
 @pytest.fixture(scope="module")
 def program(compiled_engine: CompiledEngine) -> UnlockedProgram:
-    """The front of the short network; its package stands behind the checksum of a kept file."""
+    """The short network; its package stands behind the checksum of a kept file."""
     package = compiled_engine.files.open(compiled_engine.key)
     assert package is not None
     with package:
-        return load_unlocked(package, FRONT)
+        return load_unlocked(package, NETWORK)
 
 
 def test_it_computes_what_the_network_does(
     program: UnlockedProgram, compiled_engine: CompiledEngine
 ) -> None:
     """Every output, for inputs that differ; the list of inputs is emptied, the tensors stay."""
-    front = Front(compiled_engine.fused_graph("fp32"))
+    network = FlatNetwork(compiled_engine.fused_graph("fp32"))
     for seed in (1, 2):
         batch = pixels(2, seed)
         inputs = [batch]
 
         given = program(inputs)
 
-        torch.testing.assert_close(given, front(batch), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(given, network(batch), rtol=1e-4, atol=1e-4)
         assert inputs == []
         assert torch.equal(batch, pixels(2, seed))
 
@@ -88,7 +88,7 @@ def test_a_program_that_is_not_there_is_named(compiled_engine: CompiledEngine) -
 def test_what_is_no_package_is_refused() -> None:
     """As what a torch of another kind would leave behind."""
     with pytest.raises(RuntimeError, match=r"^the file is no package$"):
-        load_unlocked(io.BytesIO(b"x" * 100), FRONT)
+        load_unlocked(io.BytesIO(b"x" * 100), NETWORK)
 
 
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
