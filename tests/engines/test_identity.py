@@ -22,7 +22,6 @@ WITHOUT_EFFECT = {
     "service.engines.device_loss",  # runs what was built
     "service.engines.identity",  # names it
     "service.engines.artifact_cache",  # keeps it
-    "service.engines.aoti.package",  # loads what was built; other names than its own it refuses
     "service.engines.aoti.unlocked",  # runs what was built
 }
 ROOMS = ("service.engines.", "service.model.")
