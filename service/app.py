@@ -12,9 +12,10 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from service import __version__
-from service.api import operations, v1
-from service.api.access import RequestScope
+from service.api import operations, reference, v1
+from service.api.doors import surround
 from service.api.errors import add_error_handlers
+from service.api.parsing import ParsingLanes
 from service.api.v2 import routes as v2
 from service.errors import EngineFailed
 from service.serving.runtime import Runtime
@@ -32,7 +33,7 @@ class Hooks:
     Attributes:
         on_ready: every model answers, but for those that became broken versions.
         on_failure: no model's engine can run; the service is of no use.
-        on_lost: the engine died later and cannot be brought back.
+        on_lost: the engine crashed later and cannot be brought back.
         on_built: nothing is being built any more.
     """
 
@@ -52,6 +53,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        runtime.decoder.start()
         starting = asyncio.get_running_loop().create_task(_start(runtime, hooks))
         try:
             yield
@@ -59,18 +61,28 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await runtime.models.stop()
-            runtime.workers.shutdown(cancel_futures=True)
+            runtime.workers.shutdown(wait=False, cancel_futures=True)
+            runtime.decoder.stop()
 
     app = FastAPI(
-        title="SGE-Serve", version=__version__, description=DESCRIPTION, lifespan=lifespan
+        title="SGE-Serve",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.runtime = runtime
+    app.state.lanes = ParsingLanes()
     app.include_router(v1.router)
     app.include_router(v2.router)
     app.include_router(operations.router)
+    app.include_router(reference.router)
+    for path, folder in reference.find_assets().items():
+        app.mount(path, StaticFiles(directory=folder))
     app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
     add_error_handlers(app)
-    app.add_middleware(RequestScope, admission=runtime.admission, metrics=runtime.metrics)
+    surround(app, runtime)
     return app
 
 

@@ -5,10 +5,11 @@ Every setting is a variable `SGE_<NAME>` and a flag `--<name>` of `sge-serve ser
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +23,7 @@ RENAMED = {  # what a setting was called, and is
     "queue_limit": "max_in_flight",
     "bodies_limit_mb": "bodies_in_flight_mb",
     "default_deadline_ms": "default_timeout_ms",
+    "decode_threads": "decode_workers",
 }
 LONGEST_TIMEOUT_S = 86_400  # a day; event loops cannot set an alarm at infinity
 LONGEST_TIMEOUT_MS = LONGEST_TIMEOUT_S * 1000
@@ -116,15 +118,96 @@ class Settings(BaseSettings):
     )
     image_limit_mb: float = Field(16.0, gt=0, description="largest encoded image, in megabytes")
     pixel_limit_mp: float = Field(40.0, gt=0, description="largest image, in megapixels")
+    decoded_limit_mb: float = Field(
+        256.0,
+        gt=0,
+        description="memory that decoding takes at one time, over all images, in megabytes; an "
+        "image that takes more is refused with 413",
+    )
+    decode_cpu_s: float = Field(
+        5.0,
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="processor time that decoding one image may take; it is refused with 413 then",
+    )
     images_per_request: int = Field(32, ge=1, description="images in one request")
     mask_pictures: int = Field(
         256, ge=1, description="mask pictures (png, overlay) that one request may ask for"
     )
-    decode_threads: int = Field(
+    answer_limit_mb: float = Field(
+        64.0, gt=0, description="masks in one answer, in megabytes as they are sent"
+    )
+    decode_workers: int = Field(
         0,
         ge=0,
-        description="threads that decode and draw; 0: one a core that the process may use",
+        description="processes that decode, and threads that draw; 0: one a core that the process "
+        "may use",
     )
+
+    max_connections: int = Field(
+        2048,
+        ge=1,
+        description="open connections; those beyond are for probes alone, and others get 503",
+    )
+    probe_connections: int = Field(
+        32,
+        ge=1,
+        description="connections kept for probes beside them; where those are taken, too, the "
+        "oldest is closed",
+    )
+    head_limit_kb: float = Field(
+        32.0,
+        gt=0,
+        description="largest head of a request, in kilobytes; a larger one is refused with 431",
+    )
+    head_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="how long a new connection may say nothing, and a head may take to arrive; "
+        "half of one is refused with 408",
+    )
+    keep_alive_s: float = Field(
+        75.0,  # longer than the 60 s of common load balancers, so that they close first
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="how long a connection stays open between requests",
+    )
+    answer_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="how long a client may take next to nothing of an answer; its connection is "
+        "closed then",
+    )
+    unread_answers_mb: float = Field(
+        256.0,
+        gt=0,
+        description="answers that clients have not read yet, over all connections, in megabytes; "
+        "beyond it those that read slowest are closed",
+    )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="path under which a proxy offers the service, such as /sge",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="comma list of addresses or networks whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed; * trusts everybody",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma list of names that Host may have; empty allows every one"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="comma list of origins whose scripts may use the service from a browser; "
+        "* allows every one",
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="certificate chain in PEM; with its key the service speaks HTTPS alone"
+    )
+    tls_key_file: Path | None = Field(None, description="private key of the certificate, in PEM")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error: the least severe lines written"
@@ -142,17 +225,45 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable_of(old)} is called {variable_of(new)} now")
         return given
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "trusted_proxies", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("model_store", "cache_dir", "calibration_dir", mode="after")
+    @field_validator("port", mode="before")
+    @classmethod
+    def _name_the_cluster(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError(
+                "Kubernetes sets it so for a service called sge: give that another name, or set "
+                "enableServiceLinks: false"
+            )
+        return value
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _require_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            if value != ("*",):
+                ipaddress.ip_network(proxy)
+        return value
+
+    @field_validator(
+        *("model_store", "cache_dir", "calibration_dir"),
+        *("tls_cert_file", "tls_key_file"),
+        mode="after",
+    )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+    @model_validator(mode="after")
+    def _require_both_of_tls(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("SGE_TLS_CERT_FILE and SGE_TLS_KEY_FILE go together, one is missing")
+        return self
 
     @property
     def cache_limit_bytes(self) -> int:
@@ -178,6 +289,11 @@ class Settings(BaseSettings):
     def image_limit_bytes(self) -> int:
         """The largest encoded image in bytes."""
         return int(self.image_limit_mb * 1_000_000)
+
+    @property
+    def decoded_limit_bytes(self) -> int:
+        """The memory that decoding takes at one time."""
+        return int(self.decoded_limit_mb * 1_000_000)
 
     @property
     def pixel_limit(self) -> int:

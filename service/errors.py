@@ -4,18 +4,21 @@
     +-- BadInput                 the client can mend it
     |   +-- UndecodableImage     not an image, or a damaged one
     |   +-- UnsupportedFormat    a format or a content type that is not accepted
+    |   +-- UnsupportedEncoding  a content encoding that is not accepted
     |   +-- ImageTooLarge        more pixels or bytes in an image than the limit
     |   +-- BodyTooLarge         more bytes in a request than the limit
     |   +-- SlowBody             a body that takes too long to arrive
     |   +-- BadRequest           a parameter, a header or a body that makes no sense
     |   +-- UnknownModel         no such model or version
+    |   +-- UnknownHost          a host name that the service does not answer to
     +-- Unavailable              the same request may succeed later
     |   +-- Overloaded           every permit is taken, or the memory for bodies
     |   +-- NotReady             the model is loading, or its engine is being restarted
     |   +-- Draining             the service is stopping
+    |   +-- TooManyConnections   the connection is one of those kept for probes
     |   +-- DeadlineExceeded     the answer would come too late to be of use
     +-- EngineFailed             the model failed on this very image
-    |   +-- EngineLost           the engine died with the image on board
+    |   +-- EngineLost           the engine crashed with the image on board
     +-- BadSetting               a setting that this machine or this store cannot meet
     +-- StoreError               a model version cannot be served
         +-- MissingFile          a file that the version needs is not there
@@ -64,6 +67,12 @@ class UnsupportedFormat(BadInput):
     code = "unsupported_format"
 
 
+class UnsupportedEncoding(BadInput):
+    """The body's content encoding is not one the service accepts."""
+
+    code = "unsupported_encoding"
+
+
 class ImageTooLarge(BadInput):
     """An image has more pixels or bytes than the limit."""
 
@@ -92,6 +101,12 @@ class UnknownModel(BadInput):
     """No such model, or no such version of it."""
 
     code = "unknown_model"
+
+
+class UnknownHost(BadInput):
+    """The request is for a host name that the service does not answer to."""
+
+    code = "unknown_host"
 
 
 class Unavailable(ServiceError):
@@ -127,6 +142,12 @@ class Draining(Unavailable):
     code = "draining"
 
 
+class TooManyConnections(Unavailable):
+    """The connection is one of those kept for probes."""
+
+    code = "too_many_connections"
+
+
 class DeadlineExceeded(Unavailable):
     """The answer would come after the moment until which it is of use."""
 
@@ -140,7 +161,7 @@ class EngineFailed(ServiceError):
 
 
 class EngineLost(EngineFailed):
-    """The engine died while the image was on board, and is being restarted.
+    """The engine crashed while the image was on board, and is being restarted.
 
     Its thread ended, a call hung, or the device fails every call from now on; an engine that
     finds the latter out raises this itself.

@@ -19,6 +19,10 @@ SECONDS = (
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MODEL = ("model", "version")
 NO_MODEL = ("none", "none")  # a request that reached no model
+CLOSED = (  # why the service closed a connection on its own account
+    *("idle", "slow_head", "head_too_large", "malformed_request", "pipelined"),
+    *("too_many_connections", "unfinished_body", "slow_reader", "unread_answers"),
+)
 
 
 class Metrics:
@@ -77,7 +81,7 @@ class Metrics:
         )
         self.engine_failures = Counter(
             "sge_engine_failures",
-            "Images on which the engine failed, or with which on board it died.",
+            "Images on which the engine failed, or with which in its batch it crashed.",
             MODEL,
             registry=registry,
         )
@@ -121,11 +125,46 @@ class Metrics:
             "Bytes of bodies the service holds at most.",
             registry=registry,
         )
+        self.decoders_lost = Counter(
+            "sge_decoders_lost",
+            "Decoding processes that an image took too much time of, or killed.",
+            registry=registry,
+        )
+        self.decoded_bytes_in_use = Gauge(
+            "sge_decoded_bytes_in_use",
+            "Memory reserved for large images that are being decoded.",
+            registry=registry,
+        )
         self.broken_versions = Gauge(
             "sge_broken_versions",
             "Versions asked for that cannot be served; /readyz names them.",
             registry=registry,
         )
+
+        self.connections = Gauge("sge_connections", "Open connections.", registry=registry)
+        self.connections_limit = Gauge(
+            "sge_connections_limit",
+            "Connections that serve more than probes, at most.",
+            registry=registry,
+        )
+        self.closed_connections = Counter(
+            "sge_closed_connections",
+            "Connections that the service closed on its own account, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.unread_answer_bytes = Gauge(
+            "sge_unread_answer_bytes",
+            "Bytes of answers that clients have not read yet.",
+            registry=registry,
+        )
+        self.unread_answer_bytes_limit = Gauge(
+            "sge_unread_answer_bytes_limit",
+            "Bytes of unread answers the service holds at most.",
+            registry=registry,
+        )
+        for reason in CLOSED:
+            self.closed_connections.labels(reason)
 
     def watch_queue(self, model: tuple[str, str], depth: Callable[[], float]) -> None:
         """Read a queue's depth whenever the metrics are read."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 from service.engines.aoti.engine import CompiledEngine
+from service.store.write import write_version
 from tests.engine_builders import CPU, HAS_COMPILER, NO_COMPILER, AnyBatchEngine
 from tests.engines.networks import short_model
+from tests.store_fixtures import new_tiny_version
 
 
 @pytest.fixture
@@ -20,6 +26,21 @@ def generator() -> torch.Generator:
 def anyio_backend() -> str:
     """The event loop of asynchronous tests."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def tiny_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One version, tiny/1, written once; its files are never changed in place."""
+    folder = tmp_path_factory.mktemp("written")
+    return write_version(folder, new_tiny_version(half_weights=True))
+
+
+@pytest.fixture
+def store(tmp_path: Path, tiny_version: Path) -> Path:
+    """A store with the one healthy version tiny/1."""
+    folder = tmp_path / "store"
+    shutil.copytree(tiny_version, folder / "tiny" / "1", copy_function=os.link)
+    return folder
 
 
 @pytest.fixture(scope="session")

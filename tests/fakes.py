@@ -111,6 +111,20 @@ class GatedEngine(FakeEngine):
         self._gate.release(batches)
 
 
+class SlowEngine(FakeEngine):
+    """An engine whose building takes until the test lets it end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_loading = threading.Event()
+        self.may_load = threading.Event()
+
+    def load(self) -> None:
+        """Wait."""
+        self.is_loading.set()
+        self.may_load.wait()
+
+
 class FakeTimer:
     """A clock that moves only when the test says so."""
 

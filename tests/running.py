@@ -18,8 +18,10 @@ from starlette.types import Message, Receive
 from service.app import Hooks, create_app
 from service.config import Settings
 from service.engines.base import Engine
+from service.engines.calibration import image_limits
 from service.engines.plan import EnginePlan, plan_engines
 from service.errors import EngineFailed
+from service.serving.decode_workers import DecodeHere, Decoder
 from service.serving.runtime import Runtime, build_runtime
 from service.store.load import LoadedModel, StoreContents
 from service.store.manifest import Hashes, Manifest
@@ -124,6 +126,23 @@ class Running:
         found = [row.rpartition(" ") for row in text.splitlines() if row.startswith(f"{line} ")]
         return sum(float(value) for _, _, value in found)
 
+    async def is_ready(self) -> bool:
+        """Whether requests may be sent."""
+        return (await self.client.get("/readyz")).status_code == 200
+
+    async def tier(self) -> str:
+        """Where the engine of the model stands."""
+        tier: str = (await self.client.get("/v1/models/tiny")).json()["engine"]["tier"]
+        return tier
+
+    async def has_tier(self, tier: str) -> bool:
+        """Whether the engine of the model stands there."""
+        return await self.tier() == tier
+
+    async def has_queued(self, images: int) -> bool:
+        """Whether so many images of the model wait for a batch."""
+        return await self.metric('sge_queue_depth{model="tiny",version="1"}') == images
+
 
 async def until(claim: Callable[[], Awaitable[bool]]) -> None:
     """Wait until something becomes true; the test's time-out bounds it."""
@@ -137,6 +156,7 @@ async def running(
     engine: Engine | None = None,
     engines: EnginePlan | Mapping[str, EnginePlan] | None = None,
     is_awaited: bool = True,
+    decoder: Decoder | None = None,
     **settings: object,
 ) -> AsyncIterator[Running]:
     """Run a service of the given models, by default of `tiny`, on the eager engine.
@@ -146,6 +166,7 @@ async def running(
         engine: serves them in place of the eager engine.
         engines: a first and a final one in place of it, for all models or by name.
         is_awaited: return only when every model answers.
+        decoder: in place of one in this process.
         settings: whatever shall differ from the defaults.
     """
     loop = asyncio.get_running_loop()
@@ -161,7 +182,7 @@ async def running(
 
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(models or (tiny_model(),), ())
-    runtime = build_runtime(chosen, contents, plan)
+    runtime = build_runtime(chosen, contents, plan, decoder or DecodeHere(image_limits(chosen)))
     hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
     app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)

@@ -17,6 +17,9 @@ from service.images.decode import decode
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 
+LIMITS = ImageLimits(encoded_bytes=1_000_000, pixels=100_000)
+ORANGE = (200, 100, 20)
+
 
 def gradient(height: int, width: int) -> Picture:
     """A smooth picture that no turn and no mirror maps onto itself."""

@@ -19,6 +19,7 @@ from torchvision.models.resnet import ResNet
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
 from service.store.files import sha256_of
+from service.store.manifest import LABELS_FILE, WEIGHTS_FILE
 from service.store.write import NewVersion
 
 TINY = ResNetSpec(
@@ -121,6 +122,13 @@ def edit_manifest(directory: Path, **changes: Any) -> None:
     path = directory / "manifest.json"
     manifest = json.loads(path.read_bytes()) | changes
     overwrite(path, json.dumps(manifest).encode())
+
+
+def replace_file(directory: Path, kind: str, content: bytes) -> None:
+    """Put another file in the place of a version's weights or labels, its hash in the manifest."""
+    name = {"weights": WEIGHTS_FILE, "labels": LABELS_FILE}[kind]
+    hashes = json.loads((directory / "manifest.json").read_bytes())["sha256"]
+    edit_manifest(directory, sha256=hashes | {kind: overwrite(directory / name, content)})
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:

@@ -88,7 +88,7 @@ def test_a_pass_takes_no_more_threads_than_its_quota() -> None:
 @pytest.mark.parametrize(("wanted", "workers"), [(3, 3), (0, usable_cores(core_quota()))])
 def test_as_many_pictures_are_decoded_at_once(wanted: int, workers: int) -> None:
     """One a usable core, or what the operator says."""
-    settings = Settings(engine="stub", decode_threads=wanted)
+    settings = Settings(engine="stub", decode_workers=wanted)
 
     runtime = build_runtime(settings, StoreContents((tiny_model(),), ()))
 

@@ -29,11 +29,6 @@ async def lost_images(service: Running) -> dict[str, float]:
     }
 
 
-async def has_depth(service: Running, depth: int) -> bool:
-    """Whether so many images wait for a batch."""
-    return next(iter(service.runtime.models)).batcher.depth == depth
-
-
 @pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/tiny-image/infer"])
 async def test_a_client_that_hangs_up_is_taken_out_of_the_queue(path: str) -> None:
     """The engine never sees its image, and the outcome is counted, whatever the protocol."""
@@ -50,7 +45,7 @@ async def test_a_client_that_hangs_up_is_taken_out_of_the_queue(path: str) -> No
         first = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
         second = asyncio.ensure_future(service.converse(receive, path))
-        await until(lambda: has_depth(service, 1))
+        await until(lambda: service.has_queued(1))
         queued.set()
         await second
         engine.open(2)

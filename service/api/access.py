@@ -11,13 +11,29 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.context import REQUEST_ID_HEADER, RequestContext, open_context
-from service.api.errors import ADMISSION_CODES, internal_error
+from service.api.context import (
+    PROBES_ONLY,
+    REQUEST_ID_HEADER,
+    RequestContext,
+    open_context,
+    path_of,
+)
+from service.api.errors import ADMISSION_CODES, internal_error, service_error_response
+from service.errors import TooManyConnections
 from service.metrics import Metrics
 from service.serving.admission import Admission
 
 PREDICT_PATH = "/v1/predict"
 PREDICTIONS = re.compile(rf"{PREDICT_PATH}|/v2/models/[^/]+(/versions/[^/]+)?/infer")
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+# On every answer: a page has what it needs from here, and nobody shows it as a part of theirs.
+SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 log = structlog.stdlib.get_logger("access")
 
@@ -38,7 +54,7 @@ class RequestScope:
         context = open_context(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=context.request_id)
-        is_prediction = scope["method"] == "POST" and PREDICTIONS.fullmatch(scope["path"])
+        is_prediction = scope["method"] == "POST" and PREDICTIONS.fullmatch(path_of(scope))
         if is_prediction:
             self._metrics.received.inc()
         try:
@@ -61,18 +77,27 @@ class RequestScope:
                 context.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = context.request_id
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
                 if self._admission.is_draining:
                     headers["Connection"] = "close"
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app_for(scope)(scope, receive, send_with_id)
         except Exception:  # the last resort: whatever went wrong, the client gets an answer
             log.exception("request failed")
             response = internal_error(Request(scope))
             if context.status:
                 raise
             await response(scope, receive, send_with_id)
+
+    def _app_for(self, scope: Scope) -> ASGIApp:
+        if scope.get(PROBES_ONLY) and path_of(scope) not in PROBES:
+            return service_error_response(
+                Request(scope), TooManyConnections("every connection but those for probes is taken")
+            )
+        return self._app
 
     def _count(self, context: RequestContext) -> None:
         metrics, outcome = self._metrics, context.outcome

@@ -48,13 +48,14 @@ class AdmittedRequest:
         self._timer.reschedule(asyncio.get_running_loop().time() + left_s)
 
     def hold(self, images: int) -> None:
-        """Take permits for all the images that were found in the request.
+        """Take permits for all the images that were found in the request, whose body is whole.
 
         Raises:
             Overloaded: there are not that many left.
+            DeadlineExceeded: they would not be answered in time.
         """
         self.context.images = images
-        self.permit.grow(images - 1)
+        self.permit.take(images, self.deadline)
 
 
 @asynccontextmanager

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
+import io
+import reprlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Self
 
 from fastapi import Request
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.api.cancellation import off_the_loop
+from service.api.compression import inflate, read_coding
+from service.api.json_cuts import ROOM_VALUES, CutJson, cut_json
+from service.api.parsing import ParsingLanes
 from service.api.schemas import JsonBody
 from service.config import Settings
 from service.errors import BadRequest, BodyTooLarge, SlowBody, UnsupportedFormat
@@ -22,7 +24,8 @@ from service.serving.admission import Permit
 
 ACCEPTED = "image/*, application/octet-stream, multipart/form-data or application/json"
 
-PIECE_BYTES = 1_000_000  # of a form at a time, some 2 ms: others have their turn in between
+CHUNK_BYTES = 262_144  # of a form at a time, 2 ms at worst: others have their turn in between
+LONGEST_LENGTH = 18  # digits of an announced length; no limit has as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> l
     kind = media_type_of(request)
     body = await receive_body(request, limits, permit)
     if kind == "application/json":
-        images = await off_the_loop(_from_json, body, limits.images)  # may be megabytes
+        lanes: ParsingLanes = request.app.state.lanes
+        images = await lanes.parse(lambda: _from_json(body, limits.images), len(body))
     elif kind == "multipart/form-data":
         images = await _from_multipart(request, body, limits.images)
     else:
@@ -88,21 +92,25 @@ async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> l
 
 
 async def receive_body(request: Request, limits: BodyLimits, permit: Permit) -> bytes:
-    """Read a body whole, as long as it is within its limits.
+    """Read a body whole and undo its content encoding, as long as it is within its limits.
 
     Raises:
-        BodyTooLarge: more bytes than allowed; the rest is not read.
+        BodyTooLarge: more bytes than allowed, as they come or inflated; the rest is not read.
         SlowBody: it took too long to arrive.
         Overloaded: no room for it beside the bodies that are inside.
+        UnsupportedEncoding: a content encoding that is not accepted.
+        BadRequest: it is not what its content encoding says.
         ClientDisconnect: the client hung up.
     """
+    coding = read_coding(request.headers.getlist("content-encoding"))
     try:
         async with asyncio.timeout(limits.timeout_s):
-            return await _read_body(request, limits.size_bytes, permit)
+            body = await _read_body(request, limits.size_bytes, permit)
     except TimeoutError as error:
         raise SlowBody(
             f"the body has not come within {limits.timeout_s:g} s, which is the limit"
         ) from error
+    return body if coding is None else await _inflated(body, coding, limits.size_bytes, permit)
 
 
 def media_type_of(request: Request) -> str:
@@ -117,7 +125,7 @@ def media_type_of(request: Request) -> str:
     if kind in known or kind.startswith("image/"):
         return kind
     raise UnsupportedFormat(
-        f"content type {kind!r} is not accepted, send {ACCEPTED} "
+        f"content type {reprlib.repr(kind)} is not accepted, send {ACCEPTED} "
         f"(with curl: -H 'Content-Type: image/jpeg')"
     )
 
@@ -132,44 +140,52 @@ async def _read_body(request: Request, limit_bytes: int, permit: Permit) -> byte
         BodyTooLarge: it is.
         Overloaded: no room for it beside the bodies that are inside.
     """
-    body = bytearray()
-    announced = request.headers.get("content-length", "")
+    body = io.BytesIO()  # which gives its bytes without a copy
+    announced = request.headers.get("content-length", "")[:LONGEST_LENGTH]
     if announced.isdecimal() and int(announced) > limit_bytes:
         raise BodyTooLarge(f"the body has {announced} bytes, the limit is {limit_bytes}")
     if announced.isdecimal():
         permit.require_room(int(announced))
     async for chunk in request.stream():
-        if len(body) + len(chunk) > limit_bytes:
+        if body.tell() + len(chunk) > limit_bytes:
             raise BodyTooLarge(f"the body has more than {limit_bytes} bytes, which is the limit")
         permit.hold(len(chunk))
-        body += chunk
-    return bytes(body)
+        body.write(chunk)
+    return body.getvalue()
+
+
+async def _inflated(body: bytes, coding: str, limit_bytes: int, permit: Permit) -> bytes:
+    whole = io.BytesIO()
+    chunks = inflate(body, coding)
+    while chunk := await off_the_loop(next, chunks, b""):
+        if whole.tell() + len(chunk) > limit_bytes:
+            raise BodyTooLarge(f"the body inflates to more than {limit_bytes} bytes, the limit")
+        permit.hold(len(chunk))
+        whole.write(chunk)
+    return whole.getvalue()
 
 
 def _from_json(body: bytes, limit_images: int) -> list[bytes]:
-    keys = body.count(b'"b64"')  # before a model is built for each
-    if keys > limit_images:
-        raise BadRequest(f"the request holds {keys} images, the limit is {limit_images}")
-    try:
-        parsed = JsonBody.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"]) or "body"
-        raise BadRequest(f"{place}: {first['msg'].lower()}") from error
-    return [_from_base64(image.b64, position) for position, image in enumerate(parsed.images)]
+    cut = cut_json(body, len(body), limit_images, ROOM_VALUES + 2 * limit_images)
+    images = cut.parse(JsonBody).images
+    if len(images) > limit_images:  # before they are decoded
+        raise BadRequest(f"the request holds {len(images)} images, the limit is {limit_images}")
+    files = [_from_base64(cut, image.b64, place) for place, image in enumerate(images)]
+    cut.require_all_read()
+    return files
 
 
-def _from_base64(text: str, position: int) -> bytes:
+def _from_base64(cut: CutJson, text: str, position: int) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return cut.read_base64(text)
+    except ValueError as error:
         raise BadRequest(f"images.{position}.b64: not base64 ({error})") from error
 
 
 async def _from_multipart(request: Request, body: bytes, limit_images: int) -> list[bytes]:
     async def chunks() -> AsyncGenerator[bytes, None]:
-        for start in range(0, len(body), PIECE_BYTES):
-            yield body[start : start + PIECE_BYTES]
+        for start in range(0, len(body), CHUNK_BYTES):
+            yield body[start : start + CHUNK_BYTES]
             await asyncio.sleep(0)
 
     parser = _InMemoryParser(request.headers, chunks(), max_files=limit_images, max_fields=16)
@@ -185,5 +201,10 @@ async def _from_multipart(request: Request, body: bytes, limit_images: int) -> l
 
 async def _file_of(name: str, part: UploadFile | str) -> bytes:
     if isinstance(part, str):
-        raise BadRequest(f"field {name!r} is not a file (with curl: -F {name}=@FILE)")
-    return await part.read()
+        shown = name[:80]
+        raise BadRequest(f"field {shown!r} is not a file (with curl: -F {shown}=@FILE)")
+    whole = io.BytesIO()  # as a whole it would be copied at one go
+    while chunk := await part.read(CHUNK_BYTES):
+        whole.write(chunk)
+        await asyncio.sleep(0)
+    return whole.getvalue()

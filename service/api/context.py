@@ -16,6 +16,7 @@ from service.serving.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
 ARRIVED = "sge.arrived"  # in a scope: when the head was complete, by `time.monotonic`
+PROBES_ONLY = "sge.probes_only"  # in the scope of a connection that is kept for probes
 LONGEST_REQUEST_ID = 128
 
 
@@ -53,6 +54,12 @@ def choose_request_id(sent: str | None) -> str:
     if sent and len(sent) <= LONGEST_REQUEST_ID and sent.isascii() and sent.isprintable():
         return sent
     return uuid.uuid4().hex
+
+
+def path_of(scope: Scope) -> str:
+    """The path of a request without that under which a proxy offers the service."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from service.api.schemas import ErrorBody, JsonImage, PredictBody
+from fastapi import Header
+from pydantic import WithJsonSchema
+
+from service.api.schemas import ErrorBody, JsonImage, PredictBody, ReadinessBody
+from service.config import LONGEST_TIMEOUT_MS
+
+Responses = dict[int | str, dict[str, Any]]
+
+DeadlineMs = Annotated[
+    float | None,
+    Header(
+        gt=0,
+        le=LONGEST_TIMEOUT_MS,
+        description="for how many milliseconds the answer is of use",
+        examples=[2000],
+    ),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_TIMEOUT_MS}),
+]
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 # A grey 8 x 8 PNG: small enough for an example, and it works as it stands.
@@ -72,22 +89,28 @@ _ERRORS = {
     404: "no such model or version",
     408: "the body takes too long to arrive",
     413: "the body or an image is over a limit",
-    415: "an image format or content type that is not accepted",
+    415: "an image format, a content type or a content encoding that is not accepted; "
+    "`Accept-Encoding` names the encodings that are",
     422: "a parameter, a header or the body makes no sense",
     429: "every permit, or the memory for bodies, is taken; `Retry-After` says when to try again",
-    500: "the model failed on this image",
+    500: "the service failed, or the model on this image",
     503: "not ready, or stopping; `Retry-After` says when to try again",
     504: "no answer within the deadline",
 }
 
-PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
+
+def errors_of(*statuses: int) -> Responses:
+    """The errors that a route of the native API answers with."""
+    return {status: {"model": ErrorBody, "description": _ERRORS[status]} for status in statuses}
+
+
+EVERY_ROUTE = errors_of(422, 500)
+NOT_READY: Responses = {503: {"model": ReadinessBody, "description": "not every model can answer"}}
+PREDICT_RESPONSES: Responses = {
     200: {
         "model": PredictBody,
         "description": "Predictions and, when asked, masks of every image",
         "content": {"application/json": {"example": PREDICT_EXAMPLE}},
     },
-    **{
-        status: {"model": ErrorBody, "description": description}
-        for status, description in _ERRORS.items()
-    },
+    **errors_of(*_ERRORS),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -11,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import errors
-from service.api.context import REQUEST_ID_HEADER, context_of
+from service.api.compression import CODINGS
+from service.api.context import REQUEST_ID_HEADER, context_of, path_of
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody receives it, the access log shows it
 
@@ -19,22 +21,33 @@ STATUS_OF: dict[type[errors.ServiceError], int] = {
     errors.BadInput: 400,
     errors.UndecodableImage: 400,
     errors.UnsupportedFormat: 415,
+    errors.UnsupportedEncoding: 415,
     errors.ImageTooLarge: 413,
     errors.BodyTooLarge: 413,
     errors.SlowBody: 408,
     errors.BadRequest: 422,
     errors.UnknownModel: 404,
+    errors.UnknownHost: 400,
     errors.Unavailable: 503,
     errors.Overloaded: 429,
     errors.NotReady: 503,
     errors.Draining: 503,
+    errors.TooManyConnections: 503,
     errors.DeadlineExceeded: 504,
     errors.EngineFailed: 500,
     errors.EngineLost: 500,
 }
 ADMISSION_CODES = frozenset(
-    error.code for error in (errors.Overloaded, errors.Draining, errors.NotReady)
+    error.code
+    for error in (
+        errors.Overloaded,
+        errors.Draining,
+        errors.NotReady,
+        errors.TooManyConnections,
+    )
 )
+# After these the rest of a body is not waited for.
+LAST_WORDS = (errors.SlowBody, errors.TooManyConnections)
 
 
 # What the Open Inference Protocol knows; every other status of a client's fault is its 400.
@@ -48,11 +61,14 @@ V2_STATUS = {
     503: 503,
     504: 503,
 }
+KEPT_IN_V2 = {errors.UnsupportedEncoding.code}  # HTTP's own business, not the protocol's
+LONGEST_MESSAGE = 1000  # characters: whatever a client sent, little of it goes back
+MOST_PROBLEMS = 3  # named at once
 
 
 def is_v2(request: Request) -> bool:
     """Whether a request speaks the Open Inference Protocol, whose errors look different."""
-    return request.url.path.split("/")[1:2] == ["v2"]
+    return path_of(request.scope).split("/")[1:2] == ["v2"]
 
 
 def error_response(
@@ -61,12 +77,14 @@ def error_response(
     """Build an error's body, and note its code as the request's outcome."""
     context = context_of(request.scope)
     context.outcome = code
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[:LONGEST_MESSAGE]} ..."
     body: dict[str, object] = {
         "error": {"code": code, "message": message, "request_id": context.request_id}
     }
     if is_v2(request):
         body = {"error": message}
-        status = V2_STATUS.get(status, 400)
+        status = status if code in KEPT_IN_V2 else V2_STATUS.get(status, 400)
     return Response(
         orjson.dumps(body), status, headers, media_type="application/json; charset=utf-8"
     )
@@ -79,11 +97,23 @@ def internal_error(request: Request) -> Response:
     return error_response(request, 500, "internal", message)
 
 
+def service_error_response(request: Request, error: errors.ServiceError) -> Response:
+    """Build the answer to a request that an error ended."""
+    headers = {}
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, LAST_WORDS):
+        headers["Connection"] = "close"
+    if isinstance(error, errors.UnsupportedEncoding):
+        headers["Accept-Encoding"] = ", ".join(CODINGS)
+    return error_response(request, STATUS_OF[type(error)], error.code, _told(error), headers)
+
+
 def _told(error: errors.ServiceError) -> str:
     """What a client is told; of a failure of the model no detail."""
     match error:
         case errors.EngineLost():
-            return "the engine died with this image on board and is being restarted"
+            return "the engine crashed with this image in its batch and is being restarted"
         case errors.EngineFailed():
             return "the model failed on this image"
         case _:
@@ -95,26 +125,21 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(errors.ServiceError)
     async def on_service_error(request: Request, error: errors.ServiceError) -> Response:
-        headers = {}
-        if isinstance(error, errors.Unavailable):
-            headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-        if isinstance(error, errors.SlowBody):
-            headers["Connection"] = "close"  # the rest of the body is not waited for
-        return error_response(request, STATUS_OF[type(error)], error.code, _told(error), headers)
+        return service_error_response(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
         problems = [
-            f"{'.'.join(str(step) for step in detail['loc'][1:])}: {detail['msg'].lower()}, "
-            f"not {detail['input']!r}"
-            for detail in error.errors()
+            f"{'.'.join(str(step)[:80] for step in detail['loc'][1:])}: {detail['msg'].lower()}, "
+            f"not {reprlib.repr(detail['input'])}"
+            for detail in error.errors()[:MOST_PROBLEMS]
         ]
         return error_response(request, 422, errors.BadRequest.code, "; ".join(problems))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-        message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
+        message = f"{request.method} {request.url.path[:200]}: {str(error.detail).lower()}"
         headers = dict(error.headers or {})
         return error_response(request, error.status_code, code, message, headers)
 

@@ -7,39 +7,41 @@ import io
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from service.results.masks import Mask
-from service.results.query import MaskFormat
 
 
-def mask_document(mask: Mask, form: MaskFormat) -> dict[str, Any]:
+def mask_document(mask: Mask) -> dict[str, Any]:
     """Give the wire's form of a mask.
-
-    Args:
-        mask: of one block.
-        form: as it was asked for.
 
     Returns:
         `block`, `kind`, `height`, `width`, `groups`, and
 
-        - `json`: `data`, a (N, h, w) float32 array for orjson to write as nested lists;
+        - `json`: `data`, nested lists (N, h, w), written already;
         - `npy`: `data`, base64 of a .npy file with that array;
         - `png`, `overlay`: `images`, base64 of N PNG files.
     """
     _, height, width = mask.numbers.shape
     head = {"block": mask.block, "kind": mask.kind, "height": height, "width": width}
-    return {**head, "groups": mask.groups, **_content(mask, form)}
+    return {**head, "groups": mask.groups, **_content(mask)}
 
 
-def _content(mask: Mask, form: MaskFormat) -> dict[str, Any]:
-    match form:
+def _content(mask: Mask) -> dict[str, Any]:
+    match mask.form:
         case "json":
-            return {"data": mask.numbers}
+            return {"data": _nested_lists(mask.numbers)}
         case "npy":
             return {"data": _text(_npy(mask.numbers))}
         case _:
             return {"images": [_text(picture) for picture in mask.pictures]}
+
+
+def _nested_lists(numbers: NDArray[np.float32]) -> orjson.Fragment:
+    """Write numbers group by group: orjson holds the GIL, and masks may be megabytes."""
+    groups = [orjson.dumps(group, option=orjson.OPT_SERIALIZE_NUMPY) for group in numbers]
+    return orjson.Fragment(b"[" + b",".join(groups) + b"]")
 
 
 def _npy(numbers: NDArray[np.float32]) -> bytes:

@@ -1,24 +1,23 @@
-"""What operators and probes ask: alive, ready, metrics; and the page for people."""
+"""What operators and probes ask: alive, ready, metrics; and the pages for people."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import orjson
-from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from service.api.bounded_route import BoundedRoute
 from service.api.context import RuntimeOf
+from service.api.documentation import EVERY_ROUTE, NOT_READY
 from service.api.health import readiness
+from service.api.schemas import ReadinessBody
 
 WEB = Path(__file__).parent.parent / "web"
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'",
-    "X-Content-Type-Options": "nosniff",
-}
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=BoundedRoute, responses=EVERY_ROUTE)
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -27,7 +26,12 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Can every model answer?", responses={503: {"description": "no"}})
+@router.get(
+    "/readyz",
+    summary="Can every model answer?",
+    response_model=ReadinessBody,
+    responses=NOT_READY,
+)
 async def readyz(runtime: RuntimeOf) -> Response:
     """Answer 200 when requests may be sent here, else 503, with each model's engine and tier."""
     state = readiness(runtime.models, runtime.admission)
@@ -35,13 +39,25 @@ async def readyz(runtime: RuntimeOf) -> Response:
     return Response(orjson.dumps(state), status, media_type="application/json")
 
 
-@router.get("/metrics", summary="Measurements for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Measurements for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(runtime: RuntimeOf) -> Response:
     """Return every metric in Prometheus' text format."""
     return Response(generate_latest(runtime.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> Response:
+def page(request: Request) -> Response:
     """Return the page that shows predictions and masks in a browser."""
-    return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+    return page_of(request, "index.html")
+
+
+def page_of(request: Request, name: str) -> Response:
+    """Read a page, whose addresses are those below the root path."""
+    text = (WEB / name).read_text(encoding="utf-8")
+    root = request.scope.get("root_path", "")
+    return HTMLResponse(text.replace('<base href="/">', f'<base href="{root}/">'))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from service.results.query import MaskKind
 
@@ -14,7 +14,10 @@ class JsonImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    b64: str = Field(description="the image file's bytes in base64")
+    b64: str = Field(
+        description="the image file's bytes in base64 of either alphabet; a data URL, line breaks "
+        "and missing padding are understood"
+    )
 
 
 class JsonBody(BaseModel):
@@ -22,7 +25,7 @@ class JsonBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[JsonImage] = Field(min_length=1)
+    images: Annotated[list[JsonImage], Field(min_length=1), FailFast()]
 
 
 class PredictionBody(BaseModel):
@@ -127,6 +130,15 @@ class EngineBody(BaseModel):
     device: str
     tier: str = Field(description="loading, first, final, fallback or restarting")
     fallback_reason: str | None
+
+
+class ReadinessBody(BaseModel):
+    """Whether requests may be sent here, and where each model stands."""
+
+    ready: bool
+    draining: bool
+    models: dict[str, EngineBody] = Field(description="by name and version")
+    broken: dict[str, str] = Field(description="why a version cannot be served")
 
 
 class ModelBody(BaseModel):

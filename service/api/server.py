@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import os
+import signal
+import socket
+import ssl
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.api.context import ARRIVED
+from service.api.answering import LINGER_S
+from service.api.connection import Connection
+from service.api.connections import Connections
+from service.api.last_resort import LastResort
+from service.config import Settings
+from service.errors import BadSetting
 from service.serving.admission import Admission
 from service.serving.runtime import Runtime
 
 TICK_S = 0.1  # how soon the drain notices its end or a second signal
 SILENCE_S = 0.5  # a client that is about to use its connection again has done so by then
 LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
-KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers, so that they close first
+OVERTIME_S = 1.5  # after the drain's time, for everything else that is to end
+AT_ONCE_S = 0.5
+UNSENT_BYTES = 131_072  # of an answer that the system takes before its client reads
 
-
-class StampingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol; a request's time runs from when its head is complete.
-
-    Its turn on the event loop comes later, the more so the more there is to do.
-    """
-
-    def on_headers_complete(self) -> None:
-        """Note the moment in the request's scope."""
-        self.scope[ARRIVED] = time.monotonic()  # type: ignore[literal-required]
-        super().on_headers_complete()
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DrainingServer(uvicorn.Server):
@@ -38,24 +41,83 @@ class DrainingServer(uvicorn.Server):
 
     Meanwhile nobody new may connect, and requests on connections that are open are refused with
     503 and `Connection: close`, so that nobody is left without an answer. A second signal, or the
-    end of the drain's time, cuts what is still inside.
+    end of the drain's time, cuts what is still inside; the last resort cuts what does not let it.
+
+    Args:
+        config: of uvicorn.
+        runtime: of the service.
+        tls: by which it speaks HTTPS alone; None for HTTP alone.
+        last_resort: ends the process where it does not end by itself.
     """
 
-    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        runtime: Runtime,
+        tls: ssl.SSLContext | None,
+        last_resort: LastResort,
+    ) -> None:
         super().__init__(config)
-        self._admission = admission
-        self.cut_images = 0
+        self._admission: Admission = runtime.admission
+        self._drain_timeout_s = runtime.settings.drain_timeout_s
+        self._tls = tls
+        self._last_resort = last_resort
+        self._has_signal = False
+        self._drained_by = float("inf")
+        self._connections = _connections_of(runtime)
+        self.cut_requests = 0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals that ask for the end; one that `nohup` ignores stays ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        asked = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self.handle_exit) for number in asked}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Drain at the first signal, leave at once at the second."""
-        if self.should_exit:
+        if sig == signal.SIGHUP:
+            _let_go_of_terminal()
+        if self._has_signal:
             self.force_exit = True
+            self._last_resort.arm(AT_ONCE_S)
+        self._has_signal = True
         self.end()
 
     def end(self) -> None:
         """Drain, then stop."""
+        self._last_resort.arm(self._drain_timeout_s + OVERTIME_S)
+        self._drained_by = min(self._drained_by, time.monotonic() + self._drain_timeout_s)
         self._admission.drain()
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, once the application has started."""
+        await super().startup(sockets=[])
+        connect = functools.partial(
+            Connection, self._connections, self.config, self.server_state, self.lifespan.state
+        )
+        self.servers = [await self._listen(listener, connect) for listener in sockets or ()]
+
+    async def _listen(
+        self, listener: socket.socket, connect: Callable[[], Connection]
+    ) -> asyncio.Server:
+        # What a client does not read shall wait where it is counted.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        timeouts: dict[str, Any] = {}
+        if self._tls:
+            timeouts["ssl_handshake_timeout"] = self._connections.head_timeout_s
+            timeouts["ssl_shutdown_timeout"] = LINGER_S
+        return await asyncio.get_running_loop().create_server(
+            connect, sock=listener, ssl=self._tls, backlog=self.config.backlog, **timeouts
+        )
 
     async def main_loop(self) -> None:
         """Run until told to stop, then until nothing is inside."""
@@ -64,13 +126,16 @@ class DrainingServer(uvicorn.Server):
             listener.close()
         await self._answer_what_is_inside()
         await self._wait_for_silence()
-        self.cut_images = self._admission.in_use
-        self.force_exit |= self.cut_images > 0
+        self.cut_requests = self._admission.requests
+        self.force_exit |= self.cut_requests > 0
+
+    @property
+    def _left_s(self) -> float:
+        return self._drained_by - time.monotonic()
 
     async def _answer_what_is_inside(self) -> None:
-        ticks = int((self.config.timeout_graceful_shutdown or 0) / TICK_S)
-        for _ in range(ticks):
-            if self.force_exit or not self._admission.in_use:
+        for _ in range(int(self._drain_timeout_s / TICK_S)):
+            if self.force_exit or self._left_s <= 0 or not self._admission.requests:
                 return
             await asyncio.sleep(TICK_S)
 
@@ -78,24 +143,77 @@ class DrainingServer(uvicorn.Server):
         """Closing a connection on which a request is under way would reset it."""
         seen = -1
         for _ in range(LONGEST_SILENCE):
-            if self.force_exit or not self.server_state.connections:
+            if self.force_exit or self._left_s <= 0 or not self.server_state.connections:
                 return
             if self.server_state.total_requests == seen:
                 return
             seen = self.server_state.total_requests
             await asyncio.sleep(SILENCE_S)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers under way be read for what is left of the drain's time, then stop."""
+        self.config.timeout_graceful_shutdown = max(0, int(self._left_s))
+        await super().shutdown(sockets)
 
-def build_server(app: Callable[..., Any], runtime: Runtime) -> DrainingServer:
-    """Make the server of an ASGI application; its `run` or `serve` is told where to listen."""
+
+def build_server(
+    app: Callable[..., Any], runtime: Runtime, last_resort: LastResort | None = None
+) -> DrainingServer:
+    """Make the server of an ASGI application; its `run` or `serve` is told where to listen.
+
+    Raises:
+        BadSetting: no certificate can be read.
+    """
+    settings = runtime.settings
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="on",
         server_header=False,
-        http=StampingProtocol,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=runtime.settings.drain_timeout_s,
+        http=Connection,
+        ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=settings.drain_timeout_s,
     )
-    return DrainingServer(config, runtime.admission)
+    return DrainingServer(config, runtime, _tls_of(settings), last_resort or LastResort())
+
+
+def _connections_of(runtime: Runtime) -> Connections:
+    metrics = runtime.metrics
+    shared = Connections(
+        runtime.settings, lambda reason: metrics.closed_connections.labels(reason).inc()
+    )
+    metrics.connections.set_function(lambda: shared.open)
+    metrics.connections_limit.set(shared.limit)
+    metrics.unread_answer_bytes.set_function(lambda: shared.unread.size_bytes)
+    metrics.unread_answer_bytes_limit.set(shared.unread.limit_bytes)
+    return shared
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_cert_file or not settings.tls_key_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # A key with a password would be asked for it on the terminal.
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        raise BadSetting(
+            f"SGE_TLS_CERT_FILE={settings.tls_cert_file} "
+            f"SGE_TLS_KEY_FILE={settings.tls_key_file}: {error}"
+        ) from error
+    return context
+
+
+def _let_go_of_terminal() -> None:
+    """Write to nowhere where the terminal is gone: a line that nobody can read is no error."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)

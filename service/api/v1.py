@@ -5,28 +5,35 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.access import PREDICT_PATH
 from service.api.admitted_request import AdmittedRequest, admit
 from service.api.bodies import BodyLimits, read_images
+from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import unless_disconnected
 from service.api.context import RuntimeOf, context_of
-from service.api.documentation import PREDICT_BODY, PREDICT_RESPONSES
+from service.api.documentation import (
+    EVERY_ROUTE,
+    PREDICT_BODY,
+    PREDICT_RESPONSES,
+    DeadlineMs,
+    errors_of,
+)
 from service.api.health import engine_state
 from service.api.mask_document import mask_document
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
 from service.api.timing import report_phases, server_timing
-from service.config import LONGEST_TIMEOUT_MS
+from service.config import Settings
 from service.errors import BadRequest
-from service.results.mask_request import MaskRequest, count_pictures
-from service.results.query import MaskFormat, PredictQuery
+from service.results.mask_request import MaskRequest, cost_of
+from service.results.query import PredictQuery
 from service.serving.pipeline import Answer, Result, read_options
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
 
-router = APIRouter(tags=["native"])
+router = APIRouter(tags=["native"], route_class=BoundedRoute, responses=EVERY_ROUTE)
 
 
 @router.post(
@@ -40,19 +47,12 @@ async def predict(
     request: Request,
     query: Annotated[PredictQuery, Query()],
     runtime: RuntimeOf,
-    x_request_deadline_ms: Annotated[
-        float | None,
-        Header(
-            gt=0,
-            le=LONGEST_TIMEOUT_MS,
-            description="for how many milliseconds the answer is of use",
-            examples=[2000],
-        ),
-    ] = None,
+    x_request_deadline_ms: DeadlineMs = None,
 ) -> Response:
     """Return the most likely classes of each image and the masks of the asked blocks.
 
-    The body is an image's bytes, a multipart form with one or more files, or JSON with base64.
+    The body is an image's bytes, a multipart form with one or more files, or JSON with base64; it
+    may be compressed with gzip or deflate, as its `Content-Encoding` says.
     Masks show where each channel group enhances the features; they do not say which pixels led
     to a class.
     """
@@ -64,10 +64,10 @@ async def predict(
     async with admit(runtime, context, model, x_request_deadline_ms) as admitted:
         files = await read_images(request, BodyLimits.of(settings), admitted.permit)
         admitted.hold(len(files))
-        _bound_pictures(options.masks, model, len(files), settings.mask_pictures)
+        _bound_masks(options.masks, model, len(files), settings)
         work = runtime.pipeline.answer(model, files, options, admitted.deadline)
         answer = await unless_disconnected(request, work)
-        return await _respond(runtime, admitted, answer, options.masks.format)
+        return await _respond(runtime, admitted, answer)
 
 
 @router.get("/v1/models", summary="List the models")
@@ -86,7 +86,7 @@ async def list_models(runtime: RuntimeOf) -> ModelsBody:
     )
 
 
-@router.get("/v1/models/{name}", summary="Describe a model")
+@router.get("/v1/models/{name}", summary="Describe a model", responses=errors_of(404))
 async def describe_model(
     request: Request, name: str, runtime: RuntimeOf, version: str | None = None
 ) -> ModelBody:
@@ -114,18 +114,22 @@ async def describe_model(
     )
 
 
-def _bound_pictures(masks: MaskRequest, model: ServedModel, images: int, limit: int) -> None:
-    pictures = count_pictures(masks, model.loaded.manifest.groups) * images
-    if pictures > limit:
+def _bound_masks(masks: MaskRequest, model: ServedModel, images: int, settings: Settings) -> None:
+    cost = cost_of(masks, model.blocks, model.loaded.manifest.input.size_px)
+    pictures, answer_mb = cost.pictures * images, cost.answer_bytes * images / 1e6
+    if pictures > settings.mask_pictures:
         raise BadRequest(
-            f"{pictures} mask pictures asked for, the limit is {limit}: name fewer blocks or "
-            f"groups, or take mask_format json or npy"
+            f"{pictures} mask pictures asked for, the limit is {settings.mask_pictures}: name "
+            f"fewer blocks or groups, or take mask_format json or npy"
+        )
+    if answer_mb > settings.answer_limit_mb:
+        raise BadRequest(
+            f"the masks asked for take {answer_mb:.0f} MB, the limit is "
+            f"{settings.answer_limit_mb:g} MB: name fewer blocks or groups, or send fewer images"
         )
 
 
-async def _respond(
-    runtime: Runtime, admitted: AdmittedRequest, answer: Answer[Result], form: MaskFormat
-) -> Response:
+async def _respond(runtime: Runtime, admitted: AdmittedRequest, answer: Answer[Result]) -> Response:
     timing_ms = report_phases(runtime.metrics, admitted, answer.phases_s)
     head = {
         "model": {"name": admitted.model.name, "version": admitted.model.version},
@@ -138,7 +142,7 @@ async def _respond(
     }
 
     def encode() -> bytes:
-        body = {**head, "results": [_document(one, form) for one in answer.results], **tail}
+        body = {**head, "results": [_document(one) for one in answer.results], **tail}
         return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
     has_masks = any(result.masks for result in answer.results)  # up to megabytes of numbers
@@ -147,6 +151,6 @@ async def _respond(
     return Response(content, headers=headers, media_type="application/json")
 
 
-def _document(result: Result, form: MaskFormat) -> dict[str, Any]:
-    masks = [mask_document(mask, form) for mask in result.masks]
+def _document(result: Result) -> dict[str, Any]:
+    masks = [mask_document(mask) for mask in result.masks]
     return {"predictions": result.predictions, **({"masks": masks} if masks else {})}

@@ -16,7 +16,7 @@ from service.commands.contents import load_contents
 from service.config import Settings
 from service.errors import ServiceError, UndecodableImage
 from service.logs import configure_logs
-from service.results.query import MaskFormat, PredictQuery
+from service.results.query import PredictQuery
 from service.serving.pipeline import Options, Result, read_options
 from service.serving.runtime import Runtime, build_runtime
 from service.serving.served_model import ServedModel
@@ -71,17 +71,18 @@ def run(settings: Settings, arguments: PredictArguments, say: Say) -> int:
 async def _predict(runtime: Runtime, arguments: PredictArguments, say: Say) -> int:
     (model,) = runtime.models
     options = read_options(_query_of(arguments), model)
+    runtime.decoder.start()
     await runtime.models.start()
     try:
         classified = [await _classify(runtime, model, file, options) for file in arguments.files]
     finally:
         await runtime.models.stop()
         runtime.workers.shutdown()
+        runtime.decoder.stop()
     if arguments.folder is not None:
         _save_overlays(arguments.folder, classified)
     if arguments.as_json:
-        form = options.masks.format
-        results = [file.document(form) for file in classified]
+        results = [file.document() for file in classified]
         document = {"model": model.loaded.key, "results": results}
         say(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
@@ -95,11 +96,11 @@ class _Classified:
     file: Path
     outcome: Result | ServiceError
 
-    def document(self, form: MaskFormat) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         if isinstance(self.outcome, ServiceError):
             error = {"code": self.outcome.code, "message": self.outcome.message}
             return {"file": str(self.file), "error": error}
-        masks = [mask_document(mask, form) for mask in self.outcome.masks]
+        masks = [mask_document(mask) for mask in self.outcome.masks]
         return {"file": str(self.file), "predictions": self.outcome.predictions, "masks": masks}
 
 

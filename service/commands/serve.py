@@ -10,7 +10,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from service import __version__
+from service.api.connections import raise_descriptor_limit
+from service.api.last_resort import LastResort
 from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.commands.contents import load_contents, report_broken
@@ -24,21 +28,37 @@ Say = Callable[[str], None]
 
 BACKLOG = 2048
 
+log = structlog.stdlib.get_logger(__name__)
+
 
 def run(settings: Settings, say: Say) -> int:
-    """Serve until SIGTERM or Ctrl-C, then finish what was accepted.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C, then finish what was accepted.
 
     Returns:
-        0 after an orderly stop; 1 when accepted requests were cut, or the engine died and could
-        not be brought back; 2 when the engine of no model runs.
+        0 after an orderly stop; 1 when accepted requests were cut, or the engine crashed and could
+        not be brought back; 2 when the engine of no model runs. Where something hangs the process
+        ends with 1 instead, within the drain's time and 2 s.
 
     Raises:
         BadSetting: the address is taken, or a setting cannot be met.
         StoreError: no model can be served.
     """
     configure_logs(settings.log_level, settings.log_format)
+    raise_descriptor_limit()
     contents = load_contents(settings, say)
     runtime = build_runtime(settings, contents, partial(plan_with_pictures, in_background=True))
+    return serve(runtime, len(contents.broken), say)
+
+
+def serve(runtime: Runtime, told: int, say: Say) -> int:
+    """Serve what was put together; returns and raises what `run` does.
+
+    Args:
+        runtime: what to serve.
+        told: so many broken versions were reported already.
+        say: prints for whoever started the service.
+    """
+    settings = runtime.settings
     listener = _listen(settings.host, settings.port)
     codes = [0]
 
@@ -49,8 +69,8 @@ def run(settings: Settings, say: Say) -> int:
 
     def on_ready() -> None:
         set_aside_what_stays()
-        report_broken(runtime.models.broken[len(contents.broken) :], say)
-        say(_ready_lines(runtime, listener))
+        report_broken(runtime.models.broken[told:], say)
+        say(_ready_lines(runtime, address))
 
     hooks = Hooks(
         on_ready=on_ready,
@@ -58,12 +78,18 @@ def run(settings: Settings, say: Say) -> int:
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
     )
-    server = build_server(create_app(runtime, hooks), runtime)
-    say(f"sge-serve {__version__} starts at {_address(listener)}")
+    last_resort = LastResort()
+    server = build_server(create_app(runtime, hooks), runtime, last_resort)
+    address = _address(listener, "https" if settings.tls_cert_file else "http")
+    say(f"sge-serve {__version__} starts at {address}")
+    if not _is_loopback(listener):
+        log.warning("open to others", host=settings.host)
+        say("warning: whoever reaches this address may use it; a proxy can ask who they are")
+    last_resort.start()
     server.run(sockets=[listener])
-    if server.cut_images:
+    if server.cut_requests:
         codes.append(1)
-        say(f"left {server.cut_images} accepted images without an answer")
+        say(f"left {server.cut_requests} accepted requests without an answer")
     code = max(codes)
     if runtime.models.is_building:
         _leave_builds_behind(code)
@@ -90,16 +116,19 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _address(listener: socket.socket) -> str:
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def _address(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:  # every interface: loopback is one of them
         host = "::1" if ":" in host else "127.0.0.1"
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
 
 
-def _ready_lines(runtime: Runtime, listener: socket.socket) -> str:
-    address = _address(listener)
+def _ready_lines(runtime: Runtime, address: str) -> str:
     model = next(iter(runtime.models))
     engine = model.engine
     named = "" if runtime.models.default else f"model={model.name}&"

@@ -20,6 +20,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 UNFINISHED = ".unfinished"
+BUILDING = "building"  # a folder of folders, each of one build
 READABLE = 0o644  # also by a service of another user than the one that built it
 ABANDONED_S = 86_400.0  # a day: no file takes so long to be written
 
@@ -123,6 +124,18 @@ class ArtifactCache:
             Path(unfinished).unlink(missing_ok=True)
             raise
         self._make_room(self.folder / name)
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Lend an empty folder beside the cache's, on the same disk, to build a file in."""
+        building = self.folder.parent / BUILDING
+        building.mkdir(parents=True, exist_ok=True)
+        for left in building.iterdir():
+            with contextlib.suppress(OSError):  # another service may have been first
+                if time.time() - left.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=building) as folder:
+            yield Path(folder)
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a file if that is possible; else say so: who wrote it can do without."""

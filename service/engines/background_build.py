@@ -24,14 +24,13 @@ Build = Callable[[Path], None]
 COMPLAINT = "sge-serve: "  # with which the command says why it failed
 
 
-# The folder in which this process was started may hold another `service`; -P passes it over.
-THIS_PROGRAM = (
-    sys.executable,
-    "-P",
-    "-c",
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from service.cli import main; main()",
-    str(Path(service.__file__).parents[1]),
-)
+def program_of(module: str) -> tuple[str, ...]:
+    """A command that runs `main` of a module of this very service.
+
+    The folder in which this process was started may hold another `service`; -P passes it over.
+    """
+    code = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
+    return sys.executable, "-P", "-c", code, str(Path(service.__file__).parents[1])
 
 
 class BackgroundBuild:
@@ -57,7 +56,7 @@ class BackgroundBuild:
             OSError: it cannot be started.
         """
         flags = flags_of(self._settings.model_copy(update={"cache_dir": cache_dir}))
-        command = [*THIS_PROGRAM, "compile", "--background", *flags]
+        command = [*program_of("service.cli"), "compile", "--background", *flags]
         with subprocess.Popen(  # noqa: S603 - this very program, with its own settings
             command,
             stdin=subprocess.PIPE,  # which closes when this process ends

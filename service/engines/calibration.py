@@ -99,9 +99,16 @@ def calibration_pictures(settings: Settings) -> CalibrationPictures | None:
     )
     if not files:
         raise BadSetting(f"SGE_CALIBRATION_DIR={folder} is empty")
-    limits = ImageLimits(settings.image_limit_bytes, settings.pixel_limit)
+    limits = image_limits(settings)
     count = min(len(files), MOST_PICTURES)
     return CalibrationPictures([files[i * len(files) // count] for i in range(count)], limits)
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """The largest image to decode, as the operator decided."""
+    return ImageLimits(
+        settings.image_limit_bytes, settings.pixel_limit, settings.decoded_limit_bytes
+    )
 
 
 def plan_with_pictures(

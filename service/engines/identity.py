@@ -11,13 +11,16 @@ import torch
 
 from service.store.load import LoadedModel
 
-# Every engine runs what these modules make of a model: a change of one outdates what was built.
+# Every engine runs what these modules make of a version: a change of one outdates what was built.
 GRAPH_SOURCES = (
     "service.model.sge",
     "service.model.torchvision_resnet",
     "service.model.resnet",
     "service.model.fuse",
     "service.model.graph",
+    "service.model.shapes",
+    "service.model.checkpoint",
+    "service.model.weights_file",
     "service.engines.device",
     "service.engines.torch_engine",
 )

@@ -31,12 +31,15 @@ class EnginePlan:
         others: are tried in turn where `final` cannot be built.
         may_fall_back: whether another engine than `final` may serve the model for good; one that
             was asked for by name is not replaced.
+        load_kept: loads `final` from what was built before, and says whether there was anything
+            sound; None where nothing was built. `first` is not needed then.
     """
 
     first: Engine
     final: Engine
     others: tuple[Engine, ...] = ()
     may_fall_back: bool = True
+    load_kept: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,12 @@ def plan_engines(
     final, *others = [ENGINES[name](parts) for name in names]
     quick = _quick(parts)
     by_name = settings.engine != "auto"
-    if not settings.tiered or (isinstance(final, CompiledEngine) and final.is_built):
+    if not settings.tiered:
         return EnginePlan(final, final, () if by_name else (*others, quick), not by_name)
-    return EnginePlan(quick, final, tuple(others), not by_name)
+    load_kept = None
+    if isinstance(final, CompiledEngine) and final.is_built:
+        load_kept = final.load_kept
+    return EnginePlan(quick, final, tuple(others), not by_name, load_kept)
 
 
 def _engine_names(name: EngineName, *, has_tensorrt: bool) -> list[str]:

@@ -15,10 +15,17 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """The largest image to decode: in encoded bytes, and in pixels, width times height."""
+    """The largest image to decode.
+
+    Attributes:
+        encoded_bytes: of its file.
+        pixels: width times height.
+        decoded_bytes: of memory that decoding it takes.
+    """
 
     encoded_bytes: int
     pixels: int
+    decoded_bytes: int = 256_000_000
 
 
 class InputContract(BaseModel):

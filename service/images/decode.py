@@ -12,18 +12,20 @@ import ctypes
 import math
 import struct
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, Self
+from typing import Self
 
 from PIL import ExifTags, Image, _imaging
 from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from service.errors import ImageTooLarge, UndecodableImage
 from service.images.contract import ImageLimits, InputContract
+from service.images.cost import decoded_bytes
 from service.images.flatten import flatten
-from service.images.formats import reader_of
+from service.images.formats import format_of
 from service.images.resize import scaled_size
 
 # What Pillow raises on files that are broken by chance or on purpose, as fuzzing showed it.
@@ -43,6 +45,8 @@ _MALFORMED = (
 # a camera's 12 megapixels then shrink to an eighth for 256 px, and photographs differ from whole
 # decoding by about a level at most, on average (decisions/0004 has the price of more and less).
 _FINENESS = 1.4
+
+_ORIENTATION = ExifTags.Base.Orientation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,16 +101,23 @@ def silence_decoders() -> None:
         libtiff.TIFFSetWarningHandler(None)
 
 
-def decode(data: bytes, limits: ImageLimits, contract: InputContract | None = None) -> DecodedImage:
+def decode(
+    data: bytes,
+    limits: ImageLimits,
+    contract: InputContract | None = None,
+    reserve: Callable[[int], None] = lambda _: None,
+) -> DecodedImage:
     """Decode one image; its format is told by its content.
 
     Args:
         data: the file.
         limits: checked before anything is decoded.
         contract: of the model that will look at it; without one every pixel is decoded.
+        reserve: is told how many bytes of memory decoding will take, before it takes them; it may
+            wait, or raise.
 
     Raises:
-        ImageTooLarge: more bytes or pixels than the limits; pixels are read off the header.
+        ImageTooLarge: more than the limits, as its file and its header tell.
         UnsupportedFormat: an image of a known format that is not accepted.
         UndecodableImage: not an image, or a damaged one.
     """
@@ -114,13 +125,19 @@ def decode(data: bytes, limits: ImageLimits, contract: InputContract | None = No
         raise ImageTooLarge(
             f"image is {len(data)} bytes, the limit is {limits.encoded_bytes} bytes"
         )
-    reader = reader_of(data)
+    known = format_of(data)
     try:
-        image = reader(BytesIO(data))
+        stripped = known.strip(data)
+        image = known.open(stripped.content)
         _check_size(image.size, limits)
-        box = _load(image, contract)
-        turn = _TURNS.get(_orientation(image))
-        decoded = DecodedImage(flatten(image), box)
+        scaled = _scale(image, contract)
+        turn = _TURNS.get(stripped.orientation)
+        cost_bytes = decoded_bytes(image, is_turned=turn is not None or _turns_itself(image))
+        _check_cost(cost_bytes, limits)
+        reserve(cost_bytes)
+        image.load()
+        box = (0, 0, image.width, image.height) if scaled is None else scaled
+        decoded = DecodedImage(flatten(_opaque(image)), box)
         return decoded if turn is None else _turned(decoded, turn)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(
@@ -138,22 +155,35 @@ def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
         )
 
 
-def _load(image: ImageFile, contract: InputContract | None) -> tuple[float, float, float, float]:
-    """Decode the pixels, of a JPEG no more than the model needs; returns `DecodedImage.box`."""
-    scaled = None
-    if contract is not None:
-        width, height = (math.ceil(_FINENESS * side) for side in scaled_size(*image.size, contract))
-        scaled = image.draft(None, (width, height))
-    image.load()
-    return (0, 0, image.width, image.height) if scaled is None else scaled[1]
+def _check_cost(cost_bytes: int, limits: ImageLimits) -> None:
+    if cost_bytes > limits.decoded_bytes:
+        raise ImageTooLarge(
+            f"image takes {cost_bytes / 1e6:.0f} MB of memory to decode, "
+            f"the limit is {limits.decoded_bytes / 1e6:g} MB"
+        )
 
 
-def _orientation(image: Image.Image) -> Any:
-    """The orientation that the metadata claim, of any type; 1 where they are damaged."""
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _MALFORMED:
-        return 1
+def _scale(
+    image: ImageFile, contract: InputContract | None
+) -> tuple[float, float, float, float] | None:
+    """Have a JPEG decoded no finer than the model needs; returns `DecodedImage.box`, if so."""
+    if contract is None:
+        return None
+    width, height = (math.ceil(_FINENESS * side) for side in scaled_size(*image.size, contract))
+    scaled = image.draft(None, (width, height))
+    return None if scaled is None else scaled[1]
+
+
+def _turns_itself(image: ImageFile) -> bool:
+    """Whether Pillow turns an image as it loads it: a TIFF by one of its tags."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(_ORIENTATION, 1) != 1
+
+
+def _opaque(image: ImageFile) -> Image.Image:
+    """A BMP whose every pixel is transparent has no transparency: its fourth bytes are unused."""
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getbbox() is None:
+        return image.convert("RGB")
+    return image
 
 
 def _turned(image: DecodedImage, turn: _Turn) -> DecodedImage:

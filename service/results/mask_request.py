@@ -11,6 +11,10 @@ from service.errors import BadRequest
 from service.model.resnet import BlockShape
 from service.results.query import MaskFormat, MaskKind
 
+JSON_BYTES = 16  # of a float32 and its comma
+NPY_HEAD_BYTES = 128
+PNG_HEAD_BYTES = 1024  # and of a line of incompressible pixels what zlib adds
+
 
 @dataclass(frozen=True, slots=True)
 class AllGroups:
@@ -125,22 +129,54 @@ def _parse_ids(text: str, groups: int) -> tuple[int, ...]:
     return ids
 
 
-def count_pictures(request: MaskRequest, groups: int) -> int:
-    """How many PNGs a request makes of one image; none where it asks for numbers.
+@dataclass(frozen=True, slots=True)
+class MaskCost:
+    """What the masks of an image come to, before any of them is drawn.
+
+    Attributes:
+        pictures: PNG files; none where numbers are asked for.
+        answer_bytes: that they take in the answer, at most.
+    """
+
+    pictures: int
+    answer_bytes: int
+
+
+def cost_of(request: MaskRequest, blocks: Sequence[BlockShape], side_px: int) -> MaskCost:
+    """Tell what a request's masks come to for each of its images.
 
     Args:
         request: the client's.
-        groups: G.
+        blocks: the network's.
+        side_px: S, of the pixels over which heat is laid.
     """
-    if request.format in ("json", "npy"):
-        return 0
-    match request.groups:
+    shown = [block for block in blocks if block.name in request.blocks]
+    maps = sum(_maps_of(request.groups, block.groups) for block in shown)
+    numbers = sum(
+        _maps_of(request.groups, block.groups) * block.height * block.width for block in shown
+    )
+    match request.format:
+        case "json":
+            return MaskCost(0, numbers * JSON_BYTES)
+        case "npy":
+            return MaskCost(0, _in_base64(4 * numbers + NPY_HEAD_BYTES * len(shown)))
+        case "png":
+            return MaskCost(maps, _in_base64(numbers + PNG_HEAD_BYTES * maps))
+        case "overlay":
+            return MaskCost(maps, _in_base64((3 * side_px**2 + PNG_HEAD_BYTES) * maps))
+
+
+def _maps_of(choice: GroupChoice, groups: int) -> int:
+    match choice:
         case AllGroups():
-            per_block = groups
+            return groups
         case MeanOfGroups():
-            per_block = 1
+            return 1
         case WidestGroups(count):
-            per_block = min(count, groups)
+            return min(count, groups)
         case ListedGroups(ids):
-            per_block = len(ids)
-    return per_block * len(request.blocks)
+            return len(ids)
+
+
+def _in_base64(size_bytes: int) -> int:
+    return size_bytes * 4 // 3 + 4

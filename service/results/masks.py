@@ -20,7 +20,7 @@ from service.results.mask_request import (
     MeanOfGroups,
     WidestGroups,
 )
-from service.results.query import MaskKind
+from service.results.query import MaskFormat, MaskKind
 
 _SIMILARITY_SPAN = 3.0  # standard deviations on either side of the mean that a PNG can show
 
@@ -48,6 +48,7 @@ class Mask:
         kind: what the numbers are.
         groups: the N groups, in the order of the numbers; `mean` where N = 1 is their mean.
         numbers: (N, h, w) float32, C-contiguous.
+        form: as it was asked for.
         pictures: N PNG files where pictures were asked for, else none.
     """
 
@@ -55,6 +56,7 @@ class Mask:
     kind: MaskKind
     groups: tuple[int, ...] | Literal["mean"]
     numbers: NDArray[np.float32]
+    form: MaskFormat = "json"
     pictures: tuple[bytes, ...] = ()
 
 
@@ -82,12 +84,14 @@ def draw_mask(
     """
     gates = gate.gates(similarity)
     shown = gates if request.kind == "gate" else similarity
+    groups: tuple[int, ...] | Literal["mean"] = "mean"
     if isinstance(request.groups, MeanOfGroups):
         numbers = shown.mean(axis=0, keepdims=True)  # (1, h, w)
-        return Mask(block, request.kind, "mean", numbers, _draw(numbers, request, pixels))
-    ids = _choose(request.groups, gates)
-    numbers = np.ascontiguousarray(shown[ids])  # (N, h, w)
-    return Mask(block, request.kind, tuple(ids), numbers, _draw(numbers, request, pixels))
+    else:
+        groups = tuple(_choose(request.groups, gates))
+        numbers = np.ascontiguousarray(shown[list(groups)])  # (N, h, w)
+    pictures = _draw(numbers, request, pixels)
+    return Mask(block, request.kind, groups, numbers, request.format, pictures)
 
 
 def _choose(choice: GroupChoice, gates: NDArray[np.float32]) -> list[int]:

@@ -29,11 +29,12 @@ class Admission:
         self.limit_bytes = limit_bytes
         self.in_use = 0
         self.in_use_bytes = 0
+        self.requests = 0  # let in and not answered yet, those included whose bodies still come
         self.is_draining = False
         self._clock = clock
 
     def enter(self, deadline: float, share: DeviceShare) -> Permit:
-        """Take a permit for a request, which holds one image until more are found in it.
+        """Let a request in whose images have not come yet; it holds none until it takes them.
 
         Args:
             deadline: the moment until which the answer is of use.
@@ -41,23 +42,35 @@ class Admission:
 
         Raises:
             Draining: the service is stopping.
-            Overloaded: every permit is taken.
-            DeadlineExceeded: what is inside already, of every model, takes longer than the
-                deadline allows.
+            Overloaded: there is no room for an image at present.
+            DeadlineExceeded: an image that came now would not be answered in time.
         """
         if self.is_draining:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
-        wait_s = share.backlog_s
-        left_s = deadline - self._clock()
-        if left_s <= wait_s:
-            raise DeadlineExceeded(
-                f"the deadline is {left_s * 1000:.0f} ms away, what is inside takes "
-                f"{wait_s * 1000:.0f} ms",
-                retry_after_s=_whole_seconds(wait_s),
+        self._require_room(1, share)
+        self._require_time(1, deadline, share)
+        return Permit(self, share)
+
+    def _require_room(self, images: int, share: DeviceShare) -> None:
+        if self.in_use + images > self.limit:
+            raise Overloaded(
+                f"{self.in_use} images are inside and {images} more came, "
+                f"the limit is {self.limit}",
+                _whole_seconds(share.backlog_s),
             )
-        permit = Permit(self, share)
-        permit.grow(1)
-        return permit
+
+    def _require_time(self, images: int, deadline: float, share: DeviceShare) -> float:
+        """Predict when images would be answered; an idle service tries, whatever was before."""
+        left_s = deadline - self._clock()
+        predicted_s = share.answered_after_s(images)
+        needed_s = predicted_s + share.overrun.margin_s if self.in_use else 0.0
+        if left_s <= needed_s:
+            raise DeadlineExceeded(
+                f"the deadline is {left_s * 1000:.0f} ms away, an answer takes "
+                f"{needed_s * 1000:.0f} ms",
+                retry_after_s=_whole_seconds(needed_s - left_s),
+            )
+        return predicted_s
 
     def for_bytes(self) -> Permit:
         """Give a permit for no image, to count the bytes of another kind of request."""
@@ -76,19 +89,26 @@ class Permit:
         self._share = share
         self._images = 0
         self._bytes = 0
+        self._taken = 0.0
+        self._predicted_s = 0.0
 
-    def grow(self, images: int) -> None:
-        """Take permits for further images.
+    def take(self, images: int, deadline: float) -> None:
+        """Take a permit for every image that was found in the request.
+
+        Args:
+            images: at least one.
+            deadline: the moment until which the answer is of use.
 
         Raises:
             Overloaded: there are not that many left; none is taken.
+            DeadlineExceeded: they would not be answered in time; none is taken.
         """
-        admission = self._admission
-        if admission.in_use + images > admission.limit:
-            raise self._overloaded(
-                f"{admission.in_use} images are inside and {images} more came, "
-                f"the limit is {admission.limit}"
-            )
+        admission, share = self._admission, self._share
+        if share is None:
+            raise TypeError("this permit is for bytes alone")
+        admission._require_room(images, share)  # noqa: SLF001 - the two are one mechanism
+        self._predicted_s = admission._require_time(images, deadline, share)  # noqa: SLF001
+        self._taken = admission._clock()  # noqa: SLF001
         self._count(images)
 
     def require_room(self, size_bytes: int) -> None:
@@ -130,6 +150,7 @@ class Permit:
             self._share.images += images
 
     def __enter__(self) -> Self:
+        self._admission.requests += 1
         return self
 
     def __exit__(
@@ -138,6 +159,10 @@ class Permit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._images and self._share and (kind is None or isinstance(error, DeadlineExceeded)):
+            took_s = self._admission._clock() - self._taken  # noqa: SLF001
+            self._share.overrun.learn(took_s - self._predicted_s)
+        self._admission.requests -= 1
         self._count(-self._images)
         self.release(self._bytes)
 

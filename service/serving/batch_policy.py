@@ -11,7 +11,7 @@ PAUSE = 0.05  # of a run: how long a small batch may wait for those who were jus
 
 
 class Room(enum.Enum):
-    """What the engine can take."""
+    """What the device can take."""
 
     IDLE = "idle"  # it runs nothing: whatever has come may leave
     SLOT = "slot"  # it runs a batch, and one more may wait stacked behind it
@@ -85,6 +85,8 @@ def decide(
     room: Room,
     limits: Limits,
     recent: Sequence[Run] = (),
+    *,
+    busy_s: float = 0.0,
 ) -> Decision:
     """Choose who leaves the queue.
 
@@ -97,16 +99,17 @@ def decide(
         now: the present moment.
         room: what the engine can take.
         limits: what an operator decided.
-        recent: the runs of late, oldest first. While the engine is busy, an entry whose deadline
+        recent: the runs of late, oldest first. While the device is busy, an entry whose deadline
             comes before even the shortest of them would end can no longer be answered in time; an
-            idle engine tries, so that one slow run does not refuse everybody after it.
+            idle device tries, so that one slow run does not refuse everybody after it.
+        busy_s: until the device has done what was handed to it, by whatever model.
 
     Returns:
         The decision; applied to the queue, a second look at the same moment changes nothing
         unless the engine's room does.
     """
     shortest_run_s = min((run.seconds for run in recent), default=0.0)
-    margin_s = 0.0 if room is Room.IDLE else shortest_run_s
+    margin_s = 0.0 if room is Room.IDLE else busy_s + shortest_run_s
     expire = tuple(i for i, entry in enumerate(queue) if _is_late(entry, now, margin_s))
     drop = tuple(
         i for i, entry in enumerate(queue) if entry.is_abandoned and not _is_late(entry, now, 0.0)
@@ -122,7 +125,7 @@ def decide(
             may_leave_at = max(may_leave_at, pause_ends)
     leave = _choose_batch(len(alive), now, room, limits, may_leave_at)
     rest = [queue[i] for i in alive[leave:]]
-    moments = [entry.deadline - margin_s for entry in rest]
+    moments = [max(entry.deadline - margin_s, now) for entry in rest]
     if rest and room is Room.IDLE and not leave:
         moments.append(may_leave_at)
     return Decision(tuple(alive[:leave]), expire, drop, min(moments, default=None))

@@ -119,8 +119,9 @@ class Batcher:
         self._observer = observer
         self._queue: list[Entry] = []
         self._batches: set[asyncio.Task[None]] = set()
-        self.share = backlog.share(self._advance)
+        self.share = backlog.share(self._advance, limits.max_batch)
         self._alarm: asyncio.TimerHandle | None = None
+        self._closed_by: ServiceError | None = None
 
     @property
     def depth(self) -> int:
@@ -141,11 +142,13 @@ class Batcher:
 
         Returns:
             A reply for each row. It fails with `DeadlineExceeded` when the deadline came first,
-            and with `EngineFailed` when the model failed on the entry, or the engine died.
+            and with `EngineFailed` when the model failed on the entry, or the engine crashed.
         """
         loop, now = asyncio.get_running_loop(), self._timer.time()
         entries = [Entry(pixels, blocks, now, deadline, loop.create_future()) for pixels in rows]
-        self._set_queue([*self._queue, *entries])
+        if self._closed_by is not None:
+            _settle_with(entries, self._closed_by)
+        self._set_queue([*self._queue, *(e for e in entries if not e.reply.done())])
         self._advance()
         return [entry.reply for entry in entries]
 
@@ -156,10 +159,16 @@ class Batcher:
         _settle_with(queued, error)
         self._advance()
 
+    def close(self, error: ServiceError) -> None:
+        """Fail every entry that waits for a batch or comes later; leave the device to others."""
+        self._closed_by = error
+        self.fail_queued(error)
+        self.share.close()
+
     async def switch_engine(self, engine: Engine) -> None:
         """Run the next batch on another engine; return when the old one's batches have ended."""
         self.engine = engine
-        self.share.runs.clear()
+        self.share.times.clear()
         await asyncio.gather(*self._batches, return_exceptions=True)
 
     def _advance(self) -> None:
@@ -171,7 +180,14 @@ class Batcher:
 
     def _decide(self) -> Decision:
         share = self.share
-        return decide(self._queue, self._timer.time(), share.room, self._limits, share.runs)
+        return decide(
+            self._queue,
+            self._timer.time(),
+            share.room,
+            self._limits,
+            share.times.runs,
+            busy_s=share.under_way_s,
+        )
 
     def _set_queue(self, queue: list[Entry]) -> None:
         self._queue = queue
@@ -255,7 +271,7 @@ class Batcher:
         infer_s = timed.ended - timed.started
         # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
         are_finite = np.isfinite(timed.result.logits)  # (B, K)
-        self.share.runs.append(Run(len(entries), infer_s, self._timer.time()))
+        self.share.times.add(Run(len(entries), infer_s, self._timer.time()))
         self._observer.on_batch(len(entries), infer_s)
         for row, entry in enumerate(entries):
             if entry.reply.done():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.serving.batch_policy import Room, Run
-
-RECENT_RUNS = 32  # enough to smooth, few enough to follow a change of engine or load
+from service.serving.batch_policy import Room
+from service.serving.run_times import Overrun, RunTimes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,9 +21,9 @@ class UnderWay:
 class DeviceBacklog:
     """The images and batches of all models on one device; lives on the event loop.
 
-    The model whose oldest image has waited longest is the next to take the device, and no other
-    one stacks a batch ahead of it. So whoever comes in waits for what is inside, of every model,
-    and `seconds` says how long that is.
+    When a batch comes back, the device is offered to the model whose oldest image has waited
+    longest, and while one runs, no other model stacks a batch ahead of that one. So whoever comes
+    in waits for what is inside, of every model, and `seconds` says how long that is.
 
     Args:
         clock: the present moment in seconds.
@@ -33,16 +32,17 @@ class DeviceBacklog:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._shares: list[DeviceShare] = []
-        self._under_way: list[UnderWay] = []  # in the order in which the device runs them
+        self._under_way: list[UnderWay] = []  # in the order in which they were handed over
         self._began = 0.0  # the first of them
 
-    def share(self, advance: Callable[[], None]) -> DeviceShare:
+    def share(self, advance: Callable[[], None], max_batch: int) -> DeviceShare:
         """Add a model.
 
         Args:
             advance: is called when the device may have room for the model.
+            max_batch: images in its largest batch.
         """
-        share = DeviceShare(self, advance)
+        share = DeviceShare(self, advance, max_batch)
         self._shares.append(share)
         return share
 
@@ -52,16 +52,26 @@ class DeviceBacklog:
 
     @property
     def seconds(self) -> float:
-        """Engine seconds until every image inside has been answered, by the pace of each model."""
-        work_s = sum(share.images * share.pace_s for share in self._shares)
-        return max(0.0, work_s - self._done_s())
+        """Engine seconds until every image inside has been answered."""
+        return self.under_way_s + sum(self._waiting_s(share, 0) for share in self._shares)
 
-    def _done_s(self) -> float:
-        """What of the running batch is done already."""
-        if not self._under_way:
-            return 0.0
-        running = self._under_way[0]
-        return min(self._clock() - self._began, running.entries * running.share.pace_s)
+    def seconds_with(self, newcomer: DeviceShare, images: int) -> float:
+        """The same with so many images more of a model: when the last of them will be answered."""
+        return self.under_way_s + sum(
+            self._waiting_s(share, images if share is newcomer else 0) for share in self._shares
+        )
+
+    @property
+    def under_way_s(self) -> float:
+        """Engine seconds until the device has done what was handed to it."""
+        times = [batch.share.seconds_for(batch.entries) for batch in self._under_way]
+        if times:
+            times[0] = max(0.0, times[0] - (self._clock() - self._began))
+        return sum(times)
+
+    def _waiting_s(self, share: DeviceShare, more: int) -> float:
+        running = sum(batch.entries for batch in self._under_way if batch.share is share)
+        return share.seconds_for(max(0, share.images - running) + more)
 
     def room_for(self, share: DeviceShare) -> Room:
         """What the device can take of a model's batches."""
@@ -85,8 +95,9 @@ class DeviceBacklog:
         if batch is self._under_way[0]:
             self._began = self._clock()
         self._under_way.remove(batch)
-        for share in sorted(self._shares, key=lambda share: share.waiting_since):
-            share.advance()
+        with contextlib.ExitStack() as turns:  # each gets its turn, whatever becomes of another's
+            for share in sorted(self._shares, key=lambda s: s.waiting_since, reverse=True):
+                turns.callback(share.advance)
 
 
 class DeviceShare:
@@ -95,27 +106,37 @@ class DeviceShare:
     Attributes:
         images: of the model that are inside the service; their permits count them.
         waiting_since: when the oldest image of its queue came; infinite while none waits.
-        runs: what the device did for it of late, oldest first.
+        times: how long the device takes for its batches.
+        overrun: by how much its answers take longer than was told.
         advance: lets its queue move on where there is room.
     """
 
-    def __init__(self, backlog: DeviceBacklog, advance: Callable[[], None]) -> None:
+    def __init__(self, backlog: DeviceBacklog, advance: Callable[[], None], max_batch: int) -> None:
         self._backlog = backlog
+        self._max_batch = max_batch
         self.advance = advance
         self.images = 0
         self.waiting_since = float("inf")
-        self.runs: deque[Run] = deque(maxlen=RECENT_RUNS)
+        self.times = RunTimes()
+        self.overrun = Overrun()
 
-    @property
-    def pace_s(self) -> float:
-        """Engine seconds an image has taken lately; 0 before the first batch."""
-        entries = sum(run.entries for run in self.runs)
-        return sum(run.seconds for run in self.runs) / entries if entries else 0.0
+    def seconds_for(self, images: int) -> float:
+        """Engine seconds of so many of its images."""
+        return self.times.seconds_for(images, self._max_batch)
+
+    def answered_after_s(self, images: int) -> float:
+        """When so many more images would be answered, behind everything that is inside."""
+        return self._backlog.seconds_with(self, images)
 
     @property
     def backlog_s(self) -> float:
         """Engine seconds until everything inside has been answered, of other models too."""
         return self._backlog.seconds
+
+    @property
+    def under_way_s(self) -> float:
+        """Engine seconds until the device has done what was handed to it, by whatever model."""
+        return self._backlog.under_way_s
 
     @property
     def room(self) -> Room:

@@ -13,14 +13,12 @@ import numpy as np
 
 from service.engines.base import EngineDescription, Row
 from service.errors import BadInput, EngineFailed
-from service.images.contract import ImageLimits
-from service.images.decode import decode
-from service.images.preprocess import preprocess
 from service.results.mask_request import MaskRequest, parse_blocks, parse_groups
 from service.results.masks import Mask, draw_mask
 from service.results.predictions import Prediction, Scores, scores_of, top_k
 from service.results.query import PredictQuery
 from service.serving.batcher import Reply
+from service.serving.decode_workers import Decoder
 from service.serving.served_model import ServedModel
 
 R = TypeVar("R")
@@ -85,13 +83,13 @@ class Pipeline:
     """Takes images through every stage; lives on the event loop.
 
     Args:
-        workers: threads for decoding and drawing.
-        limits: of an encoded image.
+        workers: threads that wait for decoders, and draw.
+        decoder: turns files into pixels.
     """
 
-    def __init__(self, workers: Executor, limits: ImageLimits) -> None:
+    def __init__(self, workers: Executor, decoder: Decoder) -> None:
         self._workers = workers
-        self._limits = limits
+        self._decoder = decoder
 
     async def answer(
         self, model: ServedModel, files: Sequence[bytes], options: Options, deadline: float
@@ -146,14 +144,12 @@ class Pipeline:
 
     def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
         """Decode one image and turn it into the model's pixels; runs on a worker thread."""
-        contract = model.loaded.manifest.input
         try:
-            image = decode(files[position], self._limits, contract)
+            return self._decoder.decode(files[position], model.loaded.manifest.input)
         except BadInput as error:
             if len(files) == 1:
                 raise
             raise type(error)(f"image {position} of 0 to {len(files) - 1}: {error}") from error
-        return preprocess(image, contract)
 
     async def _finish(
         self, model: ServedModel, rows: Sequence[Row], replies: Sequence[Reply], options: Options

@@ -11,12 +11,14 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.config import Settings
 from service.cores import core_quota, usable_cores
-from service.engines.calibration import plan_with_pictures
+from service.engines.background_build import program_of
+from service.engines.calibration import image_limits, plan_with_pictures
 from service.engines.plan import EnginePlan
-from service.images.contract import ImageLimits
 from service.images.decode import silence_decoders
+from service.images.decode_worker import WorkerLimits
 from service.metrics import Metrics
 from service.serving.admission import Admission
+from service.serving.decode_workers import GRANTED_BYTES, Decoder, DecodeWorkers, MemoryBudget
 from service.serving.pipeline import Pipeline
 from service.serving.served_models import ServedModels
 from service.store.load import LoadedModel, StoreContents
@@ -32,7 +34,8 @@ class Runtime:
         admission: how many images and bytes are inside.
         metrics: where the numbers go.
         pipeline: the way of a request through the stages.
-        workers: threads that decode pictures and draw masks.
+        workers: threads that wait for decoders, and draw masks.
+        decoder: turns files into pixels; it is started and stopped with the service.
     """
 
     settings: Settings
@@ -41,12 +44,14 @@ class Runtime:
     metrics: Metrics
     pipeline: Pipeline
     workers: ThreadPoolExecutor
+    decoder: Decoder
 
 
 def build_runtime(
     settings: Settings,
     contents: StoreContents,
     plan: Callable[[LoadedModel, Settings], EnginePlan] = plan_with_pictures,
+    decoder: Decoder | None = None,
 ) -> Runtime:
     """Put the parts together, and silence the decoders of this process.
 
@@ -54,6 +59,7 @@ def build_runtime(
         settings: what the operator decided.
         contents: what the store holds.
         plan: chooses a model's engines by the settings.
+        decoder: turns files into pixels; None: processes do.
 
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
@@ -61,15 +67,29 @@ def build_runtime(
     silence_decoders()
     metrics = Metrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
-    workers = ThreadPoolExecutor(settings.decode_threads or usable_cores(core_quota()), "worker")
+    count = settings.decode_workers or usable_cores(core_quota())
+    workers = ThreadPoolExecutor(count, "worker")
+    decoder = decoder or _decode_workers(settings, count, metrics)
     admission = Admission(settings.max_in_flight, settings.bodies_in_flight_bytes, time.monotonic)
     models = ServedModels(
         contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
     )
     _watch(metrics, models, admission)
-    limits = ImageLimits(settings.image_limit_bytes, settings.pixel_limit)
-    pipeline = Pipeline(workers, limits)
-    return Runtime(settings, models, admission, metrics, pipeline, workers)
+    pipeline = Pipeline(workers, decoder)
+    return Runtime(settings, models, admission, metrics, pipeline, workers, decoder)
+
+
+def _decode_workers(settings: Settings, count: int, metrics: Metrics) -> DecodeWorkers:
+    limits = WorkerLimits(image_limits(settings), settings.decode_cpu_s, GRANTED_BYTES)
+    budget = MemoryBudget(settings.decoded_limit_bytes)
+    metrics.decoded_bytes_in_use.set_function(lambda: budget.in_use_bytes)
+    return DecodeWorkers(
+        program_of("service.images.decode_worker"),
+        count,
+        limits,
+        budget,
+        on_loss=metrics.decoders_lost.inc,
+    )
 
 
 def _watch(metrics: Metrics, models: ServedModels, admission: Admission) -> None:

@@ -30,7 +30,7 @@ Tier = Literal["loading", "first", "final", "fallback", "restarting"]
 
 `loading`: no engine answers yet. `first`: a quick engine answers while the final one is built.
 `final`: the engine that was asked for. `fallback`: it could not be built, the quick one stays.
-`restarting`: the engine died and is being brought back.
+`restarting`: the engine crashed and is being brought back.
 """
 READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
 
@@ -138,11 +138,15 @@ class ServedModel:
             raise NotReady(f"{self.loaded.key} is {self.tier}", retry_after_s=2.0)
 
     async def start(self) -> None:
-        """Bring up the engine that answers first; where that is the final one, else the next.
+        """Bring up the engine that answers first: the final one where it was built before.
 
         Raises:
             EngineFailed: none can run.
         """
+        if self._plan.load_kept and await self._has_kept(self._plan.load_kept):
+            await self.batcher.switch_engine(self._plan.final)
+            self._begin_to_answer()
+            return
         spares = self._plan.others if self._plan.first is self._plan.final else ()
         for spare in (*spares, None):
             try:
@@ -153,8 +157,22 @@ class ServedModel:
                     raise
                 self._give_up(self.batcher.engine, error)
                 await self.batcher.switch_engine(spare)
+        self._begin_to_answer()
+
+    def _begin_to_answer(self) -> None:
         self._metrics.watch_queue(self.metric_labels, lambda: self.batcher.depth)
         self._enter(self._settled_tier)
+
+    async def _has_kept(self, load_kept: Callable[[], bool]) -> bool:
+        """Load what was built before; where that fails, another engine answers meanwhile."""
+        try:
+            if not (await self._builder.run(load_kept)).result:
+                return False
+            await self._builder.run(self._warm_up, self._plan.final)
+        except EngineFailed as error:
+            log.warning("what was built cannot run", model=self.loaded.key, reason=error.message)
+            return False
+        return True
 
     async def finish(self) -> None:
         """Build the final engine beside the first, and switch over between two batches.
@@ -165,7 +183,7 @@ class ServedModel:
         Raises:
             EngineFailed: none can be built, and the plan allows no falling back.
         """
-        if self._plan.final is self._plan.first:
+        if self.batcher.engine is self._plan.final:
             return
         for engine in (self._plan.final, *self._plan.others):
             try:
@@ -213,13 +231,13 @@ class ServedModel:
                 self._enter(self._settled_tier)
 
     def retire(self) -> None:
-        """Take a model that is given up out of the metrics, which would also keep its weights."""
-        self.batcher.share.close()
+        """Stop answering for good, and leave the metrics, which would also keep the weights."""
+        self.batcher.close(NotReady(f"{self.loaded.key} is given up", retry_after_s=2.0))
         self._retire_info()
         self._metrics.forget_queue(self.metric_labels)
 
     def on_crash(self) -> None:
-        """Stop answering: the engine died. A model that is loading has nothing to stop."""
+        """Stop answering: the engine crashed. A model that is loading has nothing to stop."""
         if self.tier == "loading":
             return
         self._enter("restarting")

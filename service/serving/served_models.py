@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ class ServedModels:
     ) -> None:
         self.broken: list[BrokenVersion] = list(contents.broken)
         self._metrics = metrics
+        self._hang_timeout_s = settings.hang_timeout_s
         self._device = WorkerThread(self._on_device_crash, "device", settings.hang_timeout_s)
         self._builder = WorkerThread(self._on_builder_crash, "builder")
         self._collate_thread = ThreadPoolExecutor(1, "collate_thread")
@@ -133,7 +135,7 @@ class ServedModels:
         A model whose first engine cannot run joins the broken versions.
 
         Args:
-            on_lost: called when the engine died later and cannot be brought back.
+            on_lost: called when the engine crashed later and cannot be brought back.
             on_built: called when nothing is being built any more.
 
         Raises:
@@ -183,11 +185,11 @@ class ServedModels:
         on_built()
 
     def _on_builder_crash(self, error: EngineLost) -> None:
-        log.error("builder died", reason=error.message)
+        log.error("builder crashed", reason=error.message)
         self._builder.start()
 
     def _on_device_crash(self, error: EngineLost) -> None:
-        log.error("engine died", reason=error.message, exc_info=error)
+        log.error("engine crashed", reason=error.message, exc_info=error)
         self._metrics.engine_crashes.inc()
         for model in self:
             model.on_crash()
@@ -195,14 +197,19 @@ class ServedModels:
             self._revival = self._spawn(self._revive())
 
     async def _revive(self) -> None:
-        """Bring the engine back, or tell that it cannot be: a new process may find it well."""
-        for delay_s in self.backoff_s:
-            await asyncio.sleep(delay_s)
-            if await self._restart():
-                return
-        self._on_lost(
-            EngineLost(f"the engine died, and {len(self.backoff_s)} restarts of it have failed")
-        )
+        """Bring the engine back, or tell that it cannot be: a new process may find it well.
+
+        All attempts together may take as long as one call that counts as hung.
+        """
+        restarts = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._hang_timeout_s):
+                for delay_s in self.backoff_s:
+                    await asyncio.sleep(delay_s)
+                    restarts += 1
+                    if await self._restart():
+                        return
+        self._on_lost(EngineLost(f"the engine crashed, and {restarts} restarts of it have failed"))
 
     async def _restart(self) -> bool:
         """Try to bring the engine back, and say whether every model answers again."""
@@ -223,11 +230,11 @@ class ServedModels:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _choose_default(self, wanted: str | None) -> str | None:
-        if wanted is not None and wanted not in self.names:
+    def _choose_default(self, name: str | None) -> str | None:
+        if name is not None and name not in self.names:
             raise BadSetting(
-                f"SGE_DEFAULT_MODEL={wanted} is not served, served are: {', '.join(self.names)}"
+                f"SGE_DEFAULT_MODEL={name} is not served, served are: {', '.join(self.names)}"
             )
-        if wanted is None and len(self.names) == 1:
+        if name is None and len(self.names) == 1:
             return self.names[0]
-        return wanted
+        return name

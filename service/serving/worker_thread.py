@@ -177,7 +177,7 @@ class WorkerThread:
 def _lost_by(cause: BaseException | None) -> EngineLost:
     """A new error each time: futures that share one would add to each other's traceback."""
     is_told = isinstance(cause, EngineLost)
-    lost = EngineLost(str(cause) if is_told else f"the engine died of {cause!r}")
+    lost = EngineLost(str(cause) if is_told else f"the engine crashed by {cause!r}")
     lost.__cause__ = cause
     return lost
 

@@ -66,14 +66,14 @@ class StoreContents:
     broken: tuple[BrokenVersion, ...]
 
 
-def load_store(store: Path, wanted: tuple[str, ...] = ()) -> StoreContents:
+def load_store(store: Path, names: tuple[str, ...] = ()) -> StoreContents:
     """Load every version that is asked for; a broken one does not stop the others.
 
     Files, dot folders and folders that hold no version are passed over.
 
     Args:
         store: the folder of the models.
-        wanted: `name` for all its versions, or `name/version`; empty means everything.
+        names: `name` for all its versions, or `name/version`; empty means everything.
 
     Raises:
         MissingFile: the store itself is not there or cannot be listed.
@@ -84,14 +84,14 @@ def load_store(store: Path, wanted: tuple[str, ...] = ()) -> StoreContents:
     for directory in _all_versions(store):
         name, key = directory.parent.name, f"{directory.parent.name}/{directory.name}"
         found |= {name, key}
-        if wanted and name not in wanted and key not in wanted:
+        if names and name not in names and key not in names:
             continue
         try:
             models.append(load_version(directory))
         except StoreError as error:
             broken.append(BrokenVersion(key, error))
-    absent = [item for item in dict.fromkeys(wanted) if item not in found]
-    broken += [BrokenVersion(item, MissingFile(f"no such version in {store}")) for item in absent]
+    absent = [name for name in dict.fromkeys(names) if name not in found]
+    broken += [BrokenVersion(name, MissingFile(f"no such version in {store}")) for name in absent]
     return StoreContents(tuple(models), tuple(broken))
 
 

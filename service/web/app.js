@@ -46,7 +46,7 @@ function element(name, text = "", attributes = {}) {
 // -- what the service offers
 
 async function listModels() {
-  const { models } = await ask("/v1/models");
+  const { models } = await ask("v1/models");
   find("model").replaceChildren(
     ...models.map(({ name, default: chosen }) => new Option(name, name, chosen, chosen)),
   );
@@ -56,7 +56,7 @@ async function listModels() {
 // Without a version: the latest one.
 async function describeModel(version) {
   const query = version ? `?version=${encodeURIComponent(version)}` : "";
-  model = await ask(`/v1/models/${encodeURIComponent(find("model").value)}${query}`);
+  model = await ask(`v1/models/${encodeURIComponent(find("model").value)}${query}`);
   find("version").replaceChildren(
     ...model.versions.map((each) => new Option(each, each, false, each === model.version)).reverse(),
   );
@@ -95,7 +95,7 @@ function predictPath() {
     query.set("mask_kind", find("kind").value);
     query.set("mask_format", "overlay");
   }
-  return `/v1/predict?${query}`;
+  return `v1/predict?${query}`;
 }
 
 function curlLine(path) {
@@ -103,7 +103,7 @@ function curlLine(path) {
   return [
     `curl --data-binary ${quoted(`@${picture.name}`)}`,
     "-H 'Content-Type: application/octet-stream'",
-    quoted(location.origin + path),
+    quoted(new URL(path, document.baseURI).href),
   ].join(" ");
 }
 

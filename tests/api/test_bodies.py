@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from starlette.types import Message
 
 from tests.fakes import FakeEngine
-from tests.running import Running, grey, noise, png_of, running, scores_of
+from tests.running import PNG, Running, grey, noise, png_of, running, scores_of
 
 pytestmark = pytest.mark.anyio
 
@@ -42,9 +45,9 @@ async def test_all_bodies_mean_the_same() -> None:
         form = await service.client.post(
             "/v1/predict?top_k=3", files=[("a", ("a.png", first)), ("b", ("b.png", second))]
         )
-        json = await service.client.post("/v1/predict?top_k=3", json={"images": encoded})
+        listed = await service.client.post("/v1/predict?top_k=3", json={"images": encoded})
 
-    for reply in (form, json):
+    for reply in (form, listed):
         assert reply.json()["batch_size"] == 2  # an idle engine does not take the first alone
         np.testing.assert_allclose(scores_of(reply, 0), scores_of(alone[0]), atol=1e-5)
         np.testing.assert_allclose(scores_of(reply, 1), scores_of(alone[1]), atol=1e-5)
@@ -119,11 +122,136 @@ async def test_bytes_of_all_bodies_are_bounded_while_they_come() -> None:
         await first
         freed = await in_use(service)
 
-    assert (held, freed) == ((1, 200_000), (0, 0))
+    assert (held, freed) == ((0, 200_000), (0, 0))
     assert [reply.status_code for reply in (announced, unannounced, fits)] == [429, 429, 200]
     assert announced.json()["error"]["message"] == (
         "bodies of 200000 bytes are inside and 150000 more came, the limit is 300000"
     )
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": lambda body: gzip.compress(body[:50]) + gzip.compress(body[50:]),
+    "Deflate": zlib.compress,
+}
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+async def test_bodies_of_every_kind_may_be_compressed(coding: str) -> None:
+    """A file, JSON with base64 and a form; clients that compress do so whatever they send."""
+    file = grey(1)
+    listed = json.dumps({"images": [{"b64": base64.b64encode(file).decode()}]}).encode()
+    form = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
+    kinds = {
+        "image/png": file,
+        "application/json": listed,
+        "multipart/form-data; boundary=x": form % file,
+    }
+    async with running(engine=FakeEngine()) as service:
+        replies = [
+            await service.client.post(
+                "/v1/predict",
+                content=PACKERS[coding](body),
+                headers={"Content-Type": kind, "Content-Encoding": coding},
+            )
+            for kind, body in kinds.items()
+        ]
+        inside = await in_use(service)
+
+    assert [reply.status_code for reply in replies] == [200, 200, 200]
+    assert inside == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/tiny/infer"])
+async def test_a_content_encoding_that_is_unknown_is_named_with_those_that_are_not(
+    path: str,
+) -> None:
+    """A client that reads `Accept-Encoding` can send its request again."""
+    async with running(engine=FakeEngine()) as service:
+        reply = await service.client.post(
+            path, content=b"x", headers=PNG | {"Content-Encoding": "zstd"}
+        )
+
+    assert (reply.status_code, reply.headers["accept-encoding"]) == (415, "gzip, deflate")
+    assert "content encoding 'zstd' is not accepted, send one of gzip, deflate" in reply.text
+
+
+async def test_a_body_is_inflated_within_the_limits() -> None:
+    """Of one body and of all that are inside; what is too much is never made."""
+    feed = Feed([bytes(200_000)])
+    packed = [gzip.compress(bytes(size)) for size in (300_001, 200_000, 50_000)]
+    async with running(engine=FakeEngine(), bodies_in_flight_mb=0.3, body_limit_mb=0.3) as service:
+        first = asyncio.ensure_future(service.converse(feed.receive))
+        await feed.is_read.wait()
+        replies = [await service.predict(body, content_encoding="gzip") for body in packed]
+        feed.left.set()
+        await first
+        freed = await in_use(service)
+
+    assert [reply.status_code for reply in replies] == [413, 429, 400]  # the last is no image
+    assert replies[0].json()["error"]["message"] == (
+        "the body inflates to more than 300000 bytes, the limit"
+    )
+    assert freed == (0, 0)
+
+
+BAD_JSON = {
+    "numbers": (b'{"images":[' + b"0," * 500_000 + b"0]}", "the JSON holds more than 1064 values"),
+    "few numbers": (b'{"images":[0,0,0]}', "images.0: input should be an object"),
+    "depth": (b"[" * 1_000_000, "the JSON holds more than 98304 bytes beside its images"),
+    "keys": (b"{" + b'"a":1,' * 900 + b'"a":1}', "images: field required"),
+    "a long key": (b'{"images":[{"' + b"k" * 1_000_000 + b'":1}]}', "images.0.b64: field required"),
+    "a long text": (
+        b'{"images":["' + b"x" * 1_000_000 + b'"]}',
+        "images.0: input should be an",
+    ),
+    "wide text": (
+        b'{"images":[{"b64":"' + b"A" * 1_000_000 + b'\\ud83d\\ude00"}]}',
+        "images.0.b64: not base64",
+    ),
+    "a text too many": (
+        b'{"images":[{"b64":""}],"x":"' + b"x" * 1_000_000 + b'"}',
+        "x: extra inputs are not permitted",
+    ),
+    "images": (
+        b'{"images":[' + b'{"b64":""},' * 40 + b'{"b64":""}]}',
+        "the request holds 41 images, the limit is 32",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), BAD_JSON.values(), ids=BAD_JSON.keys())
+async def test_json_of_any_size_is_refused_at_its_first_fault(body: bytes, message: str) -> None:
+    """In one short sentence: of a million faults none is built, and none rendered."""
+    async with running(engine=FakeEngine()) as service:
+        headers = {"Content-Type": "application/json"}
+        reply = await service.client.post("/v1/predict", content=body, headers=headers)
+
+    assert reply.status_code == 422
+    assert reply.json()["error"]["message"].startswith(message)
+    assert len(reply.content) < 400
+
+
+async def test_base64_comes_in_the_forms_that_clients_send() -> None:
+    """A data URL, lines, the other alphabet, no padding."""
+    file = grey(1)
+    plain = base64.b64encode(file).decode()
+    forms = [
+        f"data:image/png;base64,{plain}",
+        base64.encodebytes(file).decode(),
+        base64.urlsafe_b64encode(file).decode().rstrip("="),
+    ]
+    async with running(engine=FakeEngine()) as service:
+        native = await service.client.post(
+            "/v1/predict", json={"images": [{"b64": form} for form in forms]}
+        )
+        tensor = {"name": "IMAGE", "datatype": "BYTES", "shape": [3], "data": forms}
+        protocol = await service.client.post(
+            "/v2/models/tiny-image/infer", json={"inputs": [tensor]}
+        )
+
+    assert (native.status_code, protocol.status_code) == (200, 200)
+    assert len(native.json()["results"]) == 3
 
 
 async def in_use(service: Running) -> tuple[float, float]:

@@ -89,6 +89,21 @@ async def test_mask_pictures_are_bounded() -> None:
     assert one_more.json()["error"]["message"].startswith("16 mask pictures asked for")
 
 
+async def test_the_bytes_of_masks_are_bounded_before_anything_runs() -> None:
+    """What an answer takes is known from the manifest: numbers count as pictures do."""
+    engine = FakeEngine()
+    async with running(engine=engine, answer_limit_mb=0.01) as service:
+        warmed_up = len(engine.ran)
+        refused = await service.predict(grey(1), "masks=all")
+        ran = len(engine.ran) - warmed_up
+        mean = await service.predict(grey(1), "masks=all&groups=mean&mask_format=npy&top_k=1")
+
+    message = refused.json()["error"]["message"]
+    assert (refused.status_code, mean.status_code) == (422, 200)
+    assert message.startswith("the masks asked for take 0 MB, the limit is 0.01 MB")
+    assert ran == 0
+
+
 async def test_one_image_too_many_is_refused() -> None:
     """With every permit taken the answer is 429 at once, and says when to come again."""
     engine = GatedEngine()
@@ -134,7 +149,9 @@ async def test_a_crash_of_the_engine_is_told_without_its_cause() -> None:
 
     error = reply.json()["error"]
     assert (reply.status_code, error["code"]) == (500, "engine_lost")
-    assert error["message"] == "the engine died with this image on board and is being restarted"
+    assert (
+        error["message"] == "the engine crashed with this image in its batch and is being restarted"
+    )
 
 
 async def test_a_draining_service_refuses_and_closes() -> None:

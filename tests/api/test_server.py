@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -17,59 +16,71 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from service.api.context import open_context
-from service.api.server import KEEP_ALIVE_S, DrainingServer, build_server
-from service.app import Hooks, create_app
-from service.config import Settings
+from service.api.server import DrainingServer
+from service.app import create_app
 from service.engines.base import Engine
-from service.engines.plan import EnginePlan
-from service.serving.runtime import Runtime, build_runtime
-from service.store.load import StoreContents
+from service.serving.runtime import Runtime
+from tests.connecting import Listening, listening, new_runtime
 from tests.fakes import FakeEngine, GatedEngine
-from tests.running import PNG, grey, tiny_model
+from tests.running import PNG, grey, until
 
 pytestmark = pytest.mark.anyio
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """A server on a free port of loopback, and a client that keeps its connections."""
+class Service:
+    """A service that listens, and a client that keeps its connections."""
 
-    server: DrainingServer
-    ended: asyncio.Task[None]
+    listening: Listening
     client: httpx.AsyncClient
-    runtime: Runtime
-    ready: asyncio.Event
+
+    @property
+    def server(self) -> DrainingServer:
+        """What stops."""
+        return self.listening.server
+
+    @property
+    def ended(self) -> asyncio.Task[None]:
+        """When it has."""
+        return self.listening.ended
+
+    @property
+    def runtime(self) -> Runtime:
+        """What it consists of."""
+        return self.listening.runtime
 
     async def predict(self, image: bytes) -> httpx.Response:
         """Post an image's bytes."""
         return await self.client.post("/v1/predict", content=image, headers=PNG)
 
-    def signal(self) -> None:
-        """Do what a SIGTERM does."""
-        self.server.handle_exit(signal.SIGTERM, None)
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        """Do what a signal does."""
+        self.server.handle_exit(number, None)
 
 
 @asynccontextmanager
-async def listening(engine: Engine, **settings: object) -> AsyncIterator[Listening]:
-    """Serve the tiny model on an engine."""
-    chosen = Settings(**settings)  # type: ignore[arg-type]
-    contents = StoreContents((tiny_model(),), ())
-    runtime = build_runtime(chosen, contents, lambda *_: EnginePlan(engine, engine))
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    ready = asyncio.Event()
-    server = build_server(create_app(runtime, Hooks(on_ready=ready.set)), runtime)
-    ended = asyncio.ensure_future(server.serve([listener]))
-    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-        yield Listening(server, ended, client, runtime, ready)
-        await ended
+async def serving(engine: Engine, **settings: object) -> AsyncIterator[Service]:
+    """Serve the tiny model on an engine; whoever asks first waits until it is ready."""
+    runtime = new_runtime(engine, **settings)
+    async with (
+        listening(create_app(runtime), runtime) as service,
+        httpx.AsyncClient(base_url=service.address, timeout=60) as client,
+    ):
+        yield Service(service, client)
+        await service.ended
+
+
+async def ready(service: Service) -> None:
+    """Wait until the model answers."""
+    while (await service.client.get("/readyz")).status_code != 200:
+        pass
 
 
 async def test_a_drain_answers_what_is_inside_and_refuses_what_comes() -> None:
     """On connections that stay open too: a refusal is an answer, and says to close."""
     engine = GatedEngine()
-    async with listening(engine) as service, httpx.AsyncClient() as visitor:
-        await service.ready.wait()
+    async with serving(engine) as service, httpx.AsyncClient() as visitor:
+        await ready(service)
         predict = service.client.base_url.join("/v1/predict")
         await visitor.get(predict)  # opens its connection: soon nobody new may connect
         accepted = asyncio.ensure_future(service.predict(grey(1)))
@@ -83,28 +94,56 @@ async def test_a_drain_answers_what_is_inside_and_refuses_what_comes() -> None:
 
     assert (refused.status_code, refused.headers["connection"]) == (503, "close")
     assert answered.status_code == 200
-    assert service.server.cut_images == 0
+    assert service.server.cut_requests == 0
+
+
+async def test_a_request_whose_body_still_comes_is_answered_after_the_signal() -> None:
+    """It holds no permit yet, and was let in all the same."""
+    body, rest_may_come = grey(1), asyncio.Event()
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield body[:20]
+        await rest_may_come.wait()
+        yield body[20:]
+
+    async with serving(FakeEngine()) as service:
+        await ready(service)
+        sent = asyncio.ensure_future(
+            service.client.post("/v1/predict", content=halves(), headers=PNG)
+        )
+        await until(lambda: is_receiving(service, 20))
+        service.signal()
+        rest_may_come.set()
+        answered = await sent
+
+    assert answered.status_code == 200
+    assert service.server.cut_requests == 0
+
+
+async def is_receiving(service: Service, size_bytes: int) -> bool:
+    """Whether so many bytes of bodies have come."""
+    return service.runtime.admission.in_use_bytes == size_bytes
 
 
 async def test_an_idle_connection_does_not_hold_up_the_end() -> None:
     """A client that keeps its connection and says nothing is closed, long before its time-out."""
-    async with listening(FakeEngine()) as service:
-        await service.ready.wait()
+    async with serving(FakeEngine()) as service:
+        await ready(service)
         await service.predict(grey(1))
         service.signal()
         stopped = time.monotonic()
         await service.ended
         seconds = time.monotonic() - stopped
 
-    assert seconds < KEEP_ALIVE_S
-    assert service.server.cut_images == 0
+    assert seconds < service.runtime.settings.keep_alive_s
+    assert service.server.cut_requests == 0
 
 
 async def test_a_second_signal_cuts_what_is_inside() -> None:
     """The server ends while the pass still runs, and says how many images that left."""
     engine = GatedEngine()
-    async with listening(engine) as service:
-        await service.ready.wait()
+    async with serving(engine) as service:
+        await ready(service)
         accepted = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
         service.signal()
@@ -114,14 +153,28 @@ async def test_a_second_signal_cuts_what_is_inside() -> None:
         engine.open()
         await service.runtime.models.stop()  # of a process its end does that
 
-    assert service.server.cut_images == 1
+    assert service.server.cut_requests == 1
+
+
+async def test_a_closed_terminal_is_a_signal_to_stop_in_good_order() -> None:
+    """What SIGHUP says: what is inside is answered, as after SIGTERM."""
+    engine = GatedEngine()
+    async with serving(engine) as service:
+        await ready(service)
+        accepted = asyncio.ensure_future(service.predict(grey(1)))
+        await engine.entered()
+        service.signal(signal.SIGHUP)
+        engine.open()
+        answered = await accepted
+
+    assert (answered.status_code, service.server.cut_requests) == (200, 0)
 
 
 async def test_the_end_of_the_drains_time_cuts_what_is_inside() -> None:
     """A pass that does not end cannot keep the service from stopping."""
     engine = GatedEngine()
-    async with listening(engine, drain_timeout_s=0) as service:
-        await service.ready.wait()
+    async with serving(engine, drain_timeout_s=0) as service:
+        await ready(service)
         accepted = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
         service.signal()
@@ -130,7 +183,7 @@ async def test_the_end_of_the_drains_time_cuts_what_is_inside() -> None:
         engine.open()
         await service.runtime.models.stop()
 
-    assert service.server.cut_images == 1
+    assert service.server.cut_requests == 1
 
 
 async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
@@ -144,7 +197,7 @@ async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
             self.may_load.wait()
 
     engine = Slow()
-    async with listening(engine, tiered=False) as service:
+    async with serving(engine, tiered=False) as service:
         await asyncio.to_thread(engine.is_loading.wait)
         refused = await service.predict(grey(1))
         service.signal()
@@ -152,12 +205,11 @@ async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
         is_building = service.runtime.models.is_building
         engine.may_load.set()
 
-    assert (refused.status_code, is_building, service.server.cut_images) == (503, True, 0)
+    assert (refused.status_code, is_building, service.server.cut_requests) == (503, True, 0)
 
 
 async def test_time_runs_from_when_the_head_was_read() -> None:
     """The protocol notes it before the application has its turn."""
-    runtime = build_runtime(Settings(), StoreContents((tiny_model(),), ()))
     seen: list[tuple[float, float]] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,14 +218,9 @@ async def test_time_runs_from_when_the_head_was_read() -> None:
         seen.append((open_context(scope).began, time.monotonic()))
         await PlainTextResponse("here")(scope, receive, send)
 
-    server = build_server(app, runtime)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ended = asyncio.ensure_future(server.serve([listener]))
+    async with listening(app, new_runtime()) as service, httpx.AsyncClient() as client:
         sent = time.monotonic()
-        async with httpx.AsyncClient() as client:
-            await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-        server.end()
-        await ended
+        await client.get(service.address)
 
     ((began, turn),) = seen
     assert sent < began < turn

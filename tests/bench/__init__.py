@@ -1,1 +1,1 @@
-"""What `sge-serve bench` measures: engines and their peers, decoding, the whole service."""
+"""What `make bench` measures: engines and their peers, decoding, the service, a forward pass."""

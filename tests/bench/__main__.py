@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
+import torch
 from pydantic import ValidationError
 
 from service.commands.contents import load_contents
@@ -21,162 +23,149 @@ from service.logs import configure_logs
 from service.model.resnet import ResNetSpec
 from service.serving.short_lived_thread import in_short_lived_thread
 from service.store.load import LoadedModel
-from tests.bench.decode import DecodeBench, bench_decode
-from tests.bench.engines import EngineBench, bench_engines
-from tests.bench.flags import BenchArguments, add_flags, arguments_of
-from tests.bench.loopback import ServiceBench, bench_service
+from tests.bench.decode import bench_decode
+from tests.bench.engines import bench_engines
+from tests.bench.entrants import EngineBench, Note
+from tests.bench.flags import parse
 from tests.bench.machine import describe
-from tests.bench.networks import random_model
-from tests.bench.ours import FORMS
-from tests.bench.plot import save_plot
-from tests.bench.profile import ProfileBench, bench_profile
-from tests.bench.ratios import AS_WRITTEN
-from tests.bench.report import Report
+from tests.bench.networks import AS_WRITTEN, FORMS, random_model
+from tests.bench.profile import bench_profile
+from tests.bench.report import Report, as_text, save_plot
 from tests.bench.rounds import Pace
-from tests.bench.text import render
-
-Say = Callable[[str], None]
+from tests.bench.service import bench_service
 
 CLOCK = time.perf_counter
-MINUTES, QUICK_MINUTES = 10.0, 2.0
 TIDYING_UP_S = 10.0  # and the imports before
-BATCHES, QUICK_BATCHES = (1, 8, 32), (8,)
-DECODE_BUDGET_S, QUICK_DECODE_BUDGET_S = 30.0, 5.0
-SERVICE_ROUNDS, QUICK_SERVICE_ROUNDS = 5, 3
-WINDOW_S, QUICK_WINDOW_S = 8.0, 4.0
+# Each as it is, and with --quick.
+MINUTES = 10.0, 2.0
+BATCHES = (1, 8, 32), (8,)
+DECODE_BUDGET_S = 30.0, 5.0
+SERVICE_ROUNDS = 5, 3
+WINDOW_S = 8.0, 4.0
+PROFILE_ROUNDS = 9, 3
 CLIENTS = 16
 
+Measure = Callable[[Settings, argparse.Namespace, Note], Report]
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the bench.
+
+def main(
+    arguments: Sequence[str] | None = None, subjects: Mapping[str, Measure] | None = None
+) -> int:
+    """Measure one subject, print what was found and write the files that are asked for.
 
     Args:
         arguments: the command line; None takes the process's own.
+        subjects: what measures each of them; None measures in earnest.
 
     Returns:
         0, or 1 when nothing could be measured, or 2 with one line on standard error when what
         was asked for makes no sense.
     """
-    parser = argparse.ArgumentParser(
-        prog='make bench ARGS="..."',
-        allow_abbrev=False,
-        description="Measure engines, decoding or the service.",
-    )
-    add_flags(parser)
-    parsed = parser.parse_args(arguments)
+    options = parse(arguments)
     try:
-        return run(settings_of(parsed), arguments_of(parsed), say=_say, note=_note)
+        settings = settings_of(options)
+        configure_logs("error", "console")
+        keep_artefacts_in(settings.cache_dir)
+        report = (subjects or SUBJECTS)[options.subject](settings, options, _note)
+        _show(report, options)
     except ValidationError as error:
         _note(f"bench: {describe_invalid(error)}")
     except ServiceError as error:
         _note(f"bench: {error.message}")
+    else:
+        return 0 if report.rows else 1
     return 2
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+def _show(report: Report, options: argparse.Namespace) -> None:
+    document = orjson.dumps(report.document(), option=orjson.OPT_INDENT_2)
+    text = document.decode() if options.json == "-" else as_text(report)
+    sys.stdout.write(f"{text}\n")
+    flag, path = "--json", options.json
+    try:
+        if path not in (None, "-"):
+            Path(path).write_bytes(document)
+        flag, path = "--plot", options.plot
+        if path is not None:
+            save_plot(report, path)
+    except (OSError, ValueError) as error:  # no such folder, or an ending that is no format
+        raise BadSetting(f"{flag} {path} cannot be written: {error}") from error
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    sys.stderr.write(f"{text}\n")
 
 
-def run(settings: Settings, arguments: BenchArguments, *, say: Say, note: Say) -> int:
-    """Measure one subject.
-
-    Args:
-        settings: of what is measured.
-        arguments: what a person asked for.
-        say: takes the result.
-        note: takes what is being done meanwhile.
-
-    Returns:
-        0, or 1 when nothing could be measured.
-
-    Raises:
-        BadSetting: the network, device or folder does not exist, or a file cannot be written.
-        StoreError: the model that was named cannot be loaded.
-        EngineFailed: the service's engine cannot run.
-    """
-    configure_logs("error", "console")
-    keep_artefacts_in(settings.cache_dir)
-    measure = SUBJECTS[arguments.subject]
-    report = measure(settings, arguments, note)
-    document = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
-    say(document.decode() if arguments.json == "-" else render(report))
-    if arguments.json not in (None, "-"):
-        _write(Path(str(arguments.json)), document)
-    if arguments.plot is not None:
-        save_plot(report, arguments.plot)
-    return 0 if report.rows else 1
-
-
-def _engines(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
+def _engines(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
     device = choose_device(settings.device)
     native = tuple(dict.fromkeys(("fp32", choose_precision("auto", device))))
-    is_whole = device.type == "cpu" and not arguments.quick
-    minutes = arguments.minutes or (QUICK_MINUTES if arguments.quick else MINUTES)
+    budget_s = 60 * (options.minutes or MINUTES[options.quick]) - TIDYING_UP_S
+    is_whole = device.type == "cpu" and not options.quick
     bench = EngineBench(
-        spec=_spec_of(arguments),
-        engines=arguments.engines,
-        precisions=arguments.precisions or ((*native, "int8") if is_whole else native),
-        batches=arguments.batch or (QUICK_BATCHES if arguments.quick else BATCHES),
+        spec=_spec_of(options),
+        engines=options.engines,
+        precisions=options.precisions or ((*native, "int8") if is_whole else native),
+        batches=options.batch or BATCHES[options.quick],
         threads=_threads(settings),
-        peer_forms=(AS_WRITTEN,) if arguments.quick else FORMS,
+        peer_forms=(AS_WRITTEN,) if options.quick else FORMS,
         device=device,
-        rounds=arguments.rounds,
-        budget_s=60 * minutes - TIDYING_UP_S,
-        with_start_up=not arguments.quick,
+        pace=Pace(options.rounds, CLOCK() + budget_s),
+        with_start_up=not options.quick,
     )
     return bench_engines(bench, note, CLOCK)
 
 
-def _decode(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
-    if arguments.pictures is not None and not arguments.pictures.is_dir():
-        raise BadSetting(f"--pictures {arguments.pictures} is not a folder")
-    note("decoding pictures")
-    model = None if arguments.model is None else _find(settings, arguments.model)
+def _decode(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
+    if options.pictures is not None and not options.pictures.is_dir():
+        raise BadSetting(f"--pictures {options.pictures} is not a folder")
+    model = None
+    if options.model is not None:
+        only = settings.model_copy(update={"models": (options.model,)})
+        model = load_contents(only, lambda _: None).models[-1]
     machine = describe(1, ("pillow",))
-    pace = Pace(
-        arguments.rounds, CLOCK() + (QUICK_DECODE_BUDGET_S if arguments.quick else DECODE_BUDGET_S)
-    )
-    return bench_decode(DecodeBench(pace, model, arguments.pictures), machine, CLOCK)
+    note("decoding pictures")
+    pace = Pace(options.rounds, CLOCK() + DECODE_BUDGET_S[options.quick])
+    return bench_decode(pace, machine, CLOCK, model=model, folder=options.pictures)
 
 
-def _service(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
-    spec = _spec_of(arguments)
-    bench = ServiceBench(
-        model=in_short_lived_thread(random_model, spec),
-        settings=settings.model_copy(update={"tiered": False}),
-        clients=CLIENTS,
-        rounds=arguments.rounds or (QUICK_SERVICE_ROUNDS if arguments.quick else SERVICE_ROUNDS),
-        window_s=QUICK_WINDOW_S if arguments.quick else WINDOW_S,
-    )
-    machine = in_short_lived_thread(describe, _threads(settings), ("uvicorn", "fastapi"))
+def _service(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
+    spec, libraries = _spec_of(options), ("uvicorn", "fastapi")
+    machine = in_short_lived_thread(describe, _threads(settings), libraries, spec)
+    model = in_short_lived_thread(_random_model, spec)
     note("starting the service")
-    return bench_service(bench, machine, note, CLOCK)
-
-
-def _profile(settings: Settings, arguments: BenchArguments, note: Say) -> Report:
-    bench = ProfileBench(
-        spec=_spec_of(arguments),
-        batch=(arguments.batch or QUICK_BATCHES)[0],
-        threads=_threads(settings),
-        rounds=arguments.rounds,
-        quick=arguments.quick,
+    return bench_service(
+        model,
+        settings.model_copy(update={"tiered": False}),
+        machine,
+        note,
+        CLOCK,
+        clients=CLIENTS,
+        rounds=options.rounds or SERVICE_ROUNDS[options.quick],
+        window_s=WINDOW_S[options.quick],
     )
-    return bench_profile(bench, note, CLOCK)
 
 
-SUBJECTS = {"engines": _engines, "decode": _decode, "service": _service, "profile": _profile}
+def _profile(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
+    spec, threads = _spec_of(options), _threads(settings)
+    torch.set_num_threads(threads)
+    rounds = options.rounds or PROFILE_ROUNDS[options.quick]
+    machine = describe(threads, network=spec)
+    return bench_profile(_random_model(spec), options.batch, rounds, note, machine)
 
 
-def _spec_of(arguments: BenchArguments) -> ResNetSpec:
-    is_small = (
-        arguments.quick and arguments.subject == "engines"
-    )  # where building is what takes long
-    arch = arguments.arch or ("sge_resnet18" if is_small else "sge_resnet50")
-    spec = ResNetSpec(arch, groups=arguments.groups, input_px=arguments.size)
+SUBJECTS: dict[str, Measure] = {
+    "engines": _engines,
+    "decode": _decode,
+    "service": _service,
+    "profile": _profile,
+}
+
+
+def _spec_of(options: argparse.Namespace) -> ResNetSpec:
+    # Quick engines take a small one: building is what takes long.
+    is_small = options.quick and options.subject == "engines"
+    arch = options.arch or ("sge_resnet18" if is_small else "sge_resnet50")
+    spec = ResNetSpec(arch, groups=options.groups, input_px=options.size)
     try:
         spec.check()
     except ValueError as error:
@@ -184,20 +173,13 @@ def _spec_of(arguments: BenchArguments) -> ResNetSpec:
     return spec
 
 
+def _random_model(spec: ResNetSpec) -> LoadedModel:
+    with tempfile.TemporaryDirectory(prefix="sge-bench-") as store:
+        return random_model(spec, Path(store))
+
+
 def _threads(settings: Settings) -> int:
     return choose_threads(settings.threads, core_quota())
-
-
-def _find(settings: Settings, model: str) -> LoadedModel:
-    only = settings.model_copy(update={"models": (model,)})
-    return load_contents(only, lambda _: None).models[-1]
-
-
-def _write(path: Path, document: bytes) -> None:
-    try:
-        path.write_bytes(document)
-    except OSError as error:
-        raise BadSetting(f"--json {path} cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

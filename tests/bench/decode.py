@@ -1,16 +1,15 @@
-"""`bench decode`: our decoding and scaling against Pillow's full decode and resize, on one core."""
+"""`make bench ARGS=decode`: decoding and scaling against Pillow's full decode, on one core."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from service.engines.base import Row
@@ -20,62 +19,53 @@ from service.images.contract import ImageLimits, InputContract
 from service.images.decode import DecodedImage, decode
 from service.images.preprocess import preprocess
 from service.images.resize import scaled_size
+from service.model.resnet import ResNetSpec
 from service.store.load import LoadedModel
+from tests.bench.networks import input_of
 from tests.bench.pictures import jpeg
 from tests.bench.ratios import over
-from tests.bench.report import Absent, Label, Machine, Report
-from tests.bench.rounds import Clock, Contestant, Pace, measure, rows_of, spread_note
+from tests.bench.report import Absent, Label, Report
+from tests.bench.rounds import Clock, Contestant, Pace, measure, note_on_rounds
 
-IMAGENET = InputContract(size_px=224, fit="crop", shorter_side_px=256)
+IMAGENET = input_of(ResNetSpec("sge_resnet50"))
 SIZES = {"jpeg 500x375": (500, 375), "jpeg 12 MP": (4000, 3000)}
 LIMITS = ImageLimits(encoded_bytes=2**40, pixels=2**40)  # of pictures of one's own: none
-TOP1_BATCH = 16
 
 OURS, PILLOW = "ours", "pillow"
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_label = functools.partial(Label, precision="uint8", batch=1)
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeBench:
-    """What to measure.
+def bench_decode(
+    pace: Pace,
+    machine: Mapping[str, Any],
+    clock: Clock,
+    *,
+    model: LoadedModel | None = None,
+    folder: Path | None = None,
+) -> Report:
+    """Measure both ways on the same pictures, and how far their pixels differ.
 
-    Attributes:
-        pace: of the rounds.
-        model: a model whose input is aimed at and whose answers are compared; without one the
-            pictures are scaled as for ImageNet.
-        folder: pictures to compare on; without one only the made ones are.
+    A model's input is aimed at and its answers are compared; without one the pictures are scaled
+    as for ImageNet. Those in the folder are compared beside the made ones.
     """
-
-    pace: Pace
-    model: LoadedModel | None = None
-    folder: Path | None = None
-
-    @property
-    def contract(self) -> InputContract:
-        """What the pictures are scaled to."""
-        return IMAGENET if self.model is None else self.model.manifest.input
-
-
-def bench_decode(wanted: DecodeBench, machine: Machine, clock: Clock) -> Report:
-    """Measure both ways on the same pictures, and how far their pixels differ."""
-    contract = wanted.contract
+    contract = model.manifest.input if model else IMAGENET
     made = {name: jpeg(*size) for name, size in SIZES.items()}
     contestants = [
         Contestant(_label(who, name), functools.partial(way, file, contract))
         for name, file in made.items()
         for who, way in ((OURS, ours), (PILLOW, pillow))
     ]
-    seconds = measure(contestants, wanted.pace, clock)
-    rows = rows_of(seconds)
-    found, absent = _read(wanted.folder)
-    pictures = made | found
-    pairs = {n: (ours(file, contract), pillow(file, contract)) for n, file in pictures.items()}
+    rows = measure(contestants, pace, clock)
+    found, absent = _read(folder)
+    pairs = {
+        name: (ours(file, contract), pillow(file, contract))
+        for name, file in (made | found).items()
+    }
     agreement = {name: mean_difference(*pairs[name]) for name in made}
-    if found:
-        given = [pairs[name] for name in found]
+    if given := [pairs[name] for name in found]:
         agreement["given pictures"] = float(np.mean([mean_difference(*pair) for pair in given]))
-        if wanted.model is not None:
-            agreement["given pictures, same top-1"] = same_top1(wanted.model, given)
+        if model is not None:
+            agreement["given pictures, same top-1"] = same_top1(model, given)
     return Report(
         machine=machine,
         rows=rows,
@@ -88,7 +78,7 @@ def bench_decode(wanted: DecodeBench, machine: Machine, clock: Clock) -> Report:
         agreement=agreement,
         absent=absent,
         notes=(
-            spread_note(seconds),
+            note_on_rounds(rows),
             f"each picture from its bytes to {contract.size_px} px a side, on one thread",
             f"agreement: mean difference of the pixels, of 255; {len(found)} pictures were given",
         ),
@@ -106,7 +96,8 @@ def pillow(file: bytes, contract: InputContract) -> Row:
     if contract.fit == "fit":
         return preprocess(DecodedImage.whole(picture), contract)
     width, height = scaled_size(*picture.size, contract)
-    scaled = picture.resize((int(width), int(height)), _FILTERS[contract.interpolation])
+    filter_ = Image.Resampling[contract.interpolation.upper()]
+    scaled = picture.resize((int(width), int(height)), filter_)
     side = contract.size_px
     left, top = round((width - side) / 2), round((height - side) / 2)
     square = np.asarray(scaled.crop((left, top, left + side, top + side)))
@@ -123,21 +114,13 @@ def same_top1(model: LoadedModel, pairs: Sequence[tuple[Row, Row]]) -> float:
     engine = EagerEngine(model, torch.device("cpu"), "fp32")
     engine.load()
 
-    def classes(rows: Sequence[Row]) -> NDArray[np.intp]:
-        batches = [rows[i : i + TOP1_BATCH] for i in range(0, len(rows), TOP1_BATCH)]
-        return np.concatenate(
-            [engine.infer(engine.collate(b), frozenset()).logits.argmax(axis=1) for b in batches]
-        )
+    def first_class(row: Row) -> int:
+        return int(engine.infer(engine.collate([row]), frozenset()).logits.argmax())
 
-    first, second = (classes(rows) for rows in zip(*pairs, strict=True))
-    return float((first == second).mean())
+    return float(np.mean([first_class(one) == first_class(other) for one, other in pairs]))
 
 
-def _label(who: str, name: str) -> Label:
-    return Label(who, name, "uint8", 1)
-
-
-def _read(folder: Path | None) -> tuple[dict[str, bytes], tuple[Absent, ...]]:
+def _read(folder: Path | None) -> tuple[dict[str, bytes], list[Absent]]:
     """The pictures of a folder, and which of its files are none."""
     pictures: dict[str, bytes] = {}
     absent: list[Absent] = []
@@ -149,4 +132,4 @@ def _read(folder: Path | None) -> tuple[dict[str, bytes], tuple[Absent, ...]]:
             absent.append(Absent(path.name, str(error)))
         else:
             pictures[path.name] = file
-    return pictures, tuple(absent)
+    return pictures, absent

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import platform
 import time
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
+from typing import Any
 
 import torch
 
 from service import __version__
-from tests.bench.report import Machine
-from tests.bench.rounds import Clock
+from service.engines.device import choose_precision
+from service.model.resnet import ResNetSpec
+from tests.bench.rounds import Clock, timed
+from tests.load.machine import describe_machine
 
 SIDE = 1024  # of the matrices: past every cache, and done in milliseconds where bf16 is native
 REPEATS = 7
@@ -21,37 +25,38 @@ ENOUGH_S = 1.0  # of products: emulated bf16 takes as long for a single one
 
 
 def describe(
-    threads: int, libraries: Sequence[str] = (), clock: Clock = time.perf_counter
-) -> Machine:
+    threads: int,
+    libraries: Sequence[str] = (),
+    network: ResNetSpec | None = None,
+    clock: Clock = time.perf_counter,
+) -> dict[str, Any]:
     """Say what a reader of figures asks of a machine, measuring its peak.
 
-    Args:
-        threads: of one forward pass.
-        libraries: distributions whose versions matter, beside torch; those not installed are
-            left out.
-        clock: in seconds.
+    Libraries are distributions whose versions matter beside torch's; those that are not installed
+    are left out.
     """
-    return Machine(
-        cpu=_processor(),
-        cores=os.cpu_count(),
-        isa=tuple(sorted(n for n, has in torch.cpu.get_capabilities().items() if has is True)),
-        memory_gb=_memory_gb(),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        system=platform.platform(),
-        threads=threads,
-        native_bf16=has_native_bf16(),
-        peak_gflops={
-            "fp32": peak_gflops(torch.float32, clock),
-            "bf16": peak_gflops(torch.bfloat16, clock),
+    seen = describe_machine()
+    machine = {
+        "cpu": seen["processor"],
+        "cores": seen["cores"],
+        "isa": sorted(n for n, has in torch.cpu.get_capabilities().items() if has is True),
+        "memory_gb": _memory_gb(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": seen["system"],
+        "threads": threads,
+        "native_bf16": has_native_bf16(),
+        "peak_gflops": {
+            name: peak_gflops(dtype, clock)
+            for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
         },
-        versions=_versions(("torch", *libraries)),
-    )
+        "versions": _versions(("torch", *libraries)),
+    }
+    return machine | ({"network": dataclasses.asdict(network)} if network else {})
 
 
 def has_native_bf16() -> bool:
     """Whether the processor multiplies bf16; elsewhere it is emulated, slower than fp32."""
-    can = torch.cpu.get_capabilities()
-    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    return choose_precision("auto", torch.device("cpu")) == "bf16"
 
 
 def peak_gflops(dtype: torch.dtype, clock: Clock, side: int = SIDE) -> float:
@@ -59,24 +64,8 @@ def peak_gflops(dtype: torch.dtype, clock: Clock, side: int = SIDE) -> float:
     left, right = torch.rand(2, side, side).to(dtype)
     times: list[float] = []
     while len(times) < REPEATS and sum(times) < ENOUGH_S:
-        times.append(_product_s(left, right, clock))
+        times.append(timed(lambda: torch.mm(left, right), clock))
     return 2 * side**3 / min(times) / 1e9
-
-
-def _product_s(left: torch.Tensor, right: torch.Tensor, clock: Clock) -> float:
-    began = clock()
-    torch.mm(left, right)
-    return clock() - began
-
-
-def _processor() -> str:
-    """The processor's name; Linux keeps it where `platform` does not look."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor() or platform.machine())
 
 
 def _memory_gb() -> float | None:
@@ -89,8 +78,6 @@ def _memory_gb() -> float | None:
 def _versions(libraries: Sequence[str]) -> dict[str, str]:
     found = {"sge-serve": __version__, "python": platform.python_version()}
     for name in libraries:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -1,107 +1,69 @@
-"""Networks with random weights: speed does not ask what they were trained for."""
+"""Networks with random weights, and the forms of one: speed asks not what they were trained for."""
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Collection
 from pathlib import Path
 
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
+from service.engines.device import DTYPES
 from service.images.contract import InputContract
+from service.model.fuse import FusedResNet, fuse
+from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet, plain_resnet
-from service.model.shapes import shapes_alone
-from service.model.torchvision_resnet import ResNet
-from service.store.files import encode_labels, sha256_of
-from service.store.load import LoadedModel
-from service.store.manifest import Hashes, Manifest
+from service.store.load import LoadedModel, load_version
 from service.store.write import NewVersion, write_version
+from tests.store_fixtures import random_network
 
-SEED = 1905
+PLAIN, AS_WRITTEN, FUSED = FORMS = "plain", "as written", "fused"
+"""The forms of a network: without SGE; with it, as the paper has it; and rewritten by `fuse`."""
+
+
+def input_of(spec: ResNetSpec) -> InputContract:
+    """What a network takes: pictures cropped as is usual on ImageNet."""
+    return InputContract(
+        size_px=spec.input_px, fit="crop", shorter_side_px=spec.input_px * 256 // 224
+    )
+
+
+def random_model(spec: ResNetSpec, store: Path) -> LoadedModel:
+    """Write a random network into a model store, and load it."""
+    new = NewVersion(
+        name="random",
+        version="1",
+        network=random_network(SgeResNet, spec),
+        labels=tuple(f"class {index}" for index in range(spec.classes)),
+        input=input_of(spec),
+        licence="none needed",
+        source="random numbers",
+        card="Random numbers, for a measurement.\n",
+    )
+    return load_version(write_version(store, new))
 
 
 class PlainNetwork(nn.Module):
-    """A ResNet without SGE that is called as one with it; it has no masks to give."""
+    """The weights of a network in torchvision's without SGE; it has no masks to give."""
 
-    def __init__(self, network: ResNet) -> None:
+    def __init__(self, network: SgeResNet) -> None:
         super().__init__()
-        self.network = network
+        self.network = plain_resnet(network.spec)
+        self.network.load_state_dict(
+            {name: v for name, v in network.state_dict().items() if ".sge." not in name}
+        )
 
     def forward(self, x: Tensor, blocks: Collection[str] = ()) -> Outputs:
         """Classify (B, 3, H, W), normalised."""
         return Outputs(self.network(x), {})
 
 
-def random_network(spec: ResNetSpec) -> SgeResNet:
-    """A network whose every number could be a trained one's: gammas and betas are not zero.
-
-    It is in evaluation mode and without gradients; the same each time.
-    """
-    network = shapes_alone(spec)
-    network.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(SEED)
-    for name, value in network.state_dict().items():
-        value.copy_(_trained_like(name, value, generator))
-    return network.eval().requires_grad_(requires_grad=False)
-
-
-def _trained_like(name: str, value: Tensor, generator: torch.Generator) -> Tensor:
-    if name.endswith("num_batches_tracked"):
-        return torch.zeros_like(value)
-    if name.endswith("running_var"):
-        return 0.5 + torch.rand(value.shape, generator=generator)
-    noise = torch.randn(value.shape, generator=generator)
-    if ".sge." in name:
-        return noise
-    if value.ndim > 1:
-        return noise * math.sqrt(2 / value[0].numel())  # keeps the size of activations
-    return noise / 4 + (1.0 if name.endswith("weight") else 0.0)
-
-
-def without_sge(network: SgeResNet) -> PlainNetwork:
-    """The same weights in torchvision's network."""
-    plain = plain_resnet(network.spec)
-    weights = {n: v for n, v in network.state_dict().items() if ".sge." not in n}
-    plain.load_state_dict(weights)
-    return PlainNetwork(plain.eval().requires_grad_(requires_grad=False))
-
-
-def random_model(spec: ResNetSpec) -> LoadedModel:
-    """A random network as the store would give it, cropping as is usual on ImageNet."""
-    labels = tuple(f"class {index}" for index in range(spec.classes))
-    network = random_network(spec)
-    weights = safetensors.torch.save(network.state_dict())
-    manifest = Manifest(
-        name="random",
-        version="1",
-        architecture=spec.architecture,
-        stem=spec.stem,
-        groups=spec.groups,
-        classes=spec.classes,
-        input=InputContract(
-            size_px=spec.input_px, fit="crop", shorter_side_px=spec.input_px * 256 // 224
-        ),
-        sha256=Hashes(weights=sha256_of(weights), labels=sha256_of(encode_labels(labels))),
-        licence="none needed",
-        source="random numbers",
-    )
-    return LoadedModel(manifest, labels, network)
-
-
-def write_store(model: LoadedModel, store: Path) -> Path:
-    """Write a model into a model store of its own, for a process that serves or compiles it."""
-    manifest = model.manifest
-    new = NewVersion(
-        name=manifest.name,
-        version=manifest.version,
-        network=model.network,
-        labels=model.labels,
-        input=manifest.input,
-        licence=manifest.licence,
-        source=manifest.source,
-        card="Random numbers, for a measurement.\n",
-    )
-    write_version(store, new)
-    return store
+def graph_of(model: LoadedModel, form: str, precision: str) -> InferenceGraph:
+    """One form of a network, uint8 pixels in."""
+    network: SgeResNet | FusedResNet | PlainNetwork
+    if form == PLAIN:
+        network = PlainNetwork(model.network)
+    else:
+        network = fuse(model.network) if form == FUSED else copy.deepcopy(model.network)
+    contract = model.manifest.input
+    return InferenceGraph(network, contract.mean, contract.std, DTYPES[precision])  # type: ignore[arg-type]  # the plain one is called as the others are

@@ -1,4 +1,4 @@
-"""The peers of `bench engines`: ONNX Runtime and OpenVINO on the same graphs, weights and threads.
+"""The peers: ONNX Runtime and OpenVINO on the same graphs, weights and threads.
 
 They come with the extra `bench`; one that is not installed is reported absent. Each gets the
 graph as ONNX, uint8 pixels in, logits out, and runs on the CPU.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import io
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from service.model.graph import InferenceGraph
 from service.store.load import LoadedModel
-from tests.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
-from tests.bench.extra import import_extra
-from tests.bench.ours import graph_of
+from tests.bench.entrants import CannotRun, EngineBench, Entrant, Pixels, Runner, random_pixels
+from tests.bench.networks import graph_of
+from tests.bench.ours import CALIBRATION_IMAGES
 
 LIBRARIES = ("onnxruntime", "openvino", "nncf", "onnx", "onnxscript")
 LARGEST_BATCH = 1024
@@ -32,36 +32,33 @@ LARGEST_BATCH = 1024
 _OPENVINO_TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _OF_SOME_PROCESSORS = ("bf16", "fp16")
 
+Export = Callable[[], Path]
+"""Writes a form of the network as ONNX."""
 
-@dataclass(frozen=True, slots=True)
-class Peers:
-    """What the peers share.
 
-    Attributes:
-        model: the network with SGE.
-        folder: where the exported graphs are kept meanwhile.
-        threads: of one forward pass.
-        precisions: of OpenVINO; ONNX Runtime computes in fp32 here.
-        forms: of the network.
-        calibration: what int8 is calibrated on; it is of the size that the network sees.
+def import_peer(name: str) -> Any:
+    """Import a library of the extra `bench`.
+
+    Raises:
+        CannotRun: it, or something that it needs, is not installed.
     """
-
-    model: LoadedModel
-    folder: Path
-    threads: int
-    precisions: tuple[str, ...]
-    forms: tuple[str, ...]
-    calibration: Pixels
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        missing = error.name or name
+        raise CannotRun(f"{missing} is not installed: pip install 'sge-serve[bench]'") from error
 
 
-def peer_entrants(peers: Peers) -> Iterator[Entrant]:
-    """ONNX Runtime in fp32 and OpenVINO in every precision, on each form of the network."""
-    for form in peers.forms:
-        if "fp32" in peers.precisions:
-            build = functools.partial(_onnxruntime, peers, form)
+def peer_entrants(wanted: EngineBench, model: LoadedModel, folder: Path) -> Iterator[Entrant]:
+    """ONNX Runtime in fp32 and OpenVINO in every precision; exports go into the folder."""
+    calibration = random_pixels(CALIBRATION_IMAGES, model.manifest.input.size_px)
+    for form in wanted.peer_forms:
+        export = functools.partial(exported, model, form, folder)
+        if "fp32" in wanted.precisions:
+            build = functools.partial(_onnxruntime, export, wanted.threads)
             yield Entrant("onnxruntime", form, "fp32", build)
-        for precision in peers.precisions:
-            build = functools.partial(_openvino, peers, form, precision)
+        for precision in wanted.precisions:
+            build = functools.partial(_openvino, export, wanted.threads, precision, calibration)
             yield Entrant("openvino", form, precision, build)
 
 
@@ -79,19 +76,18 @@ def exported(model: LoadedModel, form: str, folder: Path) -> Path:
     """Write one form of the network as ONNX, for any batch; a file that is there is taken.
 
     Raises:
-        BadSetting: the exporter is not installed.
+        CannotRun: the exporter is not installed.
     """
     path = folder / f"{form.replace(' ', '-')}.onnx"
     if path.exists():
         return path
     for name in ("onnx", "onnxscript"):
-        import_extra(name)
+        import_peer(name)
     side = model.manifest.input.size_px
-    pixels = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     torch.onnx.export(
         _LogitsOnly(graph_of(model, form, "fp32")).eval(),
-        (pixels,),
+        (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
         path,
         input_names=["pixels"],
         output_names=["logits"],
@@ -102,56 +98,42 @@ def exported(model: LoadedModel, form: str, folder: Path) -> Path:
     return path
 
 
-def _onnxruntime(peers: Peers, form: str) -> Runner:
-    ort = import_extra("onnxruntime")
+def _onnxruntime(export: Export, threads: int) -> Runner:
+    ort = import_peer("onnxruntime")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = peers.threads
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors; it warns of graphs it could have simplified
-    path = exported(peers.model, form, peers.folder)
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(export(), options, providers=["CPUExecutionProvider"])
     return lambda pixels: np.asarray(session.run(["logits"], {"pixels": pixels})[0])
 
 
-def _openvino(peers: Peers, form: str, precision: str) -> Runner:
-    core = import_extra("openvino").Core()
+def _openvino(export: Export, threads: int, precision: str, calibration: Pixels) -> Runner:
+    core = import_peer("openvino").Core()
     has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision in _OF_SOME_PROCESSORS and precision.upper() not in has:
         raise CannotRun(f"the processor has no {precision}, OpenVINO would compute in fp32")
-    model = core.read_model(exported(peers.model, form, peers.folder))
+    model = core.read_model(export())
     if precision == "int8":
-        model = _quantised(model, peers.calibration)
+        model = _quantised(model, calibration)
     options = {
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
-        "INFERENCE_NUM_THREADS": peers.threads,
+        "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
     }
-    return _PerBatch(functools.partial(_compile_openvino, core, model, options))
 
+    @functools.cache
+    def request_for(shape: tuple[int, ...]) -> Any:
+        """Compiled when a batch size first comes: fixed shapes are a peer's best."""
+        model.reshape(list(shape))
+        return core.compile_model(model, "CPU", options).create_infer_request()
 
-def _compile_openvino(core: Any, model: Any, options: dict[str, Any], shape: list[int]) -> Runner:
-    model.reshape(shape)
-    request = core.compile_model(model, "CPU", options).create_infer_request()
-    return lambda pixels: np.array(request.infer([pixels], share_inputs=True)[0])
-
-
-class _PerBatch:
-    """Compiles for each batch size when it first comes: fixed shapes are a peer's best."""
-
-    def __init__(self, build: Callable[[list[int]], Runner]) -> None:
-        self._build = build
-        self._runners: dict[int, Runner] = {}
-
-    def __call__(self, pixels: Pixels) -> Logits:
-        runner = self._runners.get(len(pixels))
-        if runner is None:
-            runner = self._runners[len(pixels)] = self._build(list(pixels.shape))
-        return runner(pixels)
+    return lambda pixels: np.array(request_for(pixels.shape).infer([pixels], share_inputs=True)[0])
 
 
 def _quantised(model: Any, calibration: Pixels) -> Any:
     # NNCF reports its use over the network unless this module is missing; a bench does not.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    nncf = import_extra("nncf")
+    nncf = import_peer("nncf")
     nncf.set_log_level("ERROR")
     samples = nncf.Dataset([row[None] for row in calibration])
     with contextlib.redirect_stdout(io.StringIO()):  # it draws its progress

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from tests.sample_images import encode
 
 QUALITY = 90
 SEED = 7
@@ -40,13 +40,4 @@ def _tile(width: int, height: int) -> NDArray[np.uint8]:
 
 def jpeg(width: int, height: int) -> bytes:
     """A JPEG with halved colour resolution, as cameras write it."""
-    buffer = BytesIO()
-    Image.fromarray(scenery(width, height)).save(buffer, "JPEG", quality=QUALITY, subsampling=2)
-    return buffer.getvalue()
-
-
-def bmp(side: int) -> bytes:
-    """A square without compression, whose decoding is next to nothing."""
-    buffer = BytesIO()
-    Image.fromarray(scenery(side, side)).save(buffer, "BMP")
-    return buffer.getvalue()
+    return encode(scenery(width, height), "JPEG", quality=QUALITY, subsampling=2)

@@ -1,19 +1,18 @@
-"""`bench profile`: where the time of a forward pass goes, with SGE and without it, on the CPU.
+"""`make bench ARGS=profile`: where a forward pass spends its time, with SGE and without.
 
-Both forms are compiled so that every kernel tells torch's profiler of itself, and run by turns.
+Both forms are compiled for the CPU, so that every kernel tells torch's profiler of itself, and run
+by turns.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._inductor import config as inductor_config
@@ -26,18 +25,16 @@ from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
 from service.model.shapes import shapes_alone
 from service.store.load import LoadedModel
-from tests.bench.machine import describe
-from tests.bench.networks import random_model
-from tests.bench.ours import graph_of
-from tests.bench.ratios import FUSED, PLAIN
-from tests.bench.report import Label, Part, Report, Row
-from tests.bench.rounds import Clock
+from tests.bench.entrants import Note, first_line, random_pixels
+from tests.bench.networks import FUSED, PLAIN, graph_of
+from tests.bench.ours import compiled_per_shape
+from tests.bench.report import Label, Part, Report
+from tests.bench.rounds import row_of
 
 CONVOLUTIONS, SGE, OTHERS = "convolutions", "SGE, residual sum, ReLU", "other kernels"
 BETWEEN = "between kernels"
 WHOLE = "a whole pass"
 WARM_UPS = 3
-ROUNDS, QUICK_ROUNDS = 9, 3
 CPU = torch.device("cpu")
 
 # What the compiler calls its loops tells what is computed in them.
@@ -48,46 +45,25 @@ Seen = Mapping[str, float]
 """Milliseconds by the name of a kernel, and of `WHOLE`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileBench:
-    """What to measure.
-
-    Attributes:
-        spec: the network with SGE; its weights are random.
-        batch: images at a time.
-        threads: of a forward pass.
-        rounds: in each of them both forms run once; None for nine.
-        quick: for three.
-    """
-
-    spec: ResNetSpec
-    batch: int
-    threads: int
-    rounds: int | None
-    quick: bool
-
-
-def bench_profile(wanted: ProfileBench, note: Callable[[str], None], clock: Clock) -> Report:
-    """Compile both forms, run them by turns, and sum up by kind what their kernels took."""
-    torch.set_num_threads(wanted.threads)
-    machine = describe(wanted.threads, clock=clock)
-    model = random_model(wanted.spec)
-    side_px = wanted.spec.input_px
-    shape = (wanted.batch, 3, side_px, side_px)
-    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, shape, np.uint8))
+def bench_profile(
+    model: LoadedModel, batch: int, rounds: int, note: Note, machine: Mapping[str, Any]
+) -> Report:
+    """Compile the network with SGE and without, run both by turns, and sum their kernels up."""
+    pixels = torch.from_numpy(random_pixels(batch, model.manifest.input.size_px))
     passes: dict[str, Pass] = {}
     for form, build in ((PLAIN, plain_pass), (FUSED, fused_pass)):
         note(f"compiling the network, {form}")
         passes[form] = compiled_by(build, form, model, pixels)
     note("both run by turns")
-    rounds = wanted.rounds or (QUICK_ROUNDS if wanted.quick else ROUNDS)
     seen = by_turns(passes, rounds)
-    operations = convolution_operations(wanted.spec) * wanted.batch
+    operations = convolution_operations(model.manifest.spec) * batch
     return Report(
-        machine=dataclasses.replace(machine, network=dataclasses.asdict(wanted.spec)),
-        rows=tuple(_row(form, wanted.batch, passed) for form, passed in seen.items()),
-        ratios={},
-        parts=tuple(p for form, passed in seen.items() for p in parts(form, passed, operations)),
+        machine=machine,
+        rows=tuple(
+            row_of(Label("compiled", form, "fp32", batch), [one[WHOLE] / 1000 for one in passed])
+            for form, passed in seen.items()
+        ),
+        parts=[p for form, passed in seen.items() for p in parts(form, passed, operations)],
         notes=(
             f"{rounds} passes of each, by turns, under torch's profiler; parts are means",
             "the plain network is compiled for this batch, the fused one for any, as the service's",
@@ -107,19 +83,14 @@ def compiled_by(
     try:
         return build(model, pixels)
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise EngineFailed(f"the network cannot be compiled, {form}: {reason[0]}") from error
+        reason = first_line(error)
+        raise EngineFailed(f"the network cannot be compiled, {form}: {reason}") from error
 
 
 def plain_pass(model: LoadedModel, pixels: Tensor) -> Pass:
     """The network without SGE, compiled for this very batch."""
     graph = graph_of(model, PLAIN, "fp32")
-    compiled: Callable[[Tensor], Tensor] = torch.compile(
-        lambda batch: graph(batch).logits,
-        fullgraph=True,
-        dynamic=False,
-        options={"cpp.enable_kernel_profile": True},
-    )
+    compiled = compiled_per_shape(graph, {"cpp.enable_kernel_profile": True})
     with torch.inference_mode(), inductor_config.patch(freezing=True):
         compiled(pixels)  # the first run compiles
     return functools.partial(compiled, pixels)
@@ -168,13 +139,7 @@ def kind_of(kernel: str) -> str:
 
 
 def parts(form: str, rounds: Sequence[Seen], operations: float) -> Iterator[Part]:
-    """Sum a form's kernels up by kind.
-
-    Args:
-        form: of the network.
-        rounds: what its passes took.
-        operations: of the convolutions of a pass.
-    """
+    """Sum a form's kernels up by kind; `operations` are those of a pass's convolutions."""
     whole = sum(seen[WHOLE] for seen in rounds)
     kinds = dict.fromkeys((CONVOLUTIONS, SGE, OTHERS), 0.0)
     for kernel, spent in itertools.chain.from_iterable(seen.items() for seen in rounds):
@@ -193,9 +158,3 @@ def convolution_operations(spec: ResNetSpec) -> int:
         shapes_alone(spec).eval()(torch.zeros(1, 3, spec.input_px, spec.input_px))
     by_kind = counter.get_flop_counts()["Global"]
     return sum(count for kind, count in by_kind.items() if "convolution" in str(kind))
-
-
-def _row(form: str, batch: int, rounds: Sequence[Seen]) -> Row:
-    times = [seen[WHOLE] for seen in rounds]
-    label = Label("compiled", form, "fp32", batch)
-    return Row(label, tuple(1000 * batch / ms for ms in times), float(np.median(times)))

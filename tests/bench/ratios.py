@@ -7,14 +7,15 @@ slows both.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from tests.bench.report import Label, Row
-
-PLAIN, AS_WRITTEN, FUSED = "plain", "as written", "fused"
-"""The forms of a network: without SGE; with it, as the paper has it; and rewritten by `fuse`."""
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN
+from tests.bench.report import Label, Ratio, Row
 
 MASKS_LAST, MASKS_ALL = f"{FUSED}, last masks", f"{FUSED}, all masks"
+SERVED = ("compiled", "tensorrt")
+"""The engines of the service that run the fused network in more than 8 bits."""
+
 PEERS = ("onnxruntime", "openvino")
 HALF_OR_MORE = ("fp32", "bf16", "fp16")
 """The precisions above int8."""
@@ -22,75 +23,53 @@ HALF_OR_MORE = ("fp32", "bf16", "fp16")
 BATCH = 8
 
 
-def engine_ratios(rows: Iterable[Row]) -> dict[str, float | None]:
-    """What `bench engines` is judged by, all at a batch of 8; None where a side is missing."""
-    found = _Rows(rows)
-    ours = found.best(("compiled", "tensorrt"), FUSED, HALF_OR_MORE)
-    int8 = found.of("int8", FUSED, "int8")
+def engine_ratios(rows: Sequence[Row]) -> dict[str, Ratio | None]:
+    """What a bench of engines is judged by, at a batch of 8; None where a side is missing."""
+    ours = _fastest(rows, SERVED, FUSED)
+    int8 = Label("int8", FUSED, "int8", BATCH)
     ratios = {
-        "ours_over_best_peer_b8": _over(ours, found.best(PEERS, AS_WRITTEN, HALF_OR_MORE)),
-        "ours_over_best_peer_given_our_graph_b8": _over(
-            ours, found.best(PEERS, FUSED, HALF_OR_MORE)
+        "ours_over_best_peer_b8": over(rows, ours, _fastest(rows, PEERS, AS_WRITTEN)),
+        "ours_over_best_peer_given_our_graph_b8": over(rows, ours, _fastest(rows, PEERS, FUSED)),
+        "int8_over_openvino_int8_b8": over(
+            rows, int8, Label("openvino", AS_WRITTEN, "int8", BATCH)
         ),
-        "int8_over_openvino_int8_b8": _over(int8, found.of("openvino", AS_WRITTEN, "int8")),
     }
     for precision in HALF_OR_MORE:
-        plain = found.of("compiled", PLAIN, precision)
-        fused = found.of("compiled", FUSED, precision)
+        plain, as_written, fused = (
+            Label("compiled", form, precision, BATCH) for form in (PLAIN, AS_WRITTEN, FUSED)
+        )
         ratios |= {
-            f"sge_over_plain_{precision}_b8": _over(fused, plain),
-            f"as_written_over_plain_{precision}_b8": _over(
-                found.of("compiled", AS_WRITTEN, precision), plain
-            ),
-            f"int8_over_{precision}_b8": _over(int8, fused),
+            f"sge_over_plain_{precision}_b8": over(rows, fused, plain),
+            f"as_written_over_plain_{precision}_b8": over(rows, as_written, plain),
+            f"int8_over_{precision}_b8": over(rows, int8, fused),
         }
-    return ratios | {
-        "engine_masks_last_cost_b8": _cost(found.beside(ours, MASKS_LAST), ours),
-        "engine_masks_all_cost_b8": _cost(found.beside(ours, MASKS_ALL), ours),
-    }
+    for name, form in (("last", MASKS_LAST), ("all", MASKS_ALL)):
+        with_masks = ours and Label(ours.engine, form, ours.precision, BATCH)
+        ratios[f"engine_masks_{name}_cost_b8"] = cost(rows, with_masks, ours)
+    return ratios
 
 
-def over(rows: Iterable[Row], ours: Label, theirs: Label) -> float | None:
+def over(rows: Iterable[Row], ours: Label | None, theirs: Label | None) -> Ratio | None:
     """How much faster one row is than another; None where one of them is missing."""
-    found = {row.label: row for row in rows}
-    return _over(found.get(ours), found.get(theirs))
-
-
-def cost(rows: Iterable[Row], dearer: Label, bare: Label) -> float | None:
-    """The share of speed that one row loses against another; None where one is missing."""
-    found = {row.label: row for row in rows}
-    return _cost(found.get(dearer), found.get(bare))
-
-
-class _Rows:
-    """Rows at a batch of 8, by what ran."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._rows = {
-            (row.label.engine, row.label.model, row.label.precision): row
-            for row in rows
-            if row.label.batch == BATCH
-        }
-
-    def of(self, engine: str, model: str, precision: str) -> Row | None:
-        return self._rows.get((engine, model, precision))
-
-    def beside(self, row: Row | None, model: str) -> Row | None:
-        """The row of the same engine and precision with another model."""
-        return row and self.of(row.label.engine, model, row.label.precision)
-
-    def best(self, engines: Iterable[str], model: str, precisions: Iterable[str]) -> Row | None:
-        found = [self.of(engine, model, p) for p in precisions for engine in engines]
-        there = [row for row in found if row is not None]
-        return max(there, key=lambda row: row.images_per_s, default=None)
-
-
-def _over(ours: Row | None, theirs: Row | None) -> float | None:
-    if ours is None or theirs is None:
+    rounds = {row.label: row.rounds for row in rows}
+    if ours not in rounds or theirs not in rounds:
         return None
-    return statistics.median(a / b for a, b in zip(ours.rounds, theirs.rounds, strict=True))
+    ratios = [a / b for a, b in zip(rounds[ours], rounds[theirs], strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
-def _cost(dearer: Row | None, bare: Row | None) -> float | None:
-    left = _over(dearer, bare)
-    return None if left is None else 1 - left
+def cost(rows: Iterable[Row], dearer: Label | None, bare: Label | None) -> Ratio | None:
+    """The share of speed that one row loses against another; None where one is missing."""
+    left = over(rows, dearer, bare)
+    return left and Ratio(1 - left.value, 1 - left.highest, 1 - left.lowest)
+
+
+def _fastest(rows: Iterable[Row], engines: Sequence[str], model: str) -> Label | None:
+    found = [
+        row
+        for row in rows
+        if row.label.engine in engines
+        and row.label.precision in HALF_OR_MORE
+        and (row.label.model, row.label.batch) == (model, BATCH)
+    ]
+    return max(found, key=lambda row: row.images_per_s).label if found else None

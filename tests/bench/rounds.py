@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.bench.report import Label, Row
@@ -39,70 +39,56 @@ class Pace:
     until: float
     turn_s: float = TURN_S
 
+    def is_another_due(self, done: int, would_end: float) -> bool:
+        """Whether one more round is to be run, after some that are done."""
+        if self.rounds is not None:
+            return done < self.rounds
+        return done < FEWEST_ROUNDS or (done < MOST_ROUNDS and would_end <= self.until)
 
-def measure(
-    contestants: Sequence[Contestant], pace: Pace, clock: Clock
-) -> dict[Label, tuple[float, ...]]:
-    """Let the contestants run in turn, round by round.
 
-    Returns:
-        Per contestant the seconds of a run, one number a round: the median of its turn.
-    """
-    seconds: dict[Label, list[float]] = {contestant.label: [] for contestant in contestants}
+def measure(contestants: Sequence[Contestant], pace: Pace, clock: Clock) -> tuple[Row, ...]:
+    """Let the contestants run in turn, round by round; a round's time is the median of a turn."""
+    seconds: list[list[float]] = [[] for _ in contestants]
     done, round_s = 0, 0.0
-    while _is_another_due(pace, done, clock() + round_s):
+    while pace.is_another_due(done, clock() + round_s):
         began = clock()
-        for contestant in contestants:
-            seconds[contestant.label].append(_turn(contestant.run, pace.turn_s, clock))
+        for contestant, times in zip(contestants, seconds, strict=True):
+            times.append(_turn(contestant.run, pace.turn_s, clock))
         done, round_s = done + 1, clock() - began
-    return {label: tuple(values) for label, values in seconds.items()}
+    return tuple(
+        row_of(contestant.label, times)
+        for contestant, times in zip(contestants, seconds, strict=True)
+    )
 
 
-def _is_another_due(pace: Pace, done: int, would_end: float) -> bool:
-    if pace.rounds is not None:
-        return done < pace.rounds
-    return done < FEWEST_ROUNDS or (done < MOST_ROUNDS and would_end <= pace.until)
+def row_of(label: Label, seconds: Sequence[float]) -> Row:
+    """The line of what took so long, one number a round."""
+    rates = tuple(label.batch / value for value in seconds)
+    return Row(label, rates, ms_p50=1000 * statistics.median(seconds))
 
 
 def _turn(run: Callable[[], object], turn_s: float, clock: Clock) -> float:
     """Median of a turn's runs, without the first where that is short."""
-    first = _timed(run, clock)
+    first = timed(run, clock)
     if first >= turn_s:
         return first
     times: list[float] = []
     while sum(times) < turn_s:
-        times.append(_timed(run, clock))
+        times.append(timed(run, clock))
     return statistics.median(times)
 
 
-def _timed(run: Callable[[], object], clock: Clock) -> float:
+def timed(run: Callable[[], object], clock: Clock) -> float:
+    """Run once and say how many seconds it took."""
     began = clock()
     run()
     return clock() - began
 
 
-def rows_of(seconds: Mapping[Label, Sequence[float]]) -> tuple[Row, ...]:
-    """The table's lines, one a contestant."""
-    return tuple(
-        Row(
-            label,
-            rounds=tuple(label.batch / value for value in values),
-            ms_p50=1000 * statistics.median(values),
-        )
-        for label, values in seconds.items()
-    )
-
-
-def spread_note(seconds: Mapping[Label, Sequence[float]]) -> str:
-    """How much the rounds differ, so that nobody reads more into a ratio than is there."""
-    spreads = [
-        (max(values) - min(values)) / statistics.median(values) for values in seconds.values()
-    ]
-    rounds = max((len(values) for values in seconds.values()), default=0)
-    if not spreads:
-        return "nothing was measured"
+def note_on_rounds(rows: Sequence[Row]) -> str:
+    """What the columns of a table of rows mean."""
+    rounds = max((len(row.rounds) for row in rows), default=0)
     return (
-        f"median of {rounds} interleaved rounds, of ratios too; from its slowest to its fastest "
-        f"round a row spreads over {statistics.median(spreads):.0%} of its median, the widest "
-        f"over {max(spreads):.0%}"
+        f"median of {rounds} interleaved rounds, of ratios too; `rounds` are the lowest and the "
+        "highest of them"
     )

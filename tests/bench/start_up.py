@@ -3,99 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import http.client
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+import httpx
 
 from service.config import Settings, flags_of
-from service.engines.background_build import THIS_PROGRAM
-from tests.bench.entrants import CannotRun
-from tests.bench.pictures import bmp
+from service.engines.background_build import program_of
+from tests.bench.entrants import CannotRun, Note
+from tests.bench.pictures import jpeg
 from tests.bench.report import Absent, StartUp
 from tests.bench.rounds import Clock
 
-STARTED = ("eager", "compiled")
 PATIENCE_S = 900.0  # compiling every batch size of a large network, on a slow machine
 STOP_S = 60.0
 
-# What this very process keeps its compiled graphs in must not reach the ones it starts: each has
-# a cache folder of its own. `env` takes the variable away without the rest being read here.
+# What this very process keeps its compiled graphs in must not reach the ones it starts: they have
+# a cache folder of their own. `env` takes the variable away without the rest being read here.
 _WITHOUT_CACHE = ("env", "-u", "TORCHINDUCTOR_CACHE_DIR")
 
 
-@dataclass(frozen=True, slots=True)
-class StartUpBench:
-    """What to start.
+def bench_start_up(
+    settings: Settings, engines: Sequence[str], note: Note, clock: Clock
+) -> tuple[list[StartUp], list[Absent]]:
+    """Start the service on an empty cache folder, and again on what that start left there.
 
-    Attributes:
-        store: holds the model that is served.
-        engines: names of `SGE_ENGINE`; one that keeps nothing in the cache starts once.
-        precision: of all of them, a value of `SGE_PRECISION`.
-        device: where they run, a value of `SGE_DEVICE`.
-        threads: of one forward pass.
-        max_batch: images in the largest batch.
-        folder: where each engine keeps what it compiles.
+    The eager engine keeps nothing there, and starts once.
     """
-
-    store: Path
-    engines: tuple[str, ...]
-    precision: str
-    device: str
-    threads: int
-    max_batch: int
-    folder: Path
-
-    def cache_of(self, engine: str) -> Path:
-        """The cache folder of an engine."""
-        return self.folder / f"cache-{engine}"
-
-
-@dataclass(frozen=True, slots=True)
-class StartUps:
-    """What was measured, and what could not be."""
-
-    found: tuple[StartUp, ...]
-    absent: tuple[Absent, ...]
-
-
-def bench_start_up(wanted: StartUpBench, note: Callable[[str], None], clock: Clock) -> StartUps:
-    """Start the service on an empty cache folder, and again on what that start left there."""
     found: list[StartUp] = []
     absent: list[Absent] = []
-    for engine in wanted.engines:
-        caches = ("empty",) if engine == "eager" else ("empty", "full")
-        for cache in caches:
+    for engine in engines:
+        flags = flags_of(settings.model_copy(update={"engine": engine, "port": 0}))
+        command = [*_WITHOUT_CACHE, *program_of("service.cli"), "serve", *flags]
+        for cache in ("empty",) if engine == "eager" else ("empty", "full"):
             note(f"starting the service on the {engine} engine, its cache {cache}")
             try:
-                found.append(start(_command(wanted, engine), engine, cache, clock))
+                found.append(start(command, engine, cache, clock))
             except CannotRun as error:
                 absent.append(Absent(f"start-up of {engine}, cache {cache}", str(error)))
                 break
-    return StartUps(tuple(found), tuple(absent))
-
-
-def _command(wanted: StartUpBench, engine: str) -> list[str]:
-    values: dict[str, Any] = {
-        "port": 0,
-        "model_store": wanted.store,
-        "cache_dir": wanted.cache_of(engine),
-        "engine": engine,
-        "precision": wanted.precision,
-        "device": wanted.device,
-        "threads": wanted.threads,
-        "max_batch": wanted.max_batch,
-        "tiered": False,
-        "log_level": "error",
-    }
-    # What the environment says is of another service: it is not read here, and flags win over it.
-    settings = Settings.model_construct(**values)
-    return [*_WITHOUT_CACHE, *THIS_PROGRAM, "serve", *flags_of(settings)]
+    return found, absent
 
 
 def start(command: Sequence[str], engine: str, cache: str, clock: Clock) -> StartUp:
@@ -104,12 +54,20 @@ def start(command: Sequence[str], engine: str, cache: str, clock: Clock) -> Star
     Raises:
         CannotRun: it ended before it was ready, or did not answer.
     """
+    picture = jpeg(256, 256)
     began = clock()
     with _process(command) as process:
         address = _wait_until_ready(process)
         ready_s = clock() - began
-        _ask(address)
+        answer = httpx.post(
+            f"{address}/v1/predict",
+            content=picture,
+            headers={"Content-Type": "image/jpeg"},
+            timeout=PATIENCE_S,
+        )
         answered_s = clock() - began
+        if answer.status_code != 200:
+            raise CannotRun(f"the first answer had the status {answer.status_code}")
         return StartUp(engine, cache, ready_s, answered_s, _memory_peak_mb(process.pid))
 
 
@@ -134,28 +92,13 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 def _wait_until_ready(process: subprocess.Popen[str]) -> str:
     """Read the service's lines up to the one that says it is ready; returns its address."""
     address, last = "", "nothing"
-    for line in iter(process.stdout.readline, "") if process.stdout else ():
+    for line in process.stdout or ():
         last = line.strip() or last
         if " starts at " in line:
             address = line.rpartition(" starts at ")[2].strip()
         if line.startswith("ready:"):
             return address
     raise CannotRun(f"it ended before it was ready; it last said: {last}")
-
-
-def _ask(address: str) -> None:
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE_S)
-    with contextlib.closing(connection):
-        connection.request("POST", "/v1/predict", _picture(), {"Content-Type": "image/bmp"})
-        answer = connection.getresponse()
-        answer.read()
-    if answer.status != 200:
-        raise CannotRun(f"the first answer had the status {answer.status}")
-
-
-@functools.cache
-def _picture() -> bytes:
-    return bmp(256)
 
 
 def _memory_peak_mb(pid: int) -> float | None:

@@ -2,44 +2,75 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
+from importlib import metadata
 from pathlib import Path
 
+import orjson
 import pytest
 
-from service.errors import BadSetting
+from service.config import Settings
 from tests.bench.__main__ import main
-from tests.bench.plot import save_plot
+from tests.bench.entrants import Note
+from tests.bench.report import Report
 from tests.bench.test_report import REPORT
 
-TINY_NETWORK = ["--arch", "sge_resnet18", "--size", "64", "--groups", "8"]
+
+def found(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
+    """Stands for measuring."""
+    note("measuring")
+    return dataclasses.replace(REPORT, rows=REPORT.rows[: options.rounds])
 
 
-def test_bench_engines_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """One document on standard output; what is being done goes to standard error."""
-    few = ["--engines", "eager", "--batch", "1", "--rounds", "1", "--quick", "--device", "cpu"]
+def test_engines_are_measured_and_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object on standard output; what is being done goes to standard error."""
+    network = ["--arch", "sge_resnet18", "--size", "64", "--groups", "8", "--quick"]
+    few = ["--engines", "eager,onnxruntime", "--batch", "1", "--rounds", "1", "--device", "cpu"]
 
-    code = main(["engines", *TINY_NETWORK, *few, "--json"])
+    code = main(["engines", *network, *few, "--precisions", "fp32", "--json"])
 
     out, err = capsys.readouterr()
     document = json.loads(out)
     assert code == 0
     assert [row["model"] for row in document["rows"]] == ["plain", "as written", "fused"]
-    assert document["machine"]["network"]["architecture"] == "sge_resnet18"
+    machine = document["machine"]
+    assert machine["cpu"]
+    assert machine["versions"]["torch"] == metadata.version("torch")
+    assert machine["network"]["architecture"] == "sge_resnet18"
+    assert set(machine["peak_gflops"]) == {"fp32", "bf16"}
     assert "building eager fp32, plain" in err
+    absent = {entry["name"]: entry["reason"] for entry in document["absent"]}
+    assert "sge-serve[bench]" in absent.get("onnxruntime fp32, as written", "sge-serve[bench]")
 
 
-def test_bench_decode_writes_a_file_and_prints_a_table(
+def test_files_are_written_beside_the_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a file for the JSON, a person still reads the table."""
-    file = tmp_path / "decode.json"
+    """With files for the JSON and the picture, a person still reads the tables."""
+    files = [f"--json={tmp_path / 'found.json'}", f"--plot={tmp_path / 'found.png'}"]
 
-    code = main(["decode", "--quick", "--rounds", "1", "--json", str(file)])
+    code = main(["decode", *files], {"decode": found})
 
+    out, err = capsys.readouterr()
     assert code == 0
-    assert "decode_over_pillow_jpeg_500x375" in json.loads(file.read_bytes())["ratios"]
-    assert "jpeg 12 MP" in capsys.readouterr().out
+    assert (tmp_path / "found.json").read_bytes() == orjson.dumps(
+        REPORT.document(), option=orjson.OPT_INDENT_2
+    )
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+    assert "ours_over_best_peer_b8" in out
+    assert err == "measuring\n"
+
+
+def test_a_run_that_measured_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and the report of what was absent."""
+
+    def none(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
+        return dataclasses.replace(REPORT, rows=())
+
+    assert main(["decode"], {"decode": none}) == 1
+    assert "nothing was measured" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -56,11 +87,25 @@ def test_what_cannot_be_measured_is_one_clear_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     """Exit code 2, before minutes are spent."""
-    code = main([*arguments])
+    code = main(arguments)
 
     err = capsys.readouterr().err.splitlines()
     assert code == 2
     assert message.lower() in err[-1].lower()
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [("--json", "nowhere/found"), ("--plot", "nowhere/found.png"), ("--plot", "found.txt")],
+)
+def test_a_file_that_cannot_be_written_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, name: str
+) -> None:
+    """A folder that is not there, or a picture of no known format, named with the flag."""
+    file = tmp_path / name
+
+    assert main(["decode", flag, str(file)], {"decode": found}) == 2
+    assert f"bench: {flag} {file} cannot be written: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -82,22 +127,3 @@ def test_a_wrong_flag_is_refused_by_its_value(
 
     assert left.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_a_plot_is_a_png(tmp_path: Path) -> None:
-    """One panel a batch size, where matplotlib is installed."""
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra `bench`")
-    file = tmp_path / "plot.png"
-
-    save_plot(REPORT, file)
-
-    assert file.read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_plot_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    """A folder that is not there, named with the flag."""
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra `bench`")
-    file = tmp_path / "nowhere" / "plot.png"
-
-    with pytest.raises(BadSetting, match=r"^--plot .*plot\.png cannot be written: "):
-        save_plot(REPORT, file)

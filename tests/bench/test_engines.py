@@ -1,273 +1,143 @@
-"""Who is let into `bench engines`, and that the forms of a network compute the same."""
+"""The field of a bench of engines, what is compiled ahead for it, and a machine's peak."""
 
 from __future__ import annotations
 
-import dataclasses
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from service.engines.eager import EagerEngine
-from service.errors import BadSetting
-from tests.bench.admission import NO_TIME, Time, Trial, admit, weight_of
-from tests.bench.engines import EngineBench, all_entrants
-from tests.bench.entrants import CannotRun, Entrant, Logits, Pixels, Runner
-from tests.bench.machine import describe, peak_gflops
-from tests.bench.networks import random_model
-from tests.bench.ours import FORMS, Ours, engine_runner, our_entrants
-from tests.bench.ratios import AS_WRITTEN, FUSED, MASKS_ALL, MASKS_LAST, PLAIN
-from tests.bench.report import Absent, Label
+from service.config import Settings
+from service.errors import EngineFailed
+from tests.bench.engines import builds_for, entrants_for, settings_in
+from tests.bench.entrants import EngineBench, Time, Trial, admit
+from tests.bench.machine import peak_gflops
+from tests.bench.networks import AS_WRITTEN, FORMS, FUSED, PLAIN, random_model
+from tests.bench.ours import Kind, Ours, build_ahead, our_entrants
+from tests.bench.ratios import MASKS_ALL, MASKS_LAST
+from tests.bench.report import Label
 from tests.bench.rounds import Pace
+from tests.running import tiny_model
 from tests.store_fixtures import TINY
 
-CPU = torch.device("cpu")
-MODEL = random_model(TINY)
-TRIAL = Trial(MODEL)
-ALL_DAY = Time(Pace(None, float("inf")), time.perf_counter)
-EAGER_ONLY = Ours(MODEL, CPU, threads=1, precisions=(), max_batch=2, cache_dir=Path("unused"))
+ALL_DAY = Pace(None, float("inf"))
+COMPILED: Kind = ("compiled", "fp32")
+INT8: Kind = ("int8", "int8")
 
 
-def entrant(build: Callable[[], Runner], precision: str = "fp32") -> Entrant:
-    """Something that claims to run the network as written."""
-    return Entrant("some", AS_WRITTEN, precision, build)
+def field(device: str = "cpu", engines: tuple[str, ...] = ()) -> set[tuple[str, str, str]]:
+    """Engine, precision and form of all who want to take part."""
+    precisions = ("fp32", "int8") if device == "cpu" else ("bf16",)
+    found = entrants_for(ours(device, precisions, engines), Path("unused"))
+    return {(entrant.engine, entrant.precision, entrant.model) for entrant in found}
 
 
-def true_runner() -> Runner:
-    """What the network computes, by the eager engine."""
-    engine = EagerEngine(MODEL, CPU, "fp32")
-    engine.load()
-    return engine_runner(engine)
+def ours(*about: Any, builds: Mapping[Kind, Future[None]] | None = None) -> Ours:
+    """What our entrants of the tiny network share."""
+    return Ours(bench(*about), tiny_model(), Settings(), builds or {})
 
 
-def admitted(
-    *entrants: Entrant, batches: tuple[int, ...] = (1, 2)
-) -> tuple[list[Label], list[Absent]]:
-    """The labels of the contestants, and those who were left out."""
-    contestants, absent = admit(entrants, TRIAL, batches, lambda _: None, ALL_DAY)
-    return [contestant.label for contestant in contestants], absent
+def bench(device: str, precisions: tuple[str, ...], engines: tuple[str, ...] = ()) -> EngineBench:
+    """What to measure of the tiny network."""
+    return EngineBench(
+        spec=TINY,
+        engines=engines,
+        precisions=precisions,
+        batches=(1, 8),
+        threads=1,
+        peer_forms=FORMS,
+        device=torch.device(device),
+        pace=ALL_DAY,
+        with_start_up=False,
+    )
 
 
-def test_an_entrant_is_measured_at_each_batch_size() -> None:
-    """One row a size, under the entrant's name."""
-    labels, absent = admitted(entrant(true_runner))
+def test_every_form_runs_on_every_engine() -> None:
+    """Three forms on ours and on both peers; masks and int8 of the fused one."""
+    everywhere = {
+        (engine, precision, form)
+        for engine, precision in (
+            *(("eager", "fp32"), ("compiled", "fp32"), ("onnxruntime", "fp32")),
+            *(("openvino", "fp32"), ("openvino", "int8")),
+        )
+        for form in (PLAIN, AS_WRITTEN, FUSED)
+    }
+    masks = {("compiled", "fp32", form) for form in (MASKS_LAST, MASKS_ALL)}
 
-    assert labels == [Label("some", AS_WRITTEN, "fp32", 1), Label("some", AS_WRITTEN, "fp32", 2)]
-    assert absent == []
-
-
-def test_one_that_is_measured_at_one_size_is_not_built_for_others() -> None:
-    """Masks are compared at a batch of 8 only."""
-    only = Entrant("some", AS_WRITTEN, "fp32", true_runner, only_batch=2)
-
-    assert admitted(only)[0] == [Label("some", AS_WRITTEN, "fp32", 2)]
-    assert admitted(only, batches=(1,)) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (CannotRun("no bf16 here"), "no bf16 here"),
-        (BadSetting("onnx is not installed"), "onnx is not installed"),
-        (RuntimeError("first line\nsecond line"), "first line"),
-        (RuntimeError(), "RuntimeError"),
-    ],
-)
-def test_one_that_cannot_be_built_is_absent_by_name(error: Exception, reason: str) -> None:
-    """The others are measured, and the report says who was missing and why."""
-
-    def refuse() -> Runner:
-        raise error
-
-    labels, absent = admitted(entrant(refuse), entrant(true_runner), batches=(1,))
-
-    assert absent == [Absent("some fp32, as written", reason)]
-    assert labels == [Label("some", AS_WRITTEN, "fp32", 1)]
-
-
-@pytest.mark.parametrize("factor", [1.1, float("nan")])
-def test_one_that_computes_something_else_is_absent(factor: float) -> None:
-    """Speed without the right answer is no speed."""
-    run = true_runner()
-
-    def wrong(pixels: Pixels) -> Logits:
-        return run(pixels) * np.float32(factor)
-
-    labels, absent = admitted(entrant(lambda: wrong), batches=(1,))
-
-    assert labels == []
-    assert absent[0].reason.startswith("computes something else: its logits are ")
-
-
-def test_one_that_errs_at_a_larger_batch_is_absent() -> None:
-    """Every size is looked at, since a program may be another one for it."""
-    run = true_runner()
-
-    labels, absent = admitted(entrant(lambda: lambda x: run(x) * np.float32(len(x))))
-
-    assert labels == []
-    assert "100.0% from the reference's" in absent[0].reason
-
-
-def test_how_far_off_is_kept() -> None:
-    """A reader sees what a tolerance allowed."""
-    trial, run = Trial(MODEL), true_runner()
-    off = entrant(lambda: lambda x: run(x) * np.float32(1.0625), "int8")
-
-    admit([off], trial, (1, 2), lambda _: None, ALL_DAY)
-
-    assert trial.furthest == {"some int8": pytest.approx(0.0625, rel=1e-3)}
+    assert field() == everywhere | masks | {("int8", "int8", FUSED)}
+    assert field(engines=("int8", "eager")) == {
+        ("int8", "int8", FUSED),
+        *(("eager", "fp32", form) for form in (PLAIN, AS_WRITTEN, FUSED)),
+    }
 
 
 def test_a_gpu_has_tensorrt_beside_compiled() -> None:
     """With and without masks; nothing is built before its turn, and int8 is the CPU's."""
-    on_gpu = dataclasses.replace(EAGER_ONLY, device=torch.device("cuda"), precisions=("bf16",))
-
-    found = {(e.engine, e.precision, e.model) for e in our_entrants(on_gpu) if e.engine != "eager"}
-
     forms = {FUSED, MASKS_LAST, MASKS_ALL}
-    assert found == {("compiled", "bf16", form) for form in {PLAIN, AS_WRITTEN, *forms}} | {
-        ("tensorrt", "fp16", form) for form in forms
-    }
 
-
-def test_lower_precision_may_round_more() -> None:
-    """int8 keeps 8 bits: some hundredths off is no other function."""
-    run = true_runner()
-
-    labels, _ = admitted(entrant(lambda: lambda x: run(x) * np.float32(1.05), "int8"), batches=(1,))
-
-    assert labels == [Label("some", AS_WRITTEN, "int8", 1)]
+    assert field("cuda", engines=("compiled", "tensorrt")) == {
+        ("compiled", "bf16", form) for form in {PLAIN, AS_WRITTEN, *forms}
+    } | {("tensorrt", "fp16", form) for form in forms}
 
 
 def test_every_eager_form_computes_its_reference() -> None:
-    """Plain, as written and fused; the plain one has the same weights without SGE."""
-    labels, absent = admitted(*our_entrants(EAGER_ONLY), batches=(2,))
+    """Plain, as written and fused; what the plain one computes is something else."""
+    eager = list(our_entrants(ours("cpu", ())))
+    trial, time_left = Trial(tiny_model()), Time(ALL_DAY, time.perf_counter)
 
-    assert labels == [Label("eager", form, "fp32", 2) for form in FORMS]
+    contestants, absent = admit(eager, trial, (2,), lambda _: None, time_left)
+
+    assert [contestant.label for contestant in contestants] == [
+        Label("eager", form, "fp32", 2) for form in FORMS
+    ]
     assert absent == []
-
-
-def test_sge_makes_a_difference() -> None:
-    """The check could tell a network with SGE from one without."""
-    plain, as_written, fused = (e.build()(TRIAL.pixels(1)) for e in our_entrants(EAGER_ONLY))
-
-    np.testing.assert_allclose(fused, as_written, rtol=1e-3)
+    plain, as_written, _ = (entrant.build()(trial.pixels(1)) for entrant in eager)
     assert np.linalg.norm(plain - as_written) > 0.1 * np.linalg.norm(as_written)
 
 
-def test_the_random_network_is_the_same_each_time() -> None:
+def test_the_random_network_is_the_same_each_time(tmp_path: Path) -> None:
     """Two runs measure one network, whose gates vary and whose numbers stay finite."""
-    again = random_model(TINY).network.state_dict()
+    one, other = (random_model(TINY, tmp_path / name) for name in ("one", "other"))
 
-    weights = MODEL.network.state_dict()
+    weights, again = one.network.state_dict(), other.network.state_dict()
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
     assert weights["layer4.1.sge.weight"].std() > 0.1
-    assert np.isfinite(true_runner()(TRIAL.pixels(1))).all()
 
 
-def test_the_field_is_what_the_issue_of_speed_asks_for(tmp_path: Path) -> None:
-    """Three forms of the network on ours and on both peers, and int8."""
-    wanted = EngineBench(
-        spec=TINY,
-        engines=(),
-        precisions=("fp32", "int8"),
-        batches=(8,),
-        threads=1,
-        peer_forms=FORMS,
-        device=CPU,
-        rounds=None,
-        budget_s=0.0,
-        with_start_up=False,
-    )
-    ours = dataclasses.replace(EAGER_ONLY, precisions=wanted.precisions)
+def test_what_a_start_has_compiled_is_not_compiled_again(tmp_path: Path) -> None:
+    """On a CPU the others are built in processes of their own; on a GPU none is."""
+    wanted = bench("cpu", ("fp32", "bf16", "int8"))
+    settings = settings_in(tmp_path, wanted)
 
-    field = {(e.engine, e.precision, e.model) for e in all_entrants(wanted, ours, tmp_path)}
-
-    for form in (PLAIN, AS_WRITTEN, FUSED):
-        assert {
-            ("eager", "fp32", form),
-            ("compiled", "fp32", form),
-            ("onnxruntime", "fp32", form),
-            ("openvino", "fp32", form),
-            ("openvino", "int8", form),
-        } <= field
-    assert ("int8", "int8", FUSED) in field
+    assert (settings.precision, settings.max_batch) == ("bf16", 8)
+    assert [*builds_for(wanted, settings, "random/1", ())] == [COMPILED, ("compiled", "bf16"), INT8]
+    assert [*builds_for(wanted, settings, "random/1", {"compiled"})] == [COMPILED, INT8]
+    assert builds_for(bench("cuda", ("fp32",)), settings, "random/1", ()) == {}
 
 
-def test_what_ratios_are_made_of_is_built_first() -> None:
-    """Where the time runs out, the rest is missing."""
+def test_builds_begin_at_once_and_go_on_one_after_another() -> None:
+    """Who needs one waits for that one alone, and is told of its failure."""
+    may_end = threading.Event()
 
-    def weight(engine: str, model: str, precision: str = "fp32") -> int:
-        return weight_of(Entrant(engine, model, precision, true_runner))
+    def fail() -> None:
+        raise EngineFailed("no compiler")
 
-    assert (
-        weight("compiled", PLAIN)
-        == weight("compiled", FUSED)
-        == weight("compiled", MASKS_ALL)
-        == weight("tensorrt", FUSED)
-        < weight("onnxruntime", AS_WRITTEN)
-        == weight("openvino", AS_WRITTEN, "int8")
-        < weight("int8", FUSED, "int8")
-        < weight("compiled", AS_WRITTEN)
-        < weight("eager", FUSED)
-        < weight("openvino", PLAIN)
-        == weight("onnxruntime", FUSED)
-    )
+    def wait_for_it() -> None:
+        may_end.wait()
 
+    ahead = build_ahead({COMPILED: fail, INT8: wait_for_it})
 
-def test_what_would_not_be_ready_in_time_is_left_out() -> None:
-    """Judged by what others of its kind took, and by the rounds that are still to be run."""
-    now = [0.0]
-
-    def slow() -> Runner:
-        now[0] += 100.0
-        return true_runner()
-
-    def quick() -> Runner:
-        now[0] += 1.0
-        return true_runner()
-
-    first, second = (Entrant("eager", form, "fp32", slow) for form in (AS_WRITTEN, FUSED))
-    otherwise = Entrant("eager", MASKS_ALL, "fp32", quick, way="another")
-    other = Entrant("some", AS_WRITTEN, "fp32", quick)
-    time_left = Time(Pace(None, until=150.0), lambda: now[0])
-
-    contestants, absent = admit(
-        [first, second, otherwise, other], TRIAL, (1,), lambda _: None, time_left
-    )
-
-    built = [(contestant.label.engine, contestant.label.model) for contestant in contestants]
-    assert built == [("eager", AS_WRITTEN), ("eager", MASKS_ALL), ("some", AS_WRITTEN)]
-    assert absent == [Absent("eager fp32, fused", NO_TIME)]
-
-
-@pytest.mark.parametrize(("until", "fits"), [(64.0, True), (63.0, False)])
-def test_time_is_kept_for_the_rounds(until: float, fits: bool) -> None:  # noqa: FBT001 - pytest's
-    """Three at least; a short run has a turn of its own length and of the time it is repeated."""
-    now = 10.0
-    left = Time(Pace(None, until, turn_s=2.0), lambda: now)
-
-    left.measured(15.0)
-    left.measured(1.0)
-
-    assert left.is_enough_for(entrant(true_runner)) == fits
-    exactly = dataclasses.replace(left, pace=Pace(1, until, turn_s=2.0))
-    assert exactly.is_enough_for(entrant(true_runner))
-
-
-def test_the_machine_is_described() -> None:
-    """What a reader asks first, and the peak of the matrix product."""
-    machine = describe(1, ("numpy", "no-such-library"))
-
-    assert machine.cpu
-    assert machine.threads == 1
-    assert machine.versions["numpy"] == np.__version__
-    assert "no-such-library" not in machine.versions
-    assert set(machine.peak_gflops) == {"fp32", "bf16"}
+    with pytest.raises(EngineFailed, match="no compiler"):
+        ours("cpu", (), builds=ahead).loaded(COMPILED)
+    assert not ahead[INT8].done()
+    may_end.set()
+    ahead[INT8].result()
 
 
 def test_the_peak_is_the_best_product() -> None:

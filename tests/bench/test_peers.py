@@ -7,23 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import BadSetting
-from tests.bench.admission import Time, Trial, admit
-from tests.bench.extra import import_extra
-from tests.bench.networks import random_model
-from tests.bench.peers import Peers, peer_entrants
-from tests.bench.ratios import AS_WRITTEN
+from tests.bench.entrants import CannotRun, Time, Trial, admit
+from tests.bench.networks import AS_WRITTEN
+from tests.bench.peers import LIBRARIES, import_peer, peer_entrants
 from tests.bench.report import Label
 from tests.bench.rounds import Pace
-from tests.store_fixtures import TINY
+from tests.bench.test_engines import bench
+from tests.running import tiny_model
 
 
 def test_a_library_that_is_not_installed_is_named() -> None:
     """And so is the way to install it."""
     with pytest.raises(
-        BadSetting, match=r"^no_such_library is not installed: pip install 'sge-serve\[bench\]'$"
+        CannotRun, match=r"^no_such_library is not installed: pip install 'sge-serve\[bench\]'$"
     ):
-        import_extra("no_such_library")
+        import_peer("no_such_library")
 
 
 @pytest.mark.slow
@@ -31,15 +29,13 @@ def test_a_library_that_is_not_installed_is_named() -> None:
 @pytest.mark.filterwarnings("ignore")  # the exporter's and the peers' own
 def test_peers_compute_the_network(tmp_path: Path) -> None:
     """Exported once for any batch, they agree with eager fp32 at each size; int8 nearly."""
-    for library in ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
+    for library in LIBRARIES:
         pytest.importorskip(library, reason="a peer of the extra `bench` is not installed")
-    model = random_model(TINY)
-    trial = Trial(model)
-    peers = Peers(model, tmp_path, 1, ("fp32", "int8"), (AS_WRITTEN,), trial.pixels(4))
+    model, all_day = tiny_model(), Time(Pace(None, float("inf")), time.perf_counter)
+    wanted = bench("cpu", ("fp32", "int8"))
+    peers = (p for p in peer_entrants(wanted, model, tmp_path) if p.model == AS_WRITTEN)
 
-    all_day = Time(Pace(None, float("inf")), time.perf_counter)
-
-    contestants, absent = admit(peer_entrants(peers), trial, (1, 3), lambda _: None, all_day)
+    contestants, absent = admit(peers, Trial(model), (1, 3), lambda _: None, all_day)
 
     assert absent == []
     assert [contestant.label for contestant in contestants] == [

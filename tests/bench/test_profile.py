@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from service.engines.aoti.build import build_package, export_network
+from service.engines.aoti.build import EXAMPLE_BATCH, build_package, export_program
 from service.engines.aoti.package import NETWORK
 from service.engines.aoti.unlocked import load_unlocked
 from service.errors import EngineFailed
+from service.model.fuse import FusedBlock, fuse
 from service.model.resnet import ResNetSpec
-from tests.bench.ours import graph_of
+from tests.bench.networks import FUSED, PLAIN
 from tests.bench.profile import (
     BETWEEN,
     CONVOLUTIONS,
@@ -28,9 +29,9 @@ from tests.bench.profile import (
     kind_of,
     parts,
 )
-from tests.bench.ratios import FUSED, PLAIN
-from tests.engine_builders import needs_compiler, rows
+from tests.engine_builders import needs_compiler
 from tests.running import tiny_model
+from tests.store_fixtures import tiny_network
 
 
 @pytest.mark.parametrize(
@@ -78,20 +79,30 @@ def test_the_operations_are_those_of_the_network() -> None:
     assert counted / 2 + classifier == pytest.approx(4.09e9, rel=1e-3)
 
 
+class OneBlock(nn.Module):
+    """The first block of the tiny network, as a program takes and returns it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = next(m for m in fuse(tiny_network()).modules() if isinstance(m, FusedBlock))
+
+    def forward(self, maps: Tensor) -> list[Tensor]:
+        """Run (B, 64, h, w) float32."""
+        maps, raw_similarity = self.block(maps)
+        return [maps, *raw_similarity]
+
+
 @needs_compiler
 @pytest.mark.slow
 def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
-    """Convolutions and SGE, and together all that the pass took."""
-    model = tiny_model()
-    package = tmp_path / "package.pt2"
-    graph = graph_of(model, FUSED, "fp32")
-    network = export_network(graph, model.manifest.input.size_px)
-    build_package({NETWORK: network}, package, profiled=True)
+    """Convolutions and SGE of one block, whose kernels are named as a network's."""
+    package = tmp_path / "block.pt2"
+    maps = torch.rand(EXAMPLE_BATCH, 64, 8, 8)
+    build_package({NETWORK: export_program(OneBlock().eval(), maps)}, package, profiled=True)
     with package.open("rb") as file:
         program = load_unlocked(file, NETWORK)
-    pixels = torch.from_numpy(np.stack(rows(1, 2)))
 
-    (seen,) = by_turns({FUSED: lambda: program([pixels])}, rounds=1)[FUSED]
+    (seen,) = by_turns({FUSED: lambda: program([maps])}, rounds=1)[FUSED]
 
     found = {part.name: part.ms for part in parts(FUSED, [seen], operations=1e9)}
     assert found[CONVOLUTIONS] > 0

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
 
-from tests.bench.ratios import (
-    AS_WRITTEN,
-    FUSED,
-    MASKS_ALL,
-    MASKS_LAST,
-    PLAIN,
-    cost,
-    engine_ratios,
-    over,
-)
-from tests.bench.report import Label, Row
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN
+from tests.bench.ratios import MASKS_ALL, MASKS_LAST, cost, engine_ratios, over
+from tests.bench.report import Label, Ratio, Row
 
 MEASURED = {
     ("compiled", PLAIN, "bf16"): 100.0,
@@ -42,7 +36,9 @@ def rows(batch: int = 8) -> list[Row]:
 
 def test_the_ratios_are_those_of_the_rows() -> None:
     """Ours against plain, against itself in int8, and against the best peer on the same net."""
-    assert engine_ratios(rows()) == pytest.approx(
+    ratios = engine_ratios(rows())
+
+    assert {name: ratio and ratio.value for name, ratio in ratios.items()} == pytest.approx(
         {
             "sge_over_plain_bf16_b8": 0.95,
             "as_written_over_plain_bf16_b8": 0.6,
@@ -72,25 +68,22 @@ def test_a_missing_side_makes_no_ratio() -> None:
     here, there = Label("a", "net", "fp32", 1), Label("b", "net", "fp32", 1)
     found = [Row(here, (10.0,), 100.0)]
 
-    assert (over(found, here, there), cost(found, here, there)) == (None, None)
+    assert (over(found, here, there), cost(found, here, None)) == (None, None)
 
 
-def test_a_cost_is_the_share_of_speed_that_is_lost() -> None:
-    """Nine of ten images a second left: a tenth is the cost."""
-    dear, bare = Label("a", "masks", "fp32", 1), Label("a", "none", "fp32", 1)
+def test_sides_are_compared_within_a_round() -> None:
+    """A machine that changes changes no ratio: medians of either side would say 1.6 here.
 
-    lost = cost([Row(dear, (9.0,), 111.0), Row(bare, (10.0,), 100.0)], dear, bare)
-
-    assert lost == pytest.approx(0.1)
-
-
-def test_a_machine_that_changes_changes_no_ratio() -> None:
-    """Sides are compared within a round; medians of either side would say 2.0 here."""
+    What is lost is the rest of that, and its spread that of the rounds.
+    """
     one, other = Label("a", "net", "fp32", 1), Label("b", "net", "fp32", 1)
-    rows = [Row(one, (10.0, 20.0, 40.0), 50.0), Row(other, (12.5, 10.0, 50.0), 80.0)]
+    rows = [Row(one, (8.0, 20.0, 40.0), 50.0), Row(other, (10.0, 12.5, 80.0), 80.0)]
 
     assert [row.images_per_s for row in rows] == [20.0, 12.5]
-    assert over(rows, one, other) == pytest.approx(0.8)
+    assert over(rows, one, other) == Ratio(0.8, lowest=0.5, highest=1.6)
+    lost = cost(rows, one, other)
+    assert lost is not None
+    assert astuple(lost) == pytest.approx((0.2, -0.6, 0.5))
 
 
 def test_masks_are_compared_on_the_engine_that_is_best() -> None:
@@ -102,5 +95,5 @@ def test_masks_are_compared_on_the_engine_that_is_best() -> None:
 
     ratios = engine_ratios([*rows(), *best])
 
-    assert ratios["engine_masks_last_cost_b8"] == pytest.approx(0.25)
+    assert ratios["engine_masks_last_cost_b8"] == Ratio(0.25, 0.25, 0.25)
     assert ratios["engine_masks_all_cost_b8"] is None

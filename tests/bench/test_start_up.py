@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from service.config import Settings
 from tests.bench.entrants import CannotRun
-from tests.bench.networks import random_model, write_store
-from tests.bench.start_up import StartUpBench, bench_start_up, start
+from tests.bench.networks import random_model
+from tests.bench.start_up import bench_start_up, start
 from tests.store_fixtures import TINY
 
 SERVICE = """
@@ -64,10 +65,12 @@ def test_a_service_that_answers_with_an_error_cannot_be_measured() -> None:
 @pytest.mark.slow
 def test_the_real_service_is_started_from_a_store_of_its_own(tmp_path: Path) -> None:
     """The eager engine keeps nothing in the cache, so it starts once."""
-    store = write_store(random_model(TINY), tmp_path / "store")
-    wanted = StartUpBench(store, ("eager",), "fp32", "cpu", 1, 2, tmp_path)
+    random_model(TINY, tmp_path / "store")
+    settings = Settings(
+        model_store=tmp_path / "store", cache_dir=tmp_path, device="cpu", threads=1, tiered=False
+    )
 
-    measured = bench_start_up(wanted, lambda _: None, time.perf_counter)
+    found, absent = bench_start_up(settings, ("eager",), lambda _: None, time.perf_counter)
 
-    assert measured.absent == ()
-    assert [(found.engine, found.cache) for found in measured.found] == [("eager", "empty")]
+    assert absent == []
+    assert [(start_up.engine, start_up.cache) for start_up in found] == [("eager", "empty")]

@@ -15,8 +15,9 @@ from service.errors import StoreError
 from service.store.load import LoadedModel
 from service.store.write import write_version
 from tests.engine_builders import compiled, copying
-from tests.store_fixtures import new_tiny_version
+from tests.store_fixtures import new_tiny_version, overwrite
 
+NAMES = ("other", "tiny")
 Plan = Callable[[LoadedModel, Settings], EnginePlan]
 
 
@@ -38,26 +39,25 @@ def settings_in(folder: Path) -> Settings:
 
 
 def test_every_model_that_would_be_served_is_built(
-    plan: Plan, compiled_engine: CompiledEngine, tmp_path: Path
+    plan: Plan, compiled_engine: CompiledEngine, store: Path, tmp_path: Path
 ) -> None:
     """Each model's final engine is loaded once, and what it kept is where the settings say."""
-    for name in ("a", "b"):
-        write_version(tmp_path / "store", new_tiny_version(name=name))
+    write_version(store, new_tiny_version(name="other"))
     said: list[str] = []
 
     code = run(settings_in(tmp_path), said.append, plan)
 
     kept = sorted((tmp_path / "cache").rglob(compiled_engine.key))
     assert code == 0
-    assert kept == [tmp_path / "cache" / name / "compiled" / compiled_engine.key for name in "ab"]
+    assert kept == [tmp_path / "cache" / name / "compiled" / compiled_engine.key for name in NAMES]
     assert [line.partition(" after ")[0] for line in said] == [
-        f"{name}/1: compiled engine ready" for name in "ab"
+        f"{name}/1: compiled engine ready" for name in NAMES
     ]
 
 
+@pytest.mark.usefixtures("store")
 def test_an_engine_that_cannot_be_kept_is_told(plan: Plan, tmp_path: Path) -> None:
     """By its model and the folder, with exit code 1: the next start would build it again."""
-    write_version(tmp_path / "store", new_tiny_version())
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
     said: list[str] = []
 
@@ -68,11 +68,10 @@ def test_an_engine_that_cannot_be_kept_is_told(plan: Plan, tmp_path: Path) -> No
 
 
 def test_a_version_that_became_broken_since_the_service_read_it_is_the_reason(
-    tmp_path: Path,
+    store: Path, tmp_path: Path
 ) -> None:
     """Not that nothing could be served."""
-    folder = write_version(tmp_path / "store", new_tiny_version())
-    (folder / "labels.txt").write_text("others\n")
+    overwrite(store / "tiny" / "1" / "labels.txt", b"others\n")
 
     with pytest.raises(StoreError, match=r"labels\.txt"):
         run_for_service(settings_in(tmp_path))

@@ -25,12 +25,9 @@ import numpy as np
 import pytest
 
 from service.commands.serve import set_aside_what_stays
-from service.store.write import write_version
-from tests.running import noise, png_of
-from tests.store_fixtures import new_tiny_version
+from tests.running import PNG, noise, png_of
 
 CLIENTS = 32
-PNG = {"Content-Type": "image/png"}
 
 
 PATIENCE_S = 300  # only against hanging
@@ -74,14 +71,6 @@ class Served:
         return said, self.process.wait(PATIENCE_S)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the tiny model."""
-    folder = tmp_path_factory.mktemp("store")
-    write_version(folder, new_tiny_version())
-    return folder
-
-
 @contextlib.contextmanager
 def serving(store: Path, *flags: str | Path) -> Iterator[Served]:
     """Run `sge-serve serve` on a free port of loopback; log lines are among what it says."""
@@ -115,9 +104,9 @@ def served(store: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def shared(store: Path) -> Iterator[Served]:
+def shared(tiny_version: Path) -> Iterator[Served]:
     """The same for tests that leave it running."""
-    with ready(store) as service:
+    with ready(tiny_version.parents[1]) as service:
         yield service
 
 
@@ -128,6 +117,16 @@ def children_of(pid: int) -> list[int]:
         with contextlib.suppress(OSError):  # of a thread that has ended meanwhile
             found += map(int, children.read_text().split())
     return found
+
+
+def compiler_of(pid: int) -> int:
+    """The process that compiles for a service, among those that decode for it."""
+    (compiler,) = (
+        child
+        for child in children_of(pid)
+        if b"compile" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+    )
+    return compiler
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is run by a shell with curl")
@@ -212,9 +211,10 @@ def test_the_service_answers_while_it_compiles_and_stops_then(store: Path, tmp_p
 
     The compiler is a process of its own, which is not left behind.
     """
-    with serving(store, "--log-level", "info", "--cache-dir", tmp_path) as service:
+    cache = tmp_path / "cache"
+    with serving(store, "--log-level", "info", "--cache-dir", cache) as service:
         service.hear("engine is being compiled")
-        (child,) = children_of(service.process.pid)
+        child = compiler_of(service.process.pid)
         compiler = os.pidfd_open(child)
         reply = httpx.post(
             f"{service.address}/v1/predict",
@@ -228,7 +228,7 @@ def test_the_service_answers_while_it_compiles_and_stops_then(store: Path, tmp_p
 
     assert (reply.status_code, reply.json()["engine"], code) == (200, "eager", 0)
     assert ended == [compiler]
-    assert list(tmp_path.glob("*/*")) == []  # it did not come to an end by itself
+    assert list(cache.glob("compiled/*")) == []  # it did not come to an end by itself
 
 
 def test_a_second_signal_leaves_what_is_inside(served: Served) -> None:
@@ -237,7 +237,7 @@ def test_a_second_signal_leaves_what_is_inside(served: Served) -> None:
     with socket.create_connection((host, int(port))) as half_sent, httpx.Client() as client:
         head = "POST /v1/predict HTTP/1.1\r\nHost: service\r\nContent-Type: image/png\r\n"
         half_sent.sendall(f"{head}Content-Length: 1000\r\n\r\nhalf".encode())
-        while "sge_permits_in_use 1.0" not in client.get(f"{served.address}/metrics").text:
+        while "sge_body_bytes_in_use 4.0" not in client.get(f"{served.address}/metrics").text:
             pass
         served.process.send_signal(signal.SIGTERM)
         while client.get(f"{served.address}/readyz").status_code == 200:
@@ -245,7 +245,7 @@ def test_a_second_signal_leaves_what_is_inside(served: Served) -> None:
         code = served.stop()
 
     assert code == 1
-    assert "left 1 accepted images without an answer" in served.end()[0]
+    assert "left 1 accepted requests without an answer" in served.end()[0]
 
 
 def test_a_service_without_an_engine_ends(store: Path, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_service_without_an_engine_ends(store: Path, tmp_path: Path) -> None:
     flags = ["--log-level", "info", "--engine", "compiled", "--tiered", "false"]
     with serving(store, *flags, "--cache-dir", tmp_path) as service:
         service.hear("engine is being compiled")
-        (compiler,) = children_of(service.process.pid)
+        compiler = compiler_of(service.process.pid)
         os.kill(compiler, signal.SIGKILL)
         said, code = service.end()
 

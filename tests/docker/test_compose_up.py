@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import httpx
 import pytest
 
 from tests.docker.test_compose import COMPOSE, ROOT, needs_compose
-from tests.docker.test_image import ENGINE, IMAGE, LOOK_EVERY_S, PICTURE, PNG, READY_WITHIN_S
+from tests.docker.test_image import ENGINE, IMAGE, PICTURE, READY_WITHIN_S, looks
+from tests.running import PNG
 
 pytestmark = [
     pytest.mark.docker,
@@ -45,14 +45,10 @@ def free_port() -> int:
 
 def wait_until_ready(address: str) -> None:
     """Ask until the service says that every model answers."""
-    pace, ends = threading.Event(), time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < ends:
-        try:
+    for _ in looks(READY_WITHIN_S):
+        with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{address}/readyz").is_success:
                 return
-        except httpx.TransportError:
-            pass
-        pace.wait(LOOK_EVERY_S)
     pytest.fail(f"not ready within {READY_WITHIN_S} s")
 
 

@@ -20,12 +20,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.running import PNG
+
 pytestmark = pytest.mark.docker
 
 ENGINE = os.environ.get("ENGINE", "docker")
 IMAGE = os.environ.get("IMAGE", "sge-serve:cpu")
 PICTURE = Path(__file__).parents[1] / "data" / "ankle-boot-on-canvas.png"
-PNG = {"Content-Type": "image/png"}
 CLIENTS = 16
 
 # What docker-compose.yml asks for; without systemd nobody but this test runs podman's health check.
@@ -81,28 +82,32 @@ def start(*options: str) -> Container:
     return Container(name, f"http://127.0.0.1:{port}")
 
 
+def looks(within_s: float) -> Iterator[None]:
+    """Paces a loop that looks at something outside this process, until its time is over."""
+    pace, end = threading.Event(), time.monotonic() + within_s
+    while time.monotonic() < end:
+        yield
+        pace.wait(LOOK_EVERY_S)
+
+
 def wait_until_ready(container: Container) -> None:
     """Ask `/readyz` until it says yes."""
-    pace, end = threading.Event(), time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < end:
+    for _ in looks(READY_WITHIN_S):
         try:
             if httpx.get(f"{container.address}/readyz").is_success:
                 return
         except httpx.TransportError:
             assert container.inspect("{{.State.Running}}") == "true", container.logs
-        pace.wait(LOOK_EVERY_S)
     pytest.fail(f"not ready within {READY_WITHIN_S} s: {container.logs}")
 
 
 def settled_engine(container: Container) -> dict[str, str]:
     """The engine that serves in the end, once nothing is being compiled any more."""
-    pace, end = threading.Event(), time.monotonic() + SETTLED_WITHIN_S
-    while time.monotonic() < end:
+    for _ in looks(SETTLED_WITHIN_S):
         models = httpx.get(f"{container.address}/readyz").json()["models"]
         (state,) = models.values()
         if state["tier"] != "first":
             return dict(state)
-        pace.wait(LOOK_EVERY_S)
     pytest.fail(f"still compiling after {SETTLED_WITHIN_S} s: {container.logs}")
 
 

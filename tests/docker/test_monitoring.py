@@ -30,6 +30,7 @@ TARGET_LABELS = {"job", "instance"}
 OF_PROMETHEUS: dict[str, set[str]] = {"up": set()}
 CODES = {error.code for error in STATUS_OF}
 STOPPING = "draining"
+OF_CLIENTS = {"deadline_exceeded", "too_many_connections"}
 OF_THE_SERVICE = {"internal", "cancelled"}  # outcomes that no class of error has
 
 needs_promtool = pytest.mark.skipif(
@@ -174,10 +175,10 @@ def test_queries_ask_for_label_values_that_occur() -> None:
 
 
 def test_every_outcome_that_is_the_services_fault_burns_the_error_budget() -> None:
-    """A new kind of 5xx cannot be forgotten; a stopping service's refusal is no fault."""
+    """A new kind of 5xx cannot be forgotten; what clients can bring about wakes nobody."""
     faults = {error.code for error, status in STATUS_OF.items() if status >= 500}
 
-    assert matched("outcome") == (faults | OF_THE_SERVICE | {"ok"}) - {STOPPING}
+    assert matched("outcome") == (faults | OF_THE_SERVICE | {"ok"}) - {STOPPING} - OF_CLIENTS
 
 
 def test_what_an_alert_compares_with_is_recorded() -> None:

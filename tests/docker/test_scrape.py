@@ -19,10 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.store.write import write_version
 from tests.docker.test_monitoring import PROMETHEUS, panel_queries, rules
-from tests.running import noise, png_of
-from tests.store_fixtures import new_tiny_version
+from tests.running import PNG, noise, png_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +34,6 @@ START_WITHIN_S = 120
 WITHIN_S = 120  # two scrapes and a round of rules take 20 s where nothing else runs
 LOOK_EVERY_S = 0.5
 POST_EVERY_S = 0.1
-PNG = {"Content-Type": "image/png"}
 
 
 @contextlib.contextmanager
@@ -70,9 +67,8 @@ def process(*command: str | Path) -> Iterator[Callable[[str], re.Match[str]]]:
 
 
 @contextlib.contextmanager
-def service_under_load(folder: Path) -> Iterator[str]:
+def service_under_load(store: Path) -> Iterator[str]:
     """A service without a model's weight, to which pictures are posted; yields its address."""
-    write_version(folder / "store", new_tiny_version())
     serve = (sys.executable, "-m", "service", "serve", "--port", "0", "--engine", "stub")
     picture, is_over = png_of(noise(1)), threading.Event()
 
@@ -81,7 +77,7 @@ def service_under_load(folder: Path) -> Iterator[str]:
             while not is_over.wait(POST_EVERY_S):
                 client.post("/v1/predict", content=picture, headers=PNG)
 
-    with process(*serve, "--model-store", folder / "store") as heard:
+    with process(*serve, "--model-store", store) as heard:
         address = heard(r"page +(http://\S+)/$")[1]
         posting = threading.Thread(target=post_until_over, args=(address,))
         posting.start()
@@ -117,12 +113,14 @@ def values(client: httpx.Client, query: str) -> list[float]:
     return [number for number in numbers if not math.isnan(number)]
 
 
-def test_prometheus_scrapes_the_service_and_every_panel_has_data(tmp_path: Path) -> None:
+def test_prometheus_scrapes_the_service_and_every_panel_has_data(
+    store: Path, tmp_path: Path
+) -> None:
     """The target is up, every rule is evaluated, and each panel's queries return numbers."""
     waiting = {query.text: query.place for query in panel_queries()}
 
     with (
-        service_under_load(tmp_path) as address,
+        service_under_load(store) as address,
         prometheus(tmp_path, address.removeprefix("http://")) as client,
     ):
         pace, end = threading.Event(), time.monotonic() + WITHIN_S

@@ -184,3 +184,30 @@ def test_why_a_file_cannot_be_kept_is_told(tmp_path: Path) -> None:
     )
     more_than_any_disk = ArtifactCache(tmp_path).why_not(10**24) or ""
     assert re.fullmatch(rf"\d+ MB are free, and {10**18} may be needed", more_than_any_disk)
+
+
+def test_a_build_has_room_on_the_disk_of_the_cache(tmp_path: Path) -> None:
+    """In a folder that is empty, ends with the build, and shares none of the cache's own."""
+    files = ArtifactCache(tmp_path / "compiled")
+
+    with files.workspace() as one, files.workspace() as other:
+        (one / "half").write_bytes(b"a program")
+        seen = list(other.iterdir())
+
+    assert seen == []
+    assert tmp_path in one.parents
+    assert not one.exists()
+
+
+def test_what_a_killed_build_left_is_removed_by_a_later_one(tmp_path: Path) -> None:
+    """After a day: one that still goes on elsewhere is younger."""
+    files = ArtifactCache(tmp_path / "compiled")
+    with files.workspace() as folder:
+        building = folder.parent
+    old, young = building / "old", building / "young"
+    for left in (old, young):
+        left.mkdir()
+    os.utime(old, (0, 0))
+
+    with files.workspace():
+        assert (old.exists(), young.exists()) == (False, True)

@@ -14,9 +14,7 @@ from service.engines.background_build import BackgroundBuild, pass_on, require_s
 from service.engines.eager import EagerEngine
 from service.errors import EngineFailed
 from service.store.load import load_version
-from service.store.write import write_version
 from tests.engine_builders import CPU, assert_close, infer, needs_compiler, rows
-from tests.store_fixtures import new_tiny_version
 
 
 def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> None:
@@ -29,10 +27,12 @@ def test_what_the_other_process_complains_of_is_the_reason(tmp_path: Path) -> No
 
 @needs_compiler
 @pytest.mark.slow
-def test_what_another_process_compiles_computes_what_the_eager_engine_does(tmp_path: Path) -> None:
+def test_what_another_process_compiles_computes_what_the_eager_engine_does(
+    store: Path, tmp_path: Path
+) -> None:
     """One image, which has a program of its own, and several; with every mask."""
-    model = load_version(write_version(tmp_path / "store", new_tiny_version()))
-    settings = Settings(device="cpu", precision="fp32", max_batch=4, model_store=tmp_path / "store")
+    model = load_version(store / "tiny" / "1")
+    settings = Settings(device="cpu", precision="fp32", max_batch=4, model_store=store)
     build = BackgroundBuild(settings, "compiled", model.key)
     engine = CompiledEngine(model, CPU, "fp32", max_batch=4, cache_dir=tmp_path, build=build)
     reference = EagerEngine(model, CPU, "fp32")
@@ -69,10 +69,9 @@ def test_how_a_process_ended_is_told(code: int, complaint: str, reason: str) -> 
         require_success(code, complaint)
 
 
-def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_it_ends_with_the_process_that_started_it(store: Path, tmp_path: Path) -> None:
     """Which the end of standard input tells; nothing is built for nobody."""
-    write_version(tmp_path / "store", new_tiny_version())
-    flags = [f"--model-store={tmp_path / 'store'}", f"--cache-dir={tmp_path / 'cache'}"]
+    flags = [f"--model-store={store}", f"--cache-dir={tmp_path / 'cache'}"]
     command = [sys.executable, "-m", "service", "compile", "--background", "--device=cpu", *flags]
 
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -12,13 +12,21 @@ from PIL import Image
 
 from service.errors import BadInput, ImageTooLarge, UndecodableImage, UnsupportedFormat
 from service.images.contract import ImageLimits
-from tests.sample_images import Picture, decode_whole, encode, gradient, noise, png, solid
+from tests.sample_images import (
+    LIMITS,
+    ORANGE,
+    Picture,
+    decode_whole,
+    encode,
+    gradient,
+    noise,
+    png,
+    solid,
+)
 
 # The service silences Pillow's warnings when it starts; pytest sets all filters back for each test.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
-LIMITS = ImageLimits(encoded_bytes=1_000_000, pixels=100_000)
-ORANGE = (200, 100, 20)
 
 LOSSLESS: dict[str, dict[str, Any]] = {
     "PNG": {},

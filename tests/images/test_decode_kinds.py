@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.images.contract import ImageLimits
 from tests.sample_images import (
+    LIMITS,
+    ORANGE,
     Picture,
     declare_premultiplied,
     decode_whole,
@@ -17,9 +18,6 @@ from tests.sample_images import (
     solid,
     ycck_jpeg,
 )
-
-LIMITS = ImageLimits(encoded_bytes=1_000_000, pixels=100_000)
-ORANGE = (200, 100, 20)
 
 
 def grey(levels: NDArray[np.integer]) -> Picture:

@@ -12,15 +12,20 @@ import numpy as np
 import pytest
 
 from service.errors import UndecodableImage
-from service.images.contract import ImageLimits
 from service.images.decode import silence_decoders
-from tests.sample_images import Picture, decode_whole, encode, gradient, orientation_exif, solid
+from tests.sample_images import (
+    LIMITS,
+    ORANGE,
+    Picture,
+    decode_whole,
+    encode,
+    gradient,
+    orientation_exif,
+    solid,
+)
 
 # The service silences Pillow's warnings when it starts; pytest sets all filters back for each test.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
-
-LIMITS = ImageLimits(encoded_bytes=1_000_000, pixels=100_000)
-ORANGE = (200, 100, 20)
 
 
 class TestOrientation:

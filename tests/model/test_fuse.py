@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from service.model.fuse import FusedBlock, FusedResNet, fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet
+from tests.store_fixtures import random_network
 
 SPECS = [
     pytest.param(ResNetSpec("sge_resnet18", 10, groups=8, input_px=40, stem="small"), id="small"),
@@ -20,21 +21,9 @@ SPECS = [
 ]
 
 
-def trained(spec: ResNetSpec) -> SgeResNet:
-    """A network in which every number that is folded or reordered differs from its neighbours."""
-    generator = torch.Generator().manual_seed(1)
-    torch.manual_seed(1)
-    network = SgeResNet(spec).eval().requires_grad_(requires_grad=False)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1, generator=generator)  # type: ignore[union-attr]
-            module.running_var.uniform_(0.5, 1.5, generator=generator)  # type: ignore[union-attr]
-            module.weight.uniform_(0.5, 1, generator=generator)
-            module.bias.normal_(0, 0.1, generator=generator)
-    for name, _ in network.named_blocks():
-        network.sge_of(name).weight.normal_(generator=generator)
-        network.sge_of(name).bias.normal_(generator=generator)
-    return network
+def fused_of(spec: ResNetSpec) -> FusedResNet:
+    """The fused form of a network of that shape."""
+    return fuse(random_network(SgeResNet, spec))
 
 
 def images(spec: ResNetSpec, batch: int = 2) -> Tensor:
@@ -69,7 +58,7 @@ def names_of(outputs: Outputs) -> list[str]:
 @pytest.mark.parametrize("spec", SPECS)
 def test_logits_and_every_similarity_are_exact(spec: ResNetSpec) -> None:
     """Against the reference in float64: logits to 1e-5, similarities like the reference itself."""
-    network = trained(spec)
+    network = random_network(SgeResNet, spec)
     x, every = images(spec), names(spec)
 
     given = fuse(network)(x, every)
@@ -86,7 +75,7 @@ def test_logits_and_every_similarity_are_exact(spec: ResNetSpec) -> None:
 
 def test_no_batchnorm_is_left_and_the_reference_is_not_changed() -> None:
     """Folding makes a network of its own."""
-    network = trained(ResNetSpec("sge_resnet18", 10, groups=8, input_px=33))
+    network = random_network(SgeResNet, ResNetSpec("sge_resnet18", 10, groups=8, input_px=33))
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
     fused = fuse(network)
@@ -102,7 +91,7 @@ def test_only_the_asked_blocks_are_returned_in_the_networks_order() -> None:
     """Whatever the order of asking."""
     spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=33)
 
-    similarities = fuse(trained(spec))(images(spec), ["layer4.1", "layer1.0"]).similarities
+    similarities = fused_of(spec)(images(spec), ["layer4.1", "layer1.0"]).similarities
 
     assert list(similarities) == ["layer1.0", "layer4.1"]
 
@@ -124,16 +113,11 @@ def test_a_uniform_map_has_no_pattern(dtype: torch.dtype, value: float) -> None:
     assert enhanced.dtype == dtype
 
 
-def fused_of(spec: ResNetSpec) -> FusedResNet:
-    """The fused form of a network of that shape."""
-    return fuse(trained(spec))
-
-
 def test_bf16_keeps_the_classes_order() -> None:
     """With 8 bits a logit is off by at most 5 % of the largest; SGE's own numbers stay float32."""
     spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=48)
     pixels = torch.randint(0, 256, (4, 3, 48, 48), generator=torch.Generator().manual_seed(3))
-    network = trained(spec)
+    network = random_network(SgeResNet, spec)
 
     exact = InferenceGraph(fuse(network), (0.5,) * 3, (0.25,) * 3)(pixels.byte())
     rough = InferenceGraph(fuse(network), (0.5,) * 3, (0.25,) * 3, torch.bfloat16)(

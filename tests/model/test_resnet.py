@@ -10,13 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 
-from service.model.resnet import (
-    BlockShape,
-    ResNetSpec,
-    SgeResNet,
-    Stem,
-    plain_resnet,
-)
+from service.model.resnet import BlockShape, ResNetSpec, SgeResNet, Stem, plain_resnet
+from tests.store_fixtures import random_network
 
 TORCHVISIONS = {
     "sge_resnet18": resnet18,
@@ -32,16 +27,6 @@ def without_weights(spec: ResNetSpec) -> SgeResNet:
     """The network on the meta device: every shape, no numbers, no memory."""
     with torch.device("meta"):
         return SgeResNet(spec).eval()
-
-
-def trained(spec: ResNetSpec, generator: torch.Generator) -> SgeResNet:
-    """A small network with gamma and beta that are neither 0 nor equal."""
-    torch.manual_seed(0)
-    network = SgeResNet(spec).eval().requires_grad_(requires_grad=False)
-    for name, _ in network.named_blocks():
-        network.sge_of(name).weight.normal_(generator=generator)
-        network.sge_of(name).bias.normal_(generator=generator)
-    return network
 
 
 def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -161,7 +146,7 @@ def test_only_asked_blocks_are_kept() -> None:
 
 def test_asking_changes_no_logit(generator: torch.Generator) -> None:
     """The masks leave the very forward pass that gives the logits."""
-    network = trained(SMALL, generator)
+    network = random_network(SgeResNet, SMALL)
     images = torch.randn((2, 3, 48, 48), generator=generator)
 
     silent = network(images)
@@ -173,7 +158,7 @@ def test_asking_changes_no_logit(generator: torch.Generator) -> None:
 
 def test_returned_similarities_are_standardised(generator: torch.Generator) -> None:
     """In every block the mean over positions is 0 and the deviation, divided by N - 1, is 1."""
-    network = trained(SMALL, generator)
+    network = random_network(SgeResNet, SMALL)
     images = torch.randn((2, 3, 48, 48), generator=generator)
 
     outputs = network(images, [block.name for block in SMALL.blocks()])
@@ -188,7 +173,7 @@ def test_returned_similarities_are_standardised(generator: torch.Generator) -> N
 
 def test_an_image_gets_the_same_answer_alone_and_in_a_batch(generator: torch.Generator) -> None:
     """Neither logits nor similarity depend on the images beside it."""
-    network = trained(SMALL, generator)
+    network = random_network(SgeResNet, SMALL)
     images = torch.randn((3, 3, 48, 48), generator=generator)
 
     together = network(images, ["layer4.1"])

@@ -6,9 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.store.write import write_version
-from tests.store_fixtures import new_tiny_version
-
 PROGRAM = """
 import sys
 import service.commands.serve
@@ -23,15 +20,13 @@ print(asked is is_compile_supported("cpu"), "torch._dynamo" in sys.modules)
 """
 
 
-def test_the_service_and_a_model_are_loaded_without_the_compiler(tmp_path: Path) -> None:
+def test_the_service_and_a_model_are_loaded_without_the_compiler(store: Path) -> None:
     """Nor torchao, which takes seconds as well; torchvision's question is then answered by torch.
 
     In a process of its own, which has imported nothing yet.
     """
-    write_version(tmp_path, new_tiny_version())
-
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM, str(store)], capture_output=True, text=True, check=True
     )
 
     assert run.stdout.splitlines() == ["[]", "True True"]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.api.mask_document import mask_document
 from service.errors import BadRequest
 from service.model.resnet import ResNetSpec
 from service.results.mask_request import (
     AllGroups,
     GroupChoice,
     ListedGroups,
+    MaskRequest,
     MeanOfGroups,
     WidestGroups,
+    cost_of,
     parse_blocks,
     parse_groups,
 )
+from service.results.masks import Gate, draw_mask
+from service.results.query import MaskFormat
 
 RESNET18 = ResNetSpec("sge_resnet18", groups=8, input_px=64, stem="small").blocks()
 NAMES = tuple(block.name for block in RESNET18)
@@ -126,3 +133,35 @@ def choice_or_refusal(text: str) -> GroupChoice | BadRequest:
         return parse_groups(text, 8)
     except BadRequest as refusal:
         return refusal
+
+
+class TestCost:
+    """What masks come to, known from the network's shapes alone."""
+
+    @pytest.mark.parametrize("form", ["json", "npy", "png", "overlay"])
+    @pytest.mark.parametrize(
+        "choice", [AllGroups(), MeanOfGroups(), WidestGroups(3), ListedGroups((7, 0))]
+    )
+    def test_no_answer_is_larger_than_was_told(self, form: MaskFormat, choice: GroupChoice) -> None:
+        """Of noise, which compresses worst, and of numbers with every digit."""
+        chance = np.random.default_rng(7)
+        request = MaskRequest(NAMES[:2], choice, "similarity", form)
+        pixels = chance.integers(0, 256, (3, 64, 64), np.uint8)
+        gate = Gate(np.ones(8, np.float32), np.zeros(8, np.float32))
+        masks = [
+            draw_mask(
+                block.name,
+                -chance.random((8, block.height, block.width), np.float32) / 1e4,
+                gate,
+                request,
+                pixels,
+            )
+            for block in RESNET18[:2]
+        ]
+        documents = [mask_document(mask) for mask in masks]
+
+        cost = cost_of(request, RESNET18, 64)
+
+        heads = 200 * len(documents)
+        assert len(orjson.dumps(documents)) <= cost.answer_bytes + heads
+        assert cost.pictures == sum(len(mask.pictures) for mask in masks)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from service.errors import DeadlineExceeded, Draining, Overloaded
-from service.serving.admission import Admission
+from service.serving.admission import Admission, Permit
 from service.serving.batch_policy import Run
 from service.serving.device_backlog import DeviceBacklog, DeviceShare
 
@@ -13,54 +16,72 @@ NOW = 50.0
 FAR = 1000.0
 
 
-def share_of(pace_s: float = 0.0, backlog: DeviceBacklog | None = None) -> DeviceShare:
-    """A model's part of a device, alone on it by default, that takes so long for an image."""
-    share = (backlog or DeviceBacklog(lambda: NOW)).share(lambda: None)
-    share.runs.append(Run(1, pace_s, NOW))
-    return share
-
-
 def admission(limit: int = 4, limit_bytes: int = 1000) -> Admission:
     """An admission whose clock stands still."""
     return Admission(limit, limit_bytes, lambda: NOW)
 
 
+def share_of(image_s: float = 0.0, backlog: DeviceBacklog | None = None) -> DeviceShare:
+    """A model's part of a device, alone on it by default, that takes so long for each image."""
+    share = (backlog or DeviceBacklog(lambda: NOW)).share(lambda: None, max_batch=1)
+    if image_s:
+        share.times.add(Run(1, image_s, NOW))
+    return share
+
+
+@contextmanager
+def inside(door: Admission, share: DeviceShare, images: int = 1) -> Iterator[Permit]:
+    """A request whose images are inside."""
+    with door.enter(FAR, share) as permit:
+        permit.take(images, FAR)
+        yield permit
+
+
 def test_a_permit_is_given_back() -> None:
     """What a request held is free again when it ends, also by an error."""
-    door = admission()
-    inside = []
+    door, share = admission(), share_of()
+    seen = []
 
     def fail() -> None:
-        with door.enter(FAR, share_of()) as permit:
-            permit.grow(2)
-            inside.append(door.in_use)
+        with inside(door, share, images=3):
+            seen.append((door.in_use, share.images))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
 
-    assert (inside, door.in_use) == ([3], 0)
+    assert (seen, door.in_use, share.images) == ([(3, 3)], 0, 0)
+
+
+def test_a_request_whose_body_has_not_come_holds_no_permit() -> None:
+    """However many clients upload slowly, others are let in, and none waits for them."""
+    door, share = admission(limit=1), share_of(3.0)
+
+    with door.enter(FAR, share), door.enter(FAR, share), door.enter(FAR, share) as permit:
+        assert (door.in_use, share.backlog_s) == (0, 0.0)
+        permit.take(1, FAR)
+        assert door.in_use == 1
 
 
 def test_one_image_more_than_the_limit_is_refused() -> None:
     """The refusal names both numbers and says when to come again."""
     door, share = admission(limit=2), share_of(1.6)
 
-    with door.enter(FAR, share), door.enter(FAR, share), pytest.raises(Overloaded) as refusal:
+    with inside(door, share), inside(door, share), pytest.raises(Overloaded) as refusal:
         door.enter(FAR, share)
 
     assert refusal.value.message == "2 images are inside and 1 more came, the limit is 2"
     assert refusal.value.retry_after_s == 4.0
 
 
-def test_a_request_that_grows_past_the_limit_takes_nothing_more() -> None:
-    """A refused growth leaves the permits as they were."""
-    door = admission(limit=3)
+def test_a_request_with_more_images_than_are_left_takes_none() -> None:
+    """A refusal leaves the permits as they were."""
+    door, share = admission(limit=3), share_of()
 
-    with door.enter(FAR, share_of()) as permit:
+    with door.enter(FAR, share) as permit:
         with pytest.raises(Overloaded):
-            permit.grow(3)
-        assert door.in_use == 1
+            permit.take(4, FAR)
+        assert (door.in_use, share.images) == (0, 0)
 
 
 def test_bytes_are_bounded_over_all_requests() -> None:
@@ -92,14 +113,38 @@ def test_an_announced_body_takes_no_room_before_it_comes() -> None:
 
 
 def test_who_cannot_be_answered_in_time_is_refused_at_once() -> None:
-    """With two images of 3 s inside, a deadline in 5 s cannot be met, one in 7 s can."""
+    """Behind two images of 3 s an own one ends after 9 s: a deadline in 8 s cannot be met."""
     door, share = admission(), share_of(3.0)
 
-    with door.enter(FAR, share), door.enter(FAR, share):
-        with pytest.raises(DeadlineExceeded):
-            door.enter(NOW + 5, share)
-        with door.enter(NOW + 7, share):
+    with inside(door, share), inside(door, share):
+        with pytest.raises(DeadlineExceeded) as refusal:
+            door.enter(NOW + 8, share)
+        with door.enter(NOW + 9.5, share) as permit:
+            permit.take(1, NOW + 9.5)
             assert door.in_use == 3
+
+    assert refusal.value.message == "the deadline is 8000 ms away, an answer takes 9000 ms"
+    assert refusal.value.retry_after_s == 1.0
+
+
+def test_a_request_whose_images_would_be_late_is_refused_when_they_have_come() -> None:
+    """One image would be in time, the three that its body holds would not."""
+    door, share = admission(), share_of(3.0)
+
+    with inside(door, share), door.enter(NOW + 7, share) as permit:
+        with pytest.raises(DeadlineExceeded):
+            permit.take(3, NOW + 7)
+        assert door.in_use == 1
+
+
+def test_an_idle_service_tries() -> None:
+    """Nothing is inside: one slow run does not refuse everybody after it."""
+    door, share = admission(), share_of(3.0)
+    share.overrun.learn(100.0)
+
+    with door.enter(NOW + 1, share) as permit:
+        permit.take(1, NOW + 1)
+        assert door.in_use == 1
 
 
 def test_each_image_counts_by_the_pace_of_its_own_model() -> None:
@@ -107,15 +152,33 @@ def test_each_image_counts_by_the_pace_of_its_own_model() -> None:
     door, device = admission(), DeviceBacklog(lambda: NOW)
     slow, fast = share_of(3.0, device), share_of(0.1, device)
 
-    with door.enter(FAR, slow), door.enter(FAR, fast), door.enter(FAR, fast):
+    with inside(door, slow), inside(door, fast, images=2):
         inside_s = device.seconds
         with pytest.raises(DeadlineExceeded):
-            door.enter(NOW + 3.1, fast)
-        with door.enter(NOW + 3.3, slow):
-            assert door.in_use == 4
+            door.enter(NOW + 3.2, fast)
+        with door.enter(NOW + 3.4, fast), door.enter(NOW + 6.3, slow):
+            assert door.in_use == 3
 
     assert inside_s == pytest.approx(3.2)
     assert device.seconds == 0.0
+
+
+def test_answers_that_take_longer_than_predicted_make_the_next_predictions_longer() -> None:
+    """What decoding or a busy processor adds is learned from the answers themselves."""
+    now = [NOW]
+    door, share = Admission(4, 1000, lambda: now[0]), share_of(1.0)
+    for _ in range(60):
+        with inside(door, share):
+            now[0] += 3.0  # 1 s was predicted
+    margin_s = share.overrun.margin_s
+
+    with inside(door, share):
+        with pytest.raises(DeadlineExceeded):
+            door.enter(now[0] + 3.9, share)  # 2 s of images, 2 s beyond
+        with door.enter(now[0] + 4.3, share):
+            pass
+
+    assert margin_s == pytest.approx(2.0, rel=0.05)
 
 
 def test_a_deadline_in_the_past_is_refused() -> None:
@@ -128,7 +191,7 @@ def test_a_draining_service_takes_nothing_new() -> None:
     """What is inside stays until it leaves."""
     door = admission()
 
-    with door.enter(FAR, share_of()):
+    with inside(door, share_of()):
         door.drain()
         with pytest.raises(Draining):
             door.enter(FAR, share_of())

@@ -188,6 +188,16 @@ def test_every_entry_has_one_fate(queue: list[Entry], room: Room, limits: Limits
     assert not any(queue[i].is_abandoned for i in decision.leave)
 
 
+def test_a_busy_device_refuses_what_it_cannot_come_to_in_time() -> None:
+    """Another model's batch runs for 10 s more, and a run of this one takes 2 s at least."""
+    queue = [Entry(deadline=NOW + 11), Entry(deadline=NOW + 13)]
+    recent = [Run(4, 2.0, NOW)]
+
+    decision = decide(queue, NOW, Room.SLOT, Limits(16), recent, busy_s=10.0)
+
+    assert decision == Decision(expire=(0,), look_again_at=NOW + 1)
+
+
 @given(queue=queues, limits=limits, recent=runs)
 def test_a_queue_in_front_of_an_idle_engine_empties(
     queue: list[Entry], limits: Limits, recent: list[Run]

@@ -302,9 +302,9 @@ async def test_a_new_engine_takes_the_next_batch() -> None:
 async def test_the_pace_follows_the_runs() -> None:
     """The pace is the engine's time per image, and unknown before the first batch."""
     async with bench(FakeEngine()) as b:
-        assert b.batcher.share.pace_s == 0.0
+        assert b.batcher.share.seconds_for(1) == 0.0
         await settled(b.submit(1))
-        assert b.batcher.share.pace_s > 0.0
+        assert b.batcher.share.seconds_for(1) > 0.0
 
 
 async def test_a_batch_that_cannot_be_stacked_fails_its_images() -> None:

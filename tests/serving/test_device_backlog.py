@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from service.engines.plan import EnginePlan
-from service.errors import EngineLost
+from service.errors import EngineLost, NotReady
 from service.serving.batch_policy import Limits, Room, Run
 from service.serving.batcher import Batcher, Reply
 from service.serving.device_backlog import DeviceBacklog, DeviceShare
@@ -25,8 +25,8 @@ NOTHING = frozenset[str]()
 
 def share_of(backlog: DeviceBacklog, pace_s: float, images: int = 0) -> DeviceShare:
     """A model that takes so long for an image, and has so many inside."""
-    share = backlog.share(lambda: None)
-    share.runs.append(Run(1, pace_s, 0.0))
+    share = backlog.share(lambda: None, max_batch=1)
+    share.times.add(Run(1, pace_s, 0.0))
     share.images = images
     return share
 
@@ -94,8 +94,8 @@ def test_whom_has_waited_longest_advances_first() -> None:
     """When a batch comes back, the device is offered in the order of the oldest images."""
     advanced: list[str] = []
     backlog = DeviceBacklog(lambda: 0.0)
-    late = backlog.share(lambda: advanced.append("late"))
-    early = backlog.share(lambda: advanced.append("early"))
+    late = backlog.share(lambda: advanced.append("late"), max_batch=1)
+    early = backlog.share(lambda: advanced.append("early"), max_batch=1)
     late.waiting_since, early.waiting_since = 2.0, 1.0
 
     late.end(late.begin(1))
@@ -190,7 +190,7 @@ async def test_each_deadline_is_held_against_the_pace_of_what_is_inside() -> Non
     async with running(tiny_model("slow"), tiny_model("fast"), engines=plans) as service:
         for model in service.runtime.models:
             seconds = 10.0 if model.name == "slow" else 0.01
-            model.batcher.share.runs.append(Run(1, seconds, 0.0))
+            model.batcher.share.times.add(Run(1, seconds, 0.0))
 
         async def post(name: str, seconds: float | None = None) -> int:
             headers = {} if seconds is None else {"X_Request_Deadline_Ms": f"{seconds * 1000:g}"}
@@ -198,7 +198,7 @@ async def test_each_deadline_is_held_against_the_pace_of_what_is_inside() -> Non
 
         quick = [asyncio.ensure_future(post("fast")) for _ in range(5)]
         await engines["fast"].entered()
-        slow = asyncio.ensure_future(post("slow", seconds=25))  # 5 x 10 s are beyond it
+        slow = asyncio.ensure_future(post("slow", seconds=25))  # six images of 10 s are beyond it
         await until(lambda: are_inside(service, 6))
         refused = await post("fast", seconds=5)  # behind 10 s of the other model
         engines["fast"].open(5)
@@ -212,3 +212,40 @@ async def test_each_deadline_is_held_against_the_pace_of_what_is_inside() -> Non
 async def are_inside(service: Running, images: int) -> bool:
     """Whether so many images hold permits."""
     return service.runtime.admission.in_use == images
+
+
+def test_every_model_gets_its_turn_whatever_becomes_of_anothers() -> None:
+    """A fault in one queue is that queue's: the device does not stand idle for the others."""
+    advanced: list[str] = []
+
+    def fail() -> None:
+        raise ArithmeticError
+
+    backlog = DeviceBacklog(lambda: 0.0)
+    broken = backlog.share(fail, max_batch=1)
+    sound = backlog.share(lambda: advanced.append("sound"), max_batch=1)
+    broken.waiting_since, sound.waiting_since = 1.0, 2.0
+
+    with pytest.raises(ArithmeticError):
+        broken.end(broken.begin(1))
+
+    assert advanced == ["sound"]
+
+
+@pytest.mark.anyio
+async def test_a_model_that_is_given_up_leaves_nobody_waiting() -> None:
+    """What it runs is answered, what waits or comes later fails at once, others go on."""
+    async with pair() as p:
+        running = p.submit(p.slow, 1)
+        await p.slow_engine.entered()
+        waiting = p.submit(p.slow, 2)
+        other = p.submit(p.fast, 9)
+        p.slow.close(NotReady("given up"))
+        later = p.submit(p.slow, 3)
+        p.slow_engine.open()
+        p.fast_engine.open()
+        answered = await asyncio.gather(*running, *other)
+        failed = await asyncio.gather(*waiting, *later, return_exceptions=True)
+
+    assert [int(reply.logits[0]) for reply in answered] == [1, 9]
+    assert [str(error) for error in failed] == ["given up"] * 2

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import re
 
 import pytest
 
 from service.engines.base import EngineOutputs
 from service.engines.plan import EnginePlan
-from tests.engine_states import has_tier, is_ready
-from tests.fakes import FakeEngine, GatedEngine
+from tests.fakes import FakeEngine, GatedEngine, SlowEngine
 from tests.running import Running, grey, running, until
 
 pytestmark = pytest.mark.anyio
-
-
-class Slow(FakeEngine):
-    """An engine whose building takes until the test lets it end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_loading = threading.Event()
-        self.may_load = threading.Event()
-
-    def load(self) -> None:
-        """Wait."""
-        self.is_loading.set()
-        self.may_load.wait()
 
 
 class Weak(FakeEngine):
@@ -45,7 +30,7 @@ async def test_the_service_survives_the_crash_of_its_engine() -> None:
     engine = FakeEngine(lethal=[9])
     async with running(engine=engine) as service:
         lost = await service.predict(grey(9))
-        await until(lambda: is_ready(service))
+        await until(service.is_ready)
         answered = await service.predict(grey(1))
         restarts = await service.metric("sge_engine_restarts_total")
 
@@ -59,7 +44,7 @@ async def test_a_crash_is_seen_and_counted(how: str) -> None:
     engine = FakeEngine(**{how: [9]})
     async with running(engine=engine) as service:
         await service.predict(grey(9))
-        await until(lambda: is_ready(service))
+        await until(service.is_ready)
         answered = await service.predict(grey(1))
         crashes = await service.metric("sge_engine_crashes_total")
         restarts = await service.metric("sge_engine_restarts_total")
@@ -72,7 +57,7 @@ async def test_a_hung_forward_pass_is_a_crash() -> None:
     engine = GatedEngine()
     async with running(engine=engine, hang_timeout_s=0.3) as service:
         lost = await service.predict(grey(1))
-        await until(lambda: is_ready(service))
+        await until(service.is_ready)
         engine.open(2)
         answered = await service.predict(grey(2))
         crashes = await service.metric("sge_engine_crashes_total")
@@ -90,17 +75,17 @@ async def test_an_engine_that_stays_broken_is_told() -> None:
         refused = await service.predict(grey(1))
         restarts = await service.metric("sge_engine_restarts_total")
 
-    assert lost.message == "the engine died, and 2 restarts of it have failed"
+    assert lost.message == "the engine crashed, and 2 restarts of it have failed"
     assert (refused.status_code, restarts) == (503, 2)
 
 
 async def test_a_crash_while_the_final_engine_is_built_harms_neither() -> None:
     """The first engine comes back and answers, and the final one takes over when it is built."""
-    first, final = FakeEngine(lethal=[9]), Slow()
+    first, final = FakeEngine(lethal=[9]), SlowEngine()
     async with running(engines=EnginePlan(first, final)) as service:
         await asyncio.to_thread(final.is_loading.wait)
         lost = await service.predict(grey(9))
-        await until(lambda: has_tier(service, "first"))
+        await until(lambda: service.has_tier("first"))
         between = await service.predict(grey(1))
         final.may_load.set()
         await service.built.wait()
@@ -112,14 +97,14 @@ async def test_a_crash_while_the_final_engine_is_built_harms_neither() -> None:
 
 async def test_a_final_engine_built_while_the_first_is_down_waits_for_the_restart() -> None:
     """Nobody is told that the model answers before its thread does."""
-    first, final = Weak(lethal=[9]), Slow()
+    first, final = Weak(lethal=[9]), SlowEngine()
     async with running(engines=EnginePlan(first, final)) as service:
         service.runtime.models.backoff_s = (0.0, 0.2)
         await asyncio.to_thread(final.is_loading.wait)
         await service.predict(grey(9))
         await until(lambda: has_restarted(service))
         final.may_load.set()
-        await until(lambda: has_tier(service, "final"))
+        await until(lambda: service.has_tier("final"))
         answered = await service.predict(grey(2))
 
     assert (answered.status_code, service.lost.done()) == (200, False)
@@ -128,3 +113,16 @@ async def test_a_final_engine_built_while_the_first_is_down_waits_for_the_restar
 async def has_restarted(service: Running) -> bool:
     """Whether an attempt to bring the engine back was made."""
     return await service.metric("sge_engine_restarts_total") > 0
+
+
+async def test_an_engine_that_hangs_again_is_given_up_after_one_more_time_out() -> None:
+    """Its passes hang, and so do the attempts to warm it up: the service ends, and soon."""
+    engine = GatedEngine()
+    async with running(engine=engine, hang_timeout_s=0.2) as service:
+        engine.warm_up_sizes = lambda max_batch: [1]  # type: ignore[method-assign]
+        hung = await service.predict(grey(1))
+        lost = await asyncio.wait_for(service.lost, 60)
+        engine.open(10)  # lets the threads that were left behind end
+
+    assert hung.json()["error"]["code"] == "engine_lost"
+    assert re.fullmatch(r"the engine crashed, and \d restarts of it have failed", lost.message)

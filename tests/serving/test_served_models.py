@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,9 +14,8 @@ from service.engines.plan import EnginePlan
 from service.errors import EngineFailed
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
-from tests.engine_states import tier_of
 from tests.fakes import FakeEngine, GatedEngine
-from tests.running import Running, grey, running, tiny_model, until
+from tests.running import grey, running, tiny_model, until
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +49,44 @@ async def test_a_loading_model_is_alive_but_not_ready() -> None:
     assert refused.json()["error"]["message"] == "tiny/1 is loading"
 
 
+async def test_what_was_built_before_answers_from_the_first_moment() -> None:
+    """The quick engine is not even loaded then."""
+    first, final = Unbuildable(), FakeEngine()
+    async with running(engines=EnginePlan(first, final, load_kept=lambda: True)) as service:
+        tier = await service.tier()
+
+    assert tier == "final"
+
+
+def nothing_sound() -> bool:
+    """A package that is damaged."""
+    return False
+
+
+def nothing_that_loads() -> bool:
+    """A package of code that this machine cannot load."""
+    raise OSError("undefined symbol")
+
+
+@pytest.mark.parametrize("load_kept", [nothing_sound, nothing_that_loads])
+async def test_a_damaged_artefact_makes_no_start_slower_than_one_without_it(
+    load_kept: Callable[[], bool],
+) -> None:
+    """The quick engine answers while it is built anew, and then the new one does."""
+    first, final = FakeEngine(), GatedEngine()
+    final.warm_up_sizes = lambda max_batch: [1]  # type: ignore[method-assign]
+    plan = EnginePlan(first, final, load_kept=load_kept)
+    async with running(engines=plan) as service:
+        answered = await service.predict(grey(1))
+        tier = await service.tier()
+        await final.entered()
+        final.open(2)
+        await service.built.wait()
+        rebuilt = await service.tier()
+
+    assert (answered.status_code, tier, rebuilt) == (200, "first", "final")
+
+
 async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
     """While it is built the first one answers; afterwards it does."""
     first, final = FakeEngine(), GatedEngine()
@@ -56,10 +94,10 @@ async def test_the_final_engine_takes_over_without_failing_a_request() -> None:
     async with running(engines=EnginePlan(first, final)) as service:
         await final.entered()
         before = await service.predict(grey(1))
-        tiers = [await tier_of(service)]
+        tiers = [await service.tier()]
         final.open(10)
         await service.built.wait()
-        tiers.append(await tier_of(service))
+        tiers.append(await service.tier())
         after = await service.predict(grey(2))
 
     assert (before.status_code, after.status_code, tiers) == (200, 200, ["first", "final"])
@@ -98,7 +136,7 @@ async def test_the_next_engine_of_a_plan_is_tried() -> None:
     plan = EnginePlan(FakeEngine(), Unbuildable(), (second,))
     async with running(engines=plan) as service:
         await service.built.wait()
-        tier = await tier_of(service)
+        tier = await service.tier()
         reply = await service.predict(grey(1))
         counted = await service.metric('sge_engine_fallbacks_total{model="tiny",version="1"}')
 
@@ -123,7 +161,7 @@ async def test_a_final_engine_that_does_not_start_has_a_spare() -> None:
     """Where the final engine is the first too, the plan's next one answers instead of it."""
     broken, spare = Unbuildable(), FakeEngine()
     async with running(engines=EnginePlan(broken, broken, (spare,))) as service:
-        tier = await tier_of(service)
+        tier = await service.tier()
         reply = await service.predict(grey(1))
 
     assert (tier, reply.status_code) == ("fallback", 200)
@@ -175,11 +213,11 @@ async def test_a_build_that_ends_its_thread_is_a_fallback_of_one_model() -> None
 async def test_a_ready_batch_does_not_wait_for_decodes() -> None:
     """With every worker decoding, what is queued is still stacked and run."""
     engine, gate = GatedEngine(), threading.Event()
-    async with running(engine=engine, decode_threads=1) as service:
+    async with running(engine=engine, decode_workers=1) as service:
         first = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
         second = asyncio.ensure_future(service.predict(grey(2)))
-        await until(lambda: is_queued(service))
+        await until(lambda: service.has_queued(1))
         service.runtime.workers.submit(gate.wait)
         engine.open(2)
         ran = await engine.entered()
@@ -188,11 +226,6 @@ async def test_a_ready_batch_does_not_wait_for_decodes() -> None:
 
     assert ran == (2,)
     assert [reply.status_code for reply in replies] == [200, 200]
-
-
-async def is_queued(service: Running) -> bool:
-    """Whether an image waits for a batch."""
-    return next(iter(service.runtime.models)).batcher.depth == 1
 
 
 async def test_the_threads_of_a_forward_pass_are_as_set() -> None:

@@ -82,7 +82,7 @@ async def test_a_crash_fails_everything_that_waits() -> None:
     revived = await thread.run(lambda: 4)
     await thread.stop()
 
-    assert (crashes.messages, revived.result) == (["the engine died of SystemExit()"], 4)
+    assert (crashes.messages, revived.result) == (["the engine crashed by SystemExit()"], 4)
 
 
 async def test_whoever_hears_of_a_crash_finds_it_reported() -> None:
@@ -140,7 +140,7 @@ async def test_a_hung_call_is_a_crash() -> None:
 
     assert [type(outcome) for outcome in outcomes] == [EngineLost, EngineLost]
     assert crashes.messages == [
-        "the engine died of TimeoutError('a call that ran longer than 0.05 s')"
+        "the engine crashed by TimeoutError('a call that ran longer than 0.05 s')"
     ]
     assert (late, after.result) == ([], 8)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,24 +14,7 @@ import torch
 from service.errors import BadCheckpoint, BadManifest, HashMismatch, MissingFile, StoreError
 from service.store.files import sha256_of
 from service.store.load import StoreContents, load_store, load_version
-from service.store.write import write_version
-from tests.store_fixtures import LABELS, TINY, edit_manifest, new_tiny_version, overwrite, snapshot
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One version, tiny/1, written once; its files are never changed in place."""
-    folder = tmp_path_factory.mktemp("written")
-    yield write_version(folder, new_tiny_version(half_weights=True))
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def store(tmp_path: Path, written: Path) -> Path:
-    """A store with the one healthy version tiny/1."""
-    folder = tmp_path / "store"
-    shutil.copytree(written, folder / "tiny" / "1", copy_function=os.link)
-    return folder
+from tests.store_fixtures import LABELS, TINY, edit_manifest, overwrite, replace_file, snapshot
 
 
 @pytest.fixture
@@ -159,12 +141,9 @@ def test_a_manifest_in_another_versions_folder_is_refused(
 
 def test_labels_must_be_as_many_as_classes(store: Path) -> None:
     """A hash that fits does not excuse a label too few."""
-    directory = store / "tiny" / "1"
-    hashes = json.loads((directory / "manifest.json").read_bytes())["sha256"]
-    labels = overwrite(directory / "labels.txt", b"cat\ndog\n")
-    edit_manifest(directory, sha256=hashes | {"labels": labels})
+    replace_file(store / "tiny" / "1", "labels", b"cat\ndog\n")
 
-    error = error_of(directory)
+    error = error_of(store / "tiny" / "1")
 
     assert (type(error), error.message) == (BadManifest, "2 labels for 3 classes")
 
@@ -181,12 +160,9 @@ def test_weights_must_fit_the_manifests_network(store: Path) -> None:
 
 def test_weights_that_are_no_safetensors_are_refused(store: Path) -> None:
     """A hash that fits does not make a pickle safe: it is not even tried."""
-    directory = store / "tiny" / "1"
-    hashes = json.loads((directory / "manifest.json").read_bytes())["sha256"]
-    weights = overwrite(directory / "model.safetensors", b"\x80\x02}.")
-    edit_manifest(directory, sha256=hashes | {"weights": weights})
+    replace_file(store / "tiny" / "1", "weights", b"\x80\x02}.")
 
-    error = error_of(directory)
+    error = error_of(store / "tiny" / "1")
 
     assert type(error) is BadCheckpoint
     assert error.message == "model.safetensors is no checkpoint, or a damaged one"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,9 @@ from tests.store_fixtures import (
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Path]:
-    """The path of a store that is not there yet; removed at once, for its size."""
-    yield tmp_path / "store"
-    shutil.rmtree(tmp_path)
+def store(tmp_path: Path) -> Path:
+    """The path of a store that is not there yet."""
+    return tmp_path / "store"
 
 
 @pytest.fixture

@@ -1,60 +1,75 @@
-"""Requests and replies of `/infer`: JSON, with raw tensors behind it where they are asked for."""
+"""Requests of `/infer`: JSON, with raw tensors behind it where the client likes."""
 
 from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
+from service.api.json_cuts import ROOM_VALUES, CutJson, cut_json
 from service.api.v2.tensors import (
-    DataType,
     TensorSpec,
     Values,
     from_bytes,
     from_json,
-    to_bytes,
-    to_json,
 )
 from service.errors import BadRequest
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-ROOM_FOR_NAMES = 1000  # values of a request's JSON beside those of its tensor
+LONGEST_ID = 256
 LONGEST_TIMEOUT_US = 3_600_000_000
 
-Parameters = dict[str, Any]
+
+def without_nulls(given: Any) -> Any:
+    """What was given without its nulls: they mean that nothing was given."""
+    if isinstance(given, dict):
+        return {name: value for name, value in given.items() if value is not None}
+    return given
+
+
+class Head(BaseModel):
+    """An object of the protocol: of what it does not know it takes no notice."""
+
+    model_config = ConfigDict(strict=True)
+
+    _drop_nulls = model_validator(mode="before")(without_nulls)
+
+
+Parameters = Annotated[dict[str, Any], BeforeValidator(without_nulls)]
 Side = Annotated[int, Field(le=2**31 - 1)]
 
 
-class InputHead(BaseModel):
+class InputHead(Head):
     """An input as the JSON announces it; its values are in `data` or behind the JSON."""
 
     name: str
     datatype: str
-    shape: Annotated[list[Side], Field(min_length=1, max_length=8)]
+    shape: Annotated[list[Side], Field(min_length=1, max_length=8), FailFast()]
     parameters: Parameters = Field(default_factory=dict)
     data: list[Any] | None = None
 
 
-class OutputHead(BaseModel):
+class OutputHead(Head):
     """An output that the request asks for."""
 
     name: str
     parameters: Parameters = Field(default_factory=dict)
 
 
-class RequestHead(BaseModel):
+class RequestHead(Head):
     """The JSON of a request."""
 
-    id: str = ""
+    id: Annotated[str, Field(max_length=LONGEST_ID)] = ""
     parameters: Parameters = Field(default_factory=dict)
-    inputs: Annotated[list[InputHead], Field(max_length=8)]
-    outputs: Annotated[list[OutputHead], Field(max_length=8)] = Field(default_factory=list)
+    inputs: Annotated[list[InputHead], Field(max_length=8), FailFast()]
+    outputs: Annotated[list[OutputHead], Field(max_length=8), FailFast()] = Field(
+        default_factory=list
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +128,18 @@ def parse_request(
     if header_length is not None and size == 0:
         output = tuple(RequestedOutput(spec, is_binary=True, classes=0) for spec in outputs)
         return InferRequest("", _whole_body(image, body), output, None)
-    most = limit_images * math.prod(image.dims) + ROOM_FOR_NAMES
-    if body.count(b",", 0, size) > most:  # before an object is made of each
-        raise BadRequest(f"the JSON holds more than {most} values")
-    try:
-        head = RequestHead.model_validate_json(body[:size])
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"]) or "body"
-        raise BadRequest(f"{place}: {first['msg'].lower()}") from error
+    limit_values = limit_images * math.prod(image.dims) + ROOM_VALUES
+    cut = cut_json(body, size, limit_images, limit_values)
+    head = cut.parse(RequestHead)
     _refuse_reserved(head.parameters)
-    return InferRequest(
+    request = InferRequest(
         head.id,
-        _read_image(head.inputs, image, memoryview(body)[size:]),
+        _read_image(head.inputs, image, memoryview(body)[size:], cut, limit_images),
         _read_outputs(head, outputs),
         _read_timeout(head.parameters),
     )
+    cut.require_all_read()
+    return request
 
 
 def _parse_length(text: str | None, body_bytes: int) -> int:
@@ -158,12 +169,20 @@ def _refuse_reserved(parameters: Parameters) -> None:
             raise BadRequest(f"the request's parameter {name[:80]!r} is not supported")
 
 
-def _read_image(inputs: Sequence[InputHead], image: TensorSpec, raw: memoryview) -> Values:
+def _read_image(
+    inputs: Sequence[InputHead],
+    image: TensorSpec,
+    raw: memoryview,
+    cut: CutJson,
+    limit_images: int,
+) -> Values:
     if [head.name for head in inputs] != [image.name]:
         named = ", ".join(head.name[:80] for head in inputs) or "none"
         raise BadRequest(f"the inputs are {named}, the model takes {image.name}")
     (head,) = inputs
     shape = image.check(head.datatype, head.shape)
+    if shape[0] > limit_images:  # before they are read
+        raise BadRequest(f"the request holds {shape[0]} images, the limit is {limit_images}")
     size = head.parameters.get("binary_data_size")
     if size is None and head.data is None:
         raise BadRequest(f"{image.name} has neither data nor a binary_data_size")
@@ -172,8 +191,8 @@ def _read_image(inputs: Sequence[InputHead], image: TensorSpec, raw: memoryview)
     if head.data is not None:
         if len(raw):
             raise BadRequest(f"{len(raw)} bytes are left behind the JSON")
-        return from_json(image, shape, head.data)
-    if size != len(raw) or isinstance(size, bool):
+        return from_json(image, shape, head.data, cut)
+    if size != len(raw) or type(size) is not int:
         raise BadRequest(
             f"the binary_data_size of {image.name} is {_shown(size)}, {len(raw)} bytes follow the "
             f"JSON"
@@ -183,7 +202,7 @@ def _read_image(inputs: Sequence[InputHead], image: TensorSpec, raw: memoryview)
 
 def _read_outputs(head: RequestHead, outputs: Sequence[TensorSpec]) -> tuple[RequestedOutput, ...]:
     specs = {spec.name: spec for spec in outputs}
-    is_binary = bool(head.parameters.get("binary_data_output", False))
+    is_binary = _read_flag(head.parameters, "binary_data_output", default=False)
     heads = head.outputs or [OutputHead(name=name) for name in specs]
     names = [output.name for output in heads]
     for name in names:
@@ -192,11 +211,18 @@ def _read_outputs(head: RequestHead, outputs: Sequence[TensorSpec]) -> tuple[Req
     return tuple(
         RequestedOutput(
             specs[output.name],
-            bool(output.parameters.get("binary_data", is_binary)),
+            _read_flag(output.parameters, "binary_data", default=is_binary),
             _read_classes(specs[output.name], output.parameters.get("classification", 0)),
         )
         for output in heads
     )
+
+
+def _read_flag(parameters: Parameters, name: str, *, default: bool) -> bool:
+    flag = parameters.get(name, default)
+    if not isinstance(flag, bool):
+        raise BadRequest(f"{name} is {_shown(flag)}, it is true or false")
+    return flag
 
 
 def _read_classes(spec: TensorSpec, classes: object) -> int:
@@ -219,60 +245,3 @@ def _read_timeout(parameters: Parameters) -> float | None:
 def _shown(value: object) -> str:
     """What a client sent, short enough to be sent back."""
     return reprlib.repr(value)
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedReply:
-    """A reply's bytes, and how long its JSON is where raw tensors follow it."""
-
-    content: bytes
-    json_bytes: int | None
-
-
-def encode_reply(
-    names: tuple[str, str],
-    request: InferRequest,
-    values: Mapping[str, Values],
-    labels: Sequence[str],
-) -> EncodedReply:
-    """Write a reply.
-
-    Args:
-        names: of the model and its version.
-        request: says which outputs, and how.
-        values: of every output of the model.
-        labels: of the classes, for text.
-    """
-    heads: list[dict[str, Any]] = []
-    raw: list[bytes] = []
-    for output in request.outputs:
-        datatype, shown = _as_wanted(output, values[output.spec.name], labels)
-        head: dict[str, Any] = {
-            "name": output.spec.name,
-            "datatype": datatype,
-            "shape": list(shown.shape),
-        }
-        if output.is_binary:
-            raw.append(to_bytes(datatype, shown))
-            head["parameters"] = {"binary_data_size": len(raw[-1])}
-        else:
-            head["data"] = to_json(datatype, shown)
-        heads.append(head)
-    body = {"model_name": names[0], "model_version": names[1], "outputs": heads}
-    if request.id:
-        body["id"] = request.id
-    text = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-    return EncodedReply(b"".join((text, *raw)), len(text) if raw else None)
-
-
-def _as_wanted(
-    output: RequestedOutput, values: Values, labels: Sequence[str]
-) -> tuple[DataType, Values]:
-    """Give values as they are or, as the classification extension has it, as text: (B, k)."""
-    if not output.classes:
-        return output.spec.datatype, values
-    best = np.argsort(-values, axis=1, kind="stable")[:, : output.classes]
-    texts = np.empty(best.shape, dtype=object)
-    for (row, rank), index in np.ndenumerate(best):
-        texts[row, rank] = f"{values[row, index]:f}:{index}:{labels[int(index)]}".encode()
-    return "BYTES", texts

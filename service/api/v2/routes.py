@@ -5,30 +5,42 @@ from __future__ import annotations
 import functools
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from service import __version__
 from service.api.admitted_request import AdmittedRequest, admit
 from service.api.bodies import BodyLimits, receive_body
+from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
-from service.api.documentation import BINARY, EXAMPLE_PNG
+from service.api.documentation import DeadlineMs
 from service.api.errors import error_response
 from service.api.health import readiness
+from service.api.json_cuts import first_fault
+from service.api.parsing import ParsingLanes
 from service.api.timing import report_phases, server_timing
-from service.api.v2.compression import inflate
+from service.api.v2.documentation import (
+    EVERY_ROUTE,
+    INFER,
+    MODEL_HEALTH,
+    NO_MODEL,
+    NOT_READY,
+    HeaderLength,
+    LiveBody,
+    ModelReadyBody,
+    ReadyBody,
+)
 from service.api.v2.messages import (
     HEADER_LENGTH,
+    Head,
     InferRequest,
-    encode_reply,
     parse_request,
 )
+from service.api.v2.replies import encode_reply
 from service.api.v2.statistics import statistics_of
-from service.api.v2.tensors import TensorSpec
+from service.api.v2.tensors import TensorSpec, Values
 from service.api.v2.views import View, every_view, find_view, name_of
-from service.config import LONGEST_TIMEOUT_MS
-from service.errors import BadRequest
 
 PLATFORM = "sge_serve"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
@@ -41,33 +53,12 @@ CONFIG_TYPES = {
 MODEL = "/v2/models/{name}"
 VERSION = "/v2/models/{name}/versions/{version}"
 
-MOST_DEFLATED = 1032  # bytes of which deflate makes one, at best
-QUICK_BYTES = 65_536  # of JSON, some 2 ms
 INDEX_BYTES = 4096
+QUICK_VALUES = 10_000  # of a reply, some 1 ms; as many classes are written more slowly
 
-INFER_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "object", "required": ["inputs"]},
-                "example": {
-                    "inputs": [
-                        {
-                            "name": "IMAGE",
-                            "datatype": "BYTES",
-                            "shape": [1, 1],
-                            "data": [EXAMPLE_PNG],
-                        }
-                    ]
-                },
-            },
-            "application/octet-stream": BINARY,
-        },
-    }
-}
-
-router = APIRouter(tags=["Open Inference Protocol"])
+router = APIRouter(
+    tags=["Open Inference Protocol"], route_class=BoundedRoute, responses=EVERY_ROUTE
+)
 
 
 async def _view_of(runtime: RuntimeOf, name: str, version: str | None = None) -> View:
@@ -77,7 +68,7 @@ async def _view_of(runtime: RuntimeOf, name: str, version: str | None = None) ->
 ViewOf = Annotated[View, Depends(_view_of)]
 
 
-class IndexQuery(BaseModel):
+class IndexQuery(Head):
     """Which models an index lists."""
 
     ready: bool = False
@@ -90,17 +81,21 @@ async def server() -> dict[str, Any]:
 
 
 @router.get("/v2/health/live", summary="Is the process alive?")
-async def live() -> Response:
+async def live() -> LiveBody:
     """Answer 200 as long as the event loop turns."""
-    return Response()
+    return LiveBody(live=True)
 
 
-@router.get("/v2/health/ready", summary="Can every model answer?")
+@router.get(
+    "/v2/health/ready",
+    summary="Can every model answer?",
+    response_model=ReadyBody,
+    responses=NOT_READY,
+)
 async def ready(runtime: RuntimeOf) -> Response:
     """Answer 200 when requests may be sent here, else 503."""
-    return Response(
-        status_code=200 if readiness(runtime.models, runtime.admission)["ready"] else 503
-    )
+    is_ready = readiness(runtime.models, runtime.admission)["ready"]
+    return _health(ReadyBody(ready=is_ready), is_ready=is_ready)
 
 
 @router.get("/v2/models/stats", summary="What every model has done")
@@ -110,8 +105,8 @@ async def every_statistics(runtime: RuntimeOf) -> dict[str, Any]:
     return {"model_stats": [statistics_of(view, runtime.metrics) for view in views]}
 
 
-@router.get(MODEL, summary="Describe a model's tensors")
-@router.get(VERSION, summary="Describe a version's tensors")
+@router.get(MODEL, summary="Describe a model's tensors", responses=NO_MODEL)
+@router.get(VERSION, summary="Describe a version's tensors", responses=NO_MODEL)
 async def metadata(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return a model's versions, inputs and outputs; -1 stands for the batch."""
     versions = runtime.models.versions(view.model.name)
@@ -124,16 +119,16 @@ async def metadata(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     }
 
 
-@router.get(f"{MODEL}/ready", summary="Can a model answer?")
-@router.get(f"{VERSION}/ready", summary="Can a version answer?")
+@router.get(f"{MODEL}/ready", summary="Can a model answer?", **MODEL_HEALTH)
+@router.get(f"{VERSION}/ready", summary="Can a version answer?", **MODEL_HEALTH)
 async def model_ready(runtime: RuntimeOf, view: ViewOf) -> Response:
     """Answer 200 when an engine answers for the model, else 503."""
     is_ready = view.model.is_ready and not runtime.admission.is_draining
-    return Response(status_code=200 if is_ready else 503)
+    return _health(ModelReadyBody(name=name_of(view), ready=is_ready), is_ready=is_ready)
 
 
-@router.get(f"{MODEL}/config", summary="Return a model's configuration")
-@router.get(f"{VERSION}/config", summary="Return a version's configuration")
+@router.get(f"{MODEL}/config", summary="Return a model's configuration", responses=NO_MODEL)
+@router.get(f"{VERSION}/config", summary="Return a version's configuration", responses=NO_MODEL)
 async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return the configuration as Triton's clients read it."""
     settings = runtime.settings
@@ -151,8 +146,8 @@ async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     }
 
 
-@router.get(f"{MODEL}/stats", summary="What a model has done")
-@router.get(f"{VERSION}/stats", summary="What a version has done")
+@router.get(f"{MODEL}/stats", summary="What a model has done", responses=NO_MODEL)
+@router.get(f"{VERSION}/stats", summary="What a version has done", responses=NO_MODEL)
 async def statistics(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return a model's statistics; its three views share them, as they share batches."""
     return {"model_stats": [statistics_of(view, runtime.metrics)]}
@@ -171,7 +166,7 @@ async def index(request: Request, runtime: RuntimeOf) -> list[dict[str, str]]:
     try:
         query = IndexQuery.model_validate_json(body or b"{}")
     except ValidationError as error:
-        raise BadRequest(f"body: {error.errors()[0]['msg'].lower()}") from error
+        raise first_fault(error) from error
     return [
         {
             "name": name_of(view),
@@ -192,38 +187,33 @@ async def change_models(request: Request, name: str) -> Response:
     return error_response(request, 501, "unsupported", message)
 
 
-@router.post(
-    f"{MODEL}/infer", summary="Run a model", response_class=Response, openapi_extra=INFER_BODY
-)
-@router.post(
-    f"{VERSION}/infer", summary="Run a version", response_class=Response, openapi_extra=INFER_BODY
-)
+@router.post(f"{MODEL}/infer", summary="Run a model", **INFER)
+@router.post(f"{VERSION}/infer", summary="Run a version", **INFER)
 async def infer(
     request: Request,
     runtime: RuntimeOf,
     view: ViewOf,
-    inference_header_content_length: Annotated[
-        str | None, Header(description="bytes of JSON before the raw tensors")
-    ] = None,
-    x_request_deadline_ms: Annotated[float | None, Header(gt=0, le=LONGEST_TIMEOUT_MS)] = None,
+    inference_header_content_length: HeaderLength = None,
+    x_request_deadline_ms: DeadlineMs = None,
 ) -> Response:
     """Run one request: JSON with lists, JSON with raw tensors behind it, or one raw tensor alone.
 
-    The example is for the view of pictures, `NAME-image`.
+    The example is for the view of pictures, `NAME-image`. The body may be compressed with gzip or
+    deflate, as its `Content-Encoding` says.
     """
     context = context_of(request.scope)
     context.model = view.model.metric_labels
     async with admit(runtime, context, view.model, x_request_deadline_ms) as admitted:
         limits = BodyLimits.of(runtime.settings)
-        parsed = await _receive(request, view, limits, admitted, inference_header_content_length)
-        if parsed.timeout_ms is not None:
-            admitted.shorten(parsed.timeout_ms)
-        limits.bound(len(parsed.images))
-        admitted.hold(len(parsed.images))
-        work = view.run(runtime.pipeline, parsed.images, admitted.deadline)
+        wanted = await _receive(request, view, limits, admitted, inference_header_content_length)
+        if wanted.timeout_ms is not None:
+            admitted.shorten(wanted.timeout_ms)
+        limits.bound(len(wanted.images))
+        admitted.hold(len(wanted.images))
+        work = view.run(runtime.pipeline, wanted.images, admitted.deadline)
         outcome = await unless_disconnected(request, work)
         timing_ms = report_phases(runtime.metrics, admitted, outcome.answer.phases_s)
-        return _respond(view, parsed, outcome.values, timing_ms)
+        return await _respond(view, wanted, outcome.values, timing_ms)
 
 
 async def _receive(
@@ -235,25 +225,25 @@ async def _receive(
 ) -> InferRequest:
     """Read a request's body; nothing of it is held beside what is returned."""
     body = await receive_body(request, limits, admitted.permit)
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        most = min(limits.size_bytes, MOST_DEFLATED * len(body))
-        admitted.permit.hold(most)
-        inflated = await off_the_loop(inflate, body, encoding, most)
-        admitted.permit.release(most - len(inflated))
-        body = inflated
     parse = functools.partial(
         parse_request, body, header_length, view.image, view.outputs, limits.images
     )
-    is_quick = header_length == "0" or len(body) < QUICK_BYTES
-    return parse() if is_quick else await off_the_loop(parse)
+    lanes: ParsingLanes = request.app.state.lanes
+    return await lanes.parse(parse, 0 if header_length == "0" else len(body))
 
 
-def _respond(
-    view: View, parsed: InferRequest, values: dict[str, Any], timing_ms: dict[str, float]
+def _health(body: BaseModel, *, is_ready: bool) -> Response:
+    status = 200 if is_ready else 503
+    return Response(body.model_dump_json(), status, media_type="application/json")
+
+
+async def _respond(
+    view: View, wanted: InferRequest, values: dict[str, Values], timing_ms: dict[str, float]
 ) -> Response:
     names = name_of(view), view.model.version
-    reply = encode_reply(names, parsed, values, view.model.loaded.labels)
+    encode = functools.partial(encode_reply, names, wanted, values, view.model.loaded.labels)
+    is_quick = sum(tensor.size for tensor in values.values()) < QUICK_VALUES
+    reply = encode() if is_quick else await off_the_loop(encode)
     headers = {"Server-Timing": server_timing(timing_ms)}
     if reply.json_bytes is None:
         return Response(reply.content, headers=headers, media_type="application/json")

@@ -5,18 +5,17 @@ B: batch.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import itertools
 import math
+import reprlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.api.json_cuts import CutJson, flattened
 from service.errors import BadRequest
 
 DataType = Literal["UINT8", "INT32", "FP32", "BYTES"]
@@ -104,29 +103,48 @@ def _split(name: str, raw: memoryview, count: int) -> list[bytes]:
     return elements
 
 
-def from_json(spec: TensorSpec, shape: tuple[int, ...], data: list[Any]) -> Values:
+def from_json(spec: TensorSpec, shape: tuple[int, ...], data: list[Any], cut: CutJson) -> Values:
     """Read lists, nested or flat: of numbers, or of base64 texts for BYTES.
+
+    Args:
+        spec: of the tensor.
+        shape: as it was checked.
+        data: the lists, or the mark of what was cut out of the JSON.
+        cut: what was.
 
     Raises:
         BadRequest: other values than the datatype's, or not as many as fit.
     """
-    if spec.datatype == "BYTES":
-        texts = _flattened(data)
-        _require_count(spec, shape, len(texts))
-        return _objects((_from_base64(spec.name, text) for text in texts), shape)
-    values = _flattened(data)
+    steps = None if spec.datatype == "BYTES" else cut.read_numbers(data)
+    if steps is not None:
+        return _joined(spec, shape, steps)
+    values = flattened(data)
     _require_count(spec, shape, len(values))
-    limits = np.iinfo(_DTYPES[spec.datatype])
-    if {*map(type, values)} != {int} or min(values) < limits.min or max(values) > limits.max:
+    if spec.datatype == "BYTES":
+        return _objects((_from_base64(spec.name, text, cut) for text in values), shape)
+    return _whole_numbers(spec, values).reshape(shape)
+
+
+def _joined(spec: TensorSpec, shape: tuple[int, ...], steps: Iterator[list[Any]]) -> Values:
+    """Read the numbers of a long list, and no more of them than fit."""
+    parts: list[Values] = []
+    count = 0
+    for step in steps:
+        count += len(step)
+        if count > math.prod(shape):
+            break
+        parts.append(_whole_numbers(spec, step))
+    _require_count(spec, shape, count)
+    return np.concatenate(parts).reshape(shape)
+
+
+def _whole_numbers(spec: TensorSpec, values: list[Any]) -> Values:
+    dtype = _DTYPES[spec.datatype]
+    limits = np.iinfo(dtype)
+    numbers = np.array(values if {*map(type, values)} == {int} else [limits.max + 1])
+    if numbers.min() < limits.min or numbers.max() > limits.max:
         raise BadRequest(f"{spec.name} takes whole numbers from {limits.min} to {limits.max}")
-    return np.array(values, _DTYPES[spec.datatype]).reshape(shape)
-
-
-def _flattened(data: list[Any]) -> list[Any]:
-    """The values of nested lists in order; a list of something else stays as it is."""
-    while data and all(isinstance(value, list) for value in data):
-        data = list(itertools.chain.from_iterable(data))
-    return data
+    return numbers.astype(dtype)
 
 
 def _require_count(spec: TensorSpec, shape: tuple[int, ...], count: int) -> None:
@@ -136,10 +154,12 @@ def _require_count(spec: TensorSpec, shape: tuple[int, ...], count: int) -> None
         )
 
 
-def _from_base64(name: str, text: object) -> bytes:
+def _from_base64(name: str, text: object, cut: CutJson) -> bytes:
+    if not isinstance(text, str):
+        raise BadRequest(f"{name}: in JSON its elements are base64, not {reprlib.repr(text)}")
     try:
-        return base64.b64decode(text, validate=True)  # type: ignore[arg-type]
-    except (binascii.Error, TypeError, ValueError) as error:
+        return cut.read_base64(text)
+    except ValueError as error:
         raise BadRequest(f"{name}: in JSON its elements are base64 ({error})") from error
 
 

@@ -101,7 +101,8 @@ def build_package(
 
     Args:
         programs: by name.
-        package: the file to write.
+        package: the file to write; the compiler works in its folder, which needs several times its
+            size.
         profiled: every kernel tells torch's profiler of itself.
 
     Returns:
@@ -114,7 +115,7 @@ def build_package(
     from torch._inductor.package.package import package_aoti  # noqa: PLC0415
     from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 
-    with fresh_cache():
+    with fresh_cache(dir=str(package.parent)):
         compiled = compile_needed(programs, functools.partial(_compile, profiled=profiled))
         package_aoti(str(package), {name: program.files for name, program in compiled.items()})
     return {name: program.packing for name, program in compiled.items()}

@@ -95,6 +95,11 @@ class CompiledEngine(TorchEngine):
         )
 
     @property
+    def _unloadable(self) -> str:
+        """The file that remembers a package which was new, and could not be loaded."""
+        return f"{self.key}-unloadable"
+
+    @property
     def is_built(self) -> bool:
         """Whether `load` will find a package, and so take a moment.
 
@@ -102,15 +107,30 @@ class CompiledEngine(TorchEngine):
         """
         return self.files.holds(self.key)
 
+    def load_kept(self) -> bool:
+        """Load the package if there is a sound one, and say so; nothing is built."""
+        self.use_threads()
+        program = self._kept(self.files)
+        if program is not None:
+            self.program = self._recorded(program) if self.device.type == "cuda" else program
+        return program is not None
+
     def load(self) -> None:
         """Load the package; build it first where there is none, or none that is sound.
 
         Raises:
-            EngineFailed: the process that compiles has failed.
+            EngineFailed: the process that compiles has failed, or what it made cannot be loaded,
+                now or when it was made before.
             Exception: the compiler is missing or fails.
         """
-        self.use_threads()
-        program = self._kept(self.files) or self._built()
+        if self.load_kept():
+            return
+        if self.files.holds(self._unloadable):
+            raise EngineFailed(
+                f"what was compiled cannot be loaded here; to try again, remove "
+                f"{self.files.folder / self._unloadable}"
+            )
+        program = self._built()
         self.program = self._recorded(program) if self.device.type == "cuda" else program
 
     def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
@@ -155,8 +175,8 @@ class CompiledEngine(TorchEngine):
         """
         log.info("engine is being compiled", model=self.model.key, precision=self.precision)
         started = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "package.pt2"
+        with files.workspace() as folder:
+            path = folder / "package.pt2"
             build_package(self.exported(), path)
             with path.open("rb") as package:
                 files.write(self.key, package)
@@ -188,6 +208,10 @@ class CompiledEngine(TorchEngine):
             else:
                 self.build(files.folder.parent)
             program = self._kept(files)
+            is_there = files.holds(self.key)
+        if program is None and is_there:
+            self.files.keep(self._unloadable, b"")  # no start compiles it once more
+            raise EngineFailed("what was compiled cannot be loaded here")
         if program is None:
             raise EngineFailed("what was compiled is not there: has the model been changed?")
         return program

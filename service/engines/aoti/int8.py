@@ -45,6 +45,12 @@ def torchao_is_installed() -> bool:
     return importlib.util.find_spec("torchao") is not None
 
 
+PIXEL_SOURCES = (
+    *("contract", "decode", "cost", "flatten", "formats"),
+    *("preprocess", "resize", "strip"),
+)
+
+
 class Int8Engine(CompiledEngine):
     """Runs a package as the compiled engine does; its convolutions multiply 8-bit numbers.
 
@@ -62,7 +68,13 @@ class Int8Engine(CompiledEngine):
     """
 
     name = "int8"
-    sources = (*CompiledEngine.sources, __name__, "service.engines.aoti.quantise")
+    sources = (
+        *CompiledEngine.sources,
+        __name__,
+        "service.engines.aoti.quantise",
+        "service.engines.calibration",  # and what makes pixels of its pictures
+        *(f"service.images.{module}" for module in PIXEL_SOURCES),
+    )
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Requests and replies of `/infer` as bytes: headers, raw tensors, outputs."""
+"""Requests of `/infer` as bytes: headers, raw tensors, lists, outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.api.v2.messages import InferRequest, encode_reply, parse_request
+from service.api.v2.messages import InferRequest, parse_request
 from service.api.v2.tensors import TensorSpec
 from service.errors import BadRequest
 
@@ -17,7 +17,6 @@ IMAGE = TensorSpec("IMAGE", "UINT8", (3, 1, 1))
 FILE = TensorSpec("IMAGE", "BYTES", (1,))
 PROBS = TensorSpec("PROBS", "FP32", (3,))
 TOPS = (TensorSpec("TOP_INDEX", "INT32", (2,)), TensorSpec("TOP_LABEL", "BYTES", (2,)))
-LABELS = ("cat", "dog", "gnu")
 
 HEAD = {"name": "IMAGE", "datatype": "UINT8", "shape": [1, 3, 1, 1]}
 LISTED = HEAD | {"data": [1, 2, 3]}
@@ -103,6 +102,48 @@ def test_a_timeout_is_in_microseconds() -> None:
     assert (timed.timeout_ms, untimed.timeout_ms) == (1.5, None)
 
 
+def test_null_means_that_nothing_was_given() -> None:
+    """For whatever may be absent: clients fill in every field of their own structures."""
+    output = {"name": "PROBS", "parameters": {"binary_data": None, "classification": None}}
+    nothing = {"id": None, "parameters": {"timeout": None}, "outputs": [output]}
+    head = LISTED | {"parameters": {"binary_data_size": None}}
+
+    given = [
+        parse(request(head, **nothing), None, IMAGE, [PROBS]),
+        parse(request(LISTED | {"parameters": None}, outputs=None), None, IMAGE, [PROBS]),
+        parse(request(), None, IMAGE, [PROBS]),
+    ]
+
+    assert len({(one.id, one.timeout_ms, one.outputs) for one in given}) == 1
+
+
+def test_pixels_of_a_picture_may_be_lists_of_any_length() -> None:
+    """An image of 224 px is half a megabyte of numbers, flat or nested, on one line or on many."""
+    picture = TensorSpec("IMAGE", "UINT8", (3, 224, 224))
+    pixels = np.arange(2 * 3 * 224 * 224).reshape(2, 3, 224, 224) % 256
+    forms = [pixels.tolist(), pixels.ravel().tolist(), pixels.reshape(2, -1).tolist()]
+    bodies = [
+        json.dumps({"inputs": [HEAD | {"shape": list(pixels.shape), "data": form}]}, indent=indent)
+        for form, indent in zip(forms, (None, 1, None), strict=True)
+    ]
+
+    for body in bodies:
+        assert np.array_equal(parse(body.encode(), None, picture, [PROBS]).images, pixels)
+
+
+@pytest.mark.parametrize("value", [9.5, 10**9, -1, 2**70, True, None, [1]])
+def test_long_lists_hold_whole_numbers_of_the_datatype(value: object) -> None:
+    """As short ones do: the last value of a thousand is looked at, too."""
+    picture = TensorSpec("IMAGE", "UINT8", (3, 30, 30))
+    data = [*[1] * 2699, value]
+    body = request(HEAD | {"shape": [1, 3, 30, 30], "data": data})
+
+    with pytest.raises(BadRequest, match=r"^IMAGE takes whole numbers from 0 to 255$"):
+        parse(body, None, picture, [PROBS])
+
+
+FLAG = {"name": "PROBS", "parameters": {"binary_data": "false"}}
+LONG = 500_000  # values or bytes, beyond what may reach the parser
 BAD = [
     (b"", None, "body: "),
     (b"[]", None, "body: "),
@@ -129,7 +170,32 @@ BAD = [
     (request(HEAD | {"shape": [10**4000, 3, 1, 1]}), None, "inputs.0.shape.0: "),
     (request(HEAD | {"datatype": "U" * 10**6}), None, f"IMAGE is {'U' * 20}, the model takes"),
     (request(HEAD | {"parameters": {"binary_data_size": "9" * 10**6}}), None, "the binary_data"),
-    (b'{"inputs": [' + b"[]," * 2000 + b"[]]}", None, "the JSON holds more than 1012 values"),
+    (request(LISTED | {"parameters": {"binary_data_size": 3.0}, "data": None}), None, "the binary"),
+    (request(outputs=[FLAG]), None, "binary_data is 'false', it is true or false"),
+    (request(parameters={"binary_data_output": 1}), None, "binary_data_output is 1, it is true or"),
+    (
+        request(LISTED | {"shape": ["1", 3, 1, 1]}),
+        None,
+        "inputs.0.shape.0: input should be a valid",
+    ),
+    (request(LISTED | {"shape": [True, 3, 1, 1]}), None, "inputs.0.shape.0: input should be a val"),
+    (request(LISTED | {"name": None}), None, "inputs.0.name: field required"),
+    (request(id=7), None, "id: input should be a valid string"),
+    (request(id="7" * 300), None, "id: string should have at most 256 characters"),
+    (request(id="7" * LONG), None, f"{LONG} bytes stand where so many do not belong: '777"),
+    (request(LISTED | {"data": [0] * LONG}), None, "the JSON holds more than 1012 values"),
+    (request(LISTED | {"data": "0" * LONG}), None, "inputs.0.data: input should be a valid ar"),
+    (request(LISTED | {"data": [["0" * LONG]] * 3}), None, "IMAGE takes whole numbers from 0 to"),
+    (request(LISTED | {"data": [0] * 900}), None, "IMAGE has 900 values, its shape [1, 3, 1, 1]"),
+    (request(LISTED | {"data": [9.5] * 900}), None, "IMAGE has 900 values, its shape [1, 3, 1,"),
+    (request(LISTED | {"shape": [9, 3, 1, 1]}), None, "the request holds 9 images, the limit is 4"),
+    (b'{"inputs": [' + b'{"name": "' + b"x" * LONG + b'"}]}', None, "inputs.0.datatype: field"),
+    (b'{"inputs": ' + b"[" * LONG, None, "the JSON holds more than"),
+    (
+        b'{"inputs": [' + b"[]," * 2000 * 2000 + b"[]]}",
+        None,
+        "the JSON holds more than 1012 values",
+    ),
     (request([]), None, "inputs.0: "),
     (request(parameters={"timeout": -1}), None, "timeout is -1, the limit is 3600000000 us"),
     (request(parameters={"timeout": "1"}), None, "timeout is '1', the limit is"),
@@ -158,63 +224,3 @@ def test_only_probabilities_are_classified() -> None:
     wanted = [{"name": "TOP_LABEL", "parameters": {"classification": 1}}]
     with pytest.raises(BadRequest, match=r"^TOP_LABEL: classification 1 is not supported"):
         parse(request(outputs=wanted), None, IMAGE, TOPS)
-
-
-def test_a_reply_in_json_has_flat_lists() -> None:
-    """Without parameters on its outputs, which some clients stumble over."""
-    asked = parse(request(id="7"), None, IMAGE, [PROBS])
-
-    reply = encode_reply(("m", "1"), asked, {"PROBS": np.array([[0.25, 0.5, 0.25]])}, LABELS)
-
-    assert reply.json_bytes is None
-    assert json.loads(reply.content) == {
-        "model_name": "m",
-        "model_version": "1",
-        "id": "7",
-        "outputs": [
-            {"name": "PROBS", "datatype": "FP32", "shape": [1, 3], "data": [0.25, 0.5, 0.25]}
-        ],
-    }
-
-
-def test_raw_outputs_follow_the_json_in_its_order() -> None:
-    """Each says how long it is; one in JSON may stand between them."""
-    outputs = [
-        {"name": "TOP_LABEL", "parameters": {"binary_data": True}},
-        {"name": "TOP_INDEX", "parameters": {"binary_data": True}},
-    ]
-    asked = parse(request(outputs=outputs), None, IMAGE, TOPS)
-    values = {
-        "TOP_INDEX": np.array([[2, 0]]),
-        "TOP_LABEL": np.array([[b"gnu", b"cat"]], dtype=object),
-    }
-
-    reply = encode_reply(("m", "1"), asked, values, LABELS)
-
-    assert reply.json_bytes is not None
-    head = json.loads(reply.content[: reply.json_bytes])
-    assert [output["parameters"] for output in head["outputs"]] == [
-        {"binary_data_size": 14},
-        {"binary_data_size": 8},
-    ]
-    assert not any("data" in output for output in head["outputs"])
-    assert "id" not in head
-    assert reply.content[reply.json_bytes :] == (
-        b"\3\0\0\0gnu\3\0\0\0cat" + b"\2\0\0\0" + b"\0\0\0\0"
-    )
-
-
-def test_probabilities_can_come_as_text() -> None:
-    """The classification extension: the best k, each as score:index:label."""
-    outputs = [{"name": "PROBS", "parameters": {"classification": 2}}]
-    asked = parse(request(outputs=outputs), None, IMAGE, [PROBS])
-
-    reply = encode_reply(("m", "1"), asked, {"PROBS": np.array([[0.2, 0.7, 0.1]])}, LABELS)
-
-    (output,) = json.loads(reply.content)["outputs"]
-    assert output == {
-        "name": "PROBS",
-        "datatype": "BYTES",
-        "shape": [1, 2],
-        "data": ["0.700000:1:dog", "0.200000:0:cat"],
-    }

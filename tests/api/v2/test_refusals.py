@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
         ("other", {"content": b""}, 404, "no model 'other', served are: tiny"),
         ("tiny/versions/7", {"content": b""}, 404, "no version '7' of tiny"),
         ("other-image", {"content": b""}, 404, "no model 'other-image'"),
-        ("tiny", {"content": b"x", "headers": {"Content-Encoding": "br"}}, 400, "content encoding"),
+        ("tiny", {"content": b"x", "headers": {"Content-Encoding": "br"}}, 415, "content encoding"),
         ("tiny", {"content": b"", "headers": {"X-Request-Deadline-Ms": "x"}}, 400, "x-request-"),
     ],
 )
@@ -95,14 +95,14 @@ async def test_a_timeout_in_the_request_is_a_deadline() -> None:
     async with running(engine=engine) as service:
         running_batch = asyncio.ensure_future(service.predict(grey(1)))
         await engine.entered()
-        soon = {"timeout": 50_000}  # microseconds
+        soon = {"timeout": 500_000}  # microseconds
         late = await infer(service, "tiny", json=tensor_request(noise(1), parameters=soon))
         expired = await service.metric('sge_expired_images_total{model="tiny",version="1"}')
         engine.open()
         await running_batch
 
     assert late.status_code == 503
-    assert "deadline" in late.json()["error"] or "50 ms" in late.json()["error"]
+    assert "deadline" in late.json()["error"] or "500 ms" in late.json()["error"]
     assert expired == 1
 
 
@@ -155,11 +155,11 @@ async def test_an_index_is_asked_for_by_any_client(headers: dict[str, str]) -> N
         path = "/v2/repository/index"
         replies = [
             await service.client.post(path, content=content, headers=headers)
-            for content in (b"", b'{"ready": true}', b"[]", b" " * 5000)
+            for content in (b"", b'{"ready": true}', b'{"ready": null}', b"[]", b" " * 5000)
         ]
         inside = service.runtime.admission.in_use_bytes
 
-    assert [reply.status_code for reply in replies] == [200, 200, 400, 400]
+    assert [reply.status_code for reply in replies] == [200, 200, 200, 400, 400]
     assert inside == 0
 
 

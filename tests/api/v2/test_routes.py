@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 LENGTH = "Inference-Header-Content-Length"
 WHOLE = {LENGTH: "0"}
+HEALTH = ("health/live", "health/ready", "models/tiny-image/ready")
 
 
 def pixels_of(image: np.ndarray) -> np.ndarray:
@@ -119,11 +120,7 @@ async def test_both_protocols_share_batches() -> None:
             asyncio.ensure_future(infer(service, "tiny", json=tensor_request(white))),
             asyncio.ensure_future(infer(service, "tiny-image", content=grey(4), headers=WHOLE)),
         ]
-
-        async def all_wait() -> bool:
-            return await service.metric('sge_queue_depth{model="tiny",version="1"}') == 3
-
-        await until(all_wait)
+        await until(lambda: service.has_queued(3))
         engine.open(2)
         assert sorted(await engine.entered()) == [2, 3, 4]
         replies = await asyncio.gather(first, *waiting)
@@ -141,10 +138,7 @@ async def test_the_server_and_its_models_are_described() -> None:
         config = (await client.get("/v2/models/tiny/config")).json()
         index = (await client.post("/v2/repository/index")).json()
         ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
-        statuses = [
-            (await client.get(f"/v2/{path}")).status_code
-            for path in ("health/live", "health/ready", "models/tiny/ready")
-        ]
+        health = [await client.get(f"/v2/{path}") for path in HEALTH]
 
     assert server["name"] == "sge-serve"
     assert isinstance(server["extensions"], list)
@@ -161,24 +155,29 @@ async def test_the_server_and_its_models_are_described() -> None:
     assert [entry["name"] for entry in index] == ["tiny", "tiny-image", "tiny-explain"] * 2
     assert ready == index
     assert {entry["state"] for entry in index} == {"READY"}
-    assert statuses == [200, 200, 200]
+    assert [(reply.status_code, reply.json()) for reply in health] == [
+        (200, {"live": True}),
+        (200, {"ready": True}),
+        (200, {"name": "tiny-image", "ready": True}),
+    ]
 
 
 async def test_a_model_that_cannot_answer_is_not_ready() -> None:
-    """Neither it, nor the server, nor its line in the index."""
+    """Neither it, nor the server, nor its line in the index; bodies say so, which KServe reads."""
     async with running(engine=FakeEngine()) as service:
         (model,) = service.runtime.models
         model.tier = "restarting"
         client = service.client
-        statuses = [
-            (await client.get(f"/v2/{path}")).status_code
-            for path in ("health/live", "health/ready", "models/tiny/ready")
-        ]
+        health = [await client.get(f"/v2/{path}") for path in HEALTH]
         (entry, *_) = (await client.post("/v2/repository/index")).json()
         ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
         refused = await infer(service, "tiny", json=tensor_request(noise(1)))
 
-    assert statuses == [200, 503, 503]
+    assert [(reply.status_code, reply.json()) for reply in health] == [
+        (200, {"live": True}),
+        (503, {"ready": False}),
+        (503, {"name": "tiny-image", "ready": False}),
+    ]
     assert (entry["state"], entry["reason"]) == ("UNAVAILABLE", "restarting")
     assert ready == []
     assert (refused.status_code, list(refused.json())) == (503, ["error"])

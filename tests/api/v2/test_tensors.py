@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.api.json_cuts import CutJson
 from service.api.v2.tensors import TensorSpec, from_bytes, from_json, to_bytes, to_json
 from service.errors import BadRequest
 
 PIXELS = TensorSpec("IMAGE", "UINT8", (3, 2, 2))
 FILES = TensorSpec("IMAGE", "BYTES", (1,))
+UNCUT = CutJson(b"")
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5))
@@ -45,14 +47,14 @@ def test_lists_may_be_flat_or_nested(is_flat: bool) -> None:  # noqa: FBT001 - p
     pixels = np.arange(24).reshape(2, 3, 2, 2)
     data = pixels.ravel().tolist() if is_flat else pixels.tolist()
 
-    assert np.array_equal(from_json(PIXELS, (2, 3, 2, 2), data), pixels)
+    assert np.array_equal(from_json(PIXELS, (2, 3, 2, 2), data, UNCUT), pixels)
 
 
 def test_files_in_json_are_base64() -> None:
     """JSON holds no bytes."""
     data = [base64.b64encode(file).decode() for file in (b"\xff\0", b"")]
 
-    assert from_json(FILES, (2, 1), data).ravel().tolist() == [b"\xff\0", b""]
+    assert from_json(FILES, (2, 1), data, UNCUT).ravel().tolist() == [b"\xff\0", b""]
     assert to_json("BYTES", np.array([[b"boot"]], dtype=object)) == ["boot"]
 
 
@@ -77,7 +79,7 @@ def test_files_in_json_are_base64() -> None:
 def test_lists_that_do_not_fit_are_refused(data: list[object], message: str) -> None:
     """The message says what was seen and what fits."""
     with pytest.raises(BadRequest) as refusal:
-        from_json(PIXELS, (1, 3, 2, 2), data)
+        from_json(PIXELS, (1, 3, 2, 2), data, UNCUT)
 
     assert refusal.value.message == message
 
@@ -86,7 +88,7 @@ def test_lists_that_do_not_fit_are_refused(data: list[object], message: str) -> 
 def test_elements_that_are_not_base64_are_refused(data: list[object]) -> None:
     """Lists within lists and other kinds of values are among them."""
     with pytest.raises(BadRequest, match=r"^IMAGE"):
-        from_json(FILES, (1, 1), data)
+        from_json(FILES, (1, 1), data, UNCUT)
 
 
 @pytest.mark.parametrize(

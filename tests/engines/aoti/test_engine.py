@@ -10,6 +10,7 @@ import pytest
 
 from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
+from service.engines.artifact_cache import ArtifactCache
 from service.engines.plan import plan_engines
 from service.errors import EngineFailed
 from service.store.manifest import Hashes
@@ -98,5 +99,21 @@ def test_what_is_compiled_already_answers_first(compiled_engine: CompiledEngine)
         short_model(), Settings(device="cpu", precision="fp32", max_batch=4, cache_dir=folder)
     )
 
-    assert plan.first is plan.final
     assert plan.final.description.name == "compiled"
+    assert plan.load_kept is not None
+    assert plan.load_kept()
+
+
+def test_what_could_not_be_loaded_when_it_was_new_is_not_compiled_again(tmp_path: Path) -> None:
+    """The next start says so at once, and names the file that keeps it from trying."""
+
+    def build(cache_dir: Path) -> None:
+        ArtifactCache(cache_dir / "compiled").write(engine.key, b"no program")
+
+    engine = compiled(tmp_path, build=build)
+    with pytest.raises(EngineFailed, match="what was compiled cannot be loaded here"):
+        engine.load()
+    later = compiled(tmp_path, build=refuse)
+
+    with pytest.raises(EngineFailed, match=r"to try again, remove .*-unloadable"):
+        later.load()

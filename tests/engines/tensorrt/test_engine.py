@@ -17,23 +17,19 @@ from packaging.version import Version
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from service.engines.base import EngineOutputs
-from service.engines.eager import EagerEngine
 from service.engines.tensorrt.engine import (
     Library,
     TensorRtEngine,
     import_library,
     tensorrt_is_installed,
 )
-from service.engines.torch_engine import TorchEngine
-from tests.engines.networks import short_model
+from tests.engine_builders import CPU, assert_close, eager, infer, rows
+from tests.engines.networks import BASIC, EVERY_BLOCK, short_model
 from tests.engines.tensorrt.calls import LIBRARY, LibraryCall, calls_of
 from tests.engines.tensorrt.conversion import record
-from tests.running import noise
 
-CPU = torch.device("cpu")
 MAX_BATCH = 4
-BLOCKS = tuple(block.name for block in short_model().manifest.spec.blocks())
+BLOCKS = tuple(block.name for block in BASIC.blocks())
 
 
 class StandIn:
@@ -87,12 +83,6 @@ def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEng
     return TensorRtEngine(**arguments | changes)
 
 
-def run(engine: TorchEngine, count: int, blocks: frozenset[str]) -> EngineOutputs:
-    """Send `count` images of noise through an engine."""
-    rows = [noise(seed).transpose(2, 0, 1).copy() for seed in range(count)]
-    return engine.infer(engine.collate(rows), blocks)
-
-
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[StandIn, TensorRtEngine, Path]:
     """An engine that was started on an empty cache, with its library and that cache."""
@@ -112,17 +102,12 @@ def test_the_engine_computes_what_the_eager_one_does(
 ) -> None:
     """Logits and the similarity of every block agree, in any batch up to the largest."""
     _, engine, _ = started
-    reference = EagerEngine(short_model(), CPU, "fp32")
+    reference = eager()
     reference.load()
 
-    expected = run(reference, count, frozenset(blocks))
-    given = run(engine, count, frozenset(blocks))
+    expected = infer(reference, rows(*range(count)), frozenset(blocks))
 
-    # Both compute in float32; folding BatchNorm and another order of sums change the last digits.
-    np.testing.assert_allclose(given.logits, expected.logits, rtol=1e-4, atol=1e-4)
-    assert given.similarities.keys() >= expected.similarities.keys()
-    for name, similarity in expected.similarities.items():
-        np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
+    assert_close(infer(engine, rows(*range(count)), frozenset(blocks)), expected)
 
 
 def test_a_start_builds_for_every_batch_up_to_the_largest(
@@ -148,11 +133,11 @@ def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, P
 
     engine.load()
 
-    assert run(engine, 1, frozenset(BLOCKS)).similarities.keys() == {*BLOCKS}
+    assert infer(engine, rows(1)).similarities.keys() == EVERY_BLOCK
     assert len(stand_in.programs) == 2
     engine.close()
     with pytest.raises(RuntimeError, match="infer was called before load"):
-        run(engine, 1, frozenset())
+        infer(engine, rows(1))
 
 
 def with_weights(digest: str) -> Any:
@@ -224,16 +209,16 @@ def test_tensorrt_computes_what_the_eager_engine_does(
 ) -> None:
     """On a GPU, built and then taken from the cache, logits and similarities agree."""
     device = torch.device("cuda")
-    reference = EagerEngine(short_model(), device, precision)
+    reference = eager(precision, "cuda")
     reference.load()
-    expected = run(reference, 3, frozenset(BLOCKS))
+    expected = infer(reference, rows(0, 1, 2))
 
     for _ in range(2):
         engine = TensorRtEngine(
             short_model(), device, precision, max_batch=MAX_BATCH, cache_dir=tmp_path
         )
         engine.load()
-        given = run(engine, 3, frozenset(BLOCKS))
+        given = infer(engine, rows(0, 1, 2))
         # Of the largest number: fp16 keeps 11 bits, as cuDNN's TF32 does in the eager engine.
         scale = np.abs(expected.logits).max()
         np.testing.assert_allclose(given.logits, expected.logits, atol=tolerance * scale)

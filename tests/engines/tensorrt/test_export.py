@@ -13,11 +13,10 @@ from service.images.contract import IMAGENET_MEAN, IMAGENET_STD
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import ResNetSpec, SgeResNet
+from tests.engine_builders import CPU
 from tests.engines.networks import BASIC, BOTTLENECKS
 from tests.engines.tensorrt.conversion import record, refusals
 from tests.store_fixtures import random_network
-
-CPU = torch.device("cpu")
 
 
 def graph_of(spec: ResNetSpec, dtype: torch.dtype) -> InferenceGraph:

@@ -1,0 +1,36 @@
+"""The answer to what is no request: it reaches no application."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+import orjson
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def refusal(status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write an answer, which closes the connection, and a line in the log.
+
+    Args:
+        status: of HTTP.
+        code: of the error.
+        message: for a person.
+        headers: that every answer has.
+    """
+    request_id = uuid.uuid4().hex
+    log.info("request refused", request_id=request_id, status=status, code=code)
+    error = {"code": code, "message": message, "request_id": request_id}
+    body = orjson.dumps({"error": error})
+    lines = [
+        *headers,
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
+        (b"connection", b"close"),
+    ]
+    head = b"".join(b"%s: %s\r\n" % line for line in lines)
+    return b"%s%s\r\n%s" % (STATUS_LINE[status], head, body)

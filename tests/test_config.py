@@ -1,0 +1,33 @@
+"""Settings: what cannot be meant is refused, and the reason given."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from service.config import Settings, describe_invalid
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        (
+            {"SGE_PORT": "tcp://10.0.0.1:80"},
+            "Kubernetes sets it so for a service called sge: give that another name, or set",
+        ),
+        ({"SGE_TLS_CERT_FILE": "a.pem"}, "SGE_TLS_CERT_FILE and SGE_TLS_KEY_FILE go together"),
+        ({"SGE_TRUSTED_PROXIES": "proxy"}, "SGE_TRUSTED_PROXIES=proxy: 'proxy' does not appear"),
+        ({"SGE_ROOT_PATH": "sge/"}, "SGE_ROOT_PATH=sge/: String should match pattern"),
+    ],
+)
+def test_a_wrong_setting_says_why(
+    variables: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line that names the variable, its value and what is allowed."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+
+    assert reason in describe_invalid(refused.value)
