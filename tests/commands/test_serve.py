@@ -90,8 +90,9 @@ def serving(store: Path, *flags: str | Path) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def ready(store: Path) -> Iterator[Served]:
-    """Run it until it answers."""
-    with serving(store, "--engine", "eager") as service:
+    """Run it until it answers, in whatever time a busy machine lets it."""
+    patient = ("--default-timeout-ms", f"{PATIENCE_S}000", "--drain-timeout-s", f"{PATIENCE_S}")
+    with serving(store, "--engine", "eager", *patient) as service:
         service.hear("curl")
         yield service
 
