@@ -301,11 +301,6 @@ class Settings(BaseSettings):
         return int(self.pixel_limit_mp * 1_000_000)
 
 
-def keep_artefacts_in(cache_dir: Path) -> None:
-    """Let torch.compile keep its artefacts in a folder of ours; call it before it compiles."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir / "inductor"))
-
-
 def variable_of(name: str) -> str:
     """The variable that sets a setting."""
     return f"{ENV_PREFIX}{name.upper()}"

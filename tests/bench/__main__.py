@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from service.commands.contents import load_contents
 from service.commands.flags import settings_of
-from service.config import Settings, describe_invalid, keep_artefacts_in
+from service.config import Settings, describe_invalid
 from service.cores import core_quota
 from service.engines.device import choose_device, choose_precision, choose_threads
 from service.errors import BadSetting, ServiceError
@@ -65,7 +66,8 @@ def main(
     try:
         settings = settings_of(options)
         configure_logs("error", "console")
-        keep_artefacts_in(settings.cache_dir)
+        # Where torch.compile keeps its artefacts; it looks when it first compiles.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.cache_dir / "inductor"))
         report = (subjects or SUBJECTS)[options.subject](settings, options, _note)
         _show(report, options)
     except ValidationError as error:
