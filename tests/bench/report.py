@@ -145,7 +145,7 @@ class Report:
     def document(self) -> dict[str, Any]:
         """What `--json` writes; `spreads` holds the lowest and highest round of each ratio."""
         ratios = {**dict.fromkeys(RATIOS), **self.ratios}
-        return asdict(self) | {
+        found = {
             "rows": [
                 asdict(row.label)
                 | {"images_per_s": row.images_per_s, "ms_p50": row.ms_p50}
@@ -157,6 +157,7 @@ class Report:
                 name: ratio and [ratio.lowest, ratio.highest] for name, ratio in ratios.items()
             },
         }
+        return found | {name: v for name, v in asdict(self).items() if name not in found}
 
 
 def as_text(report: Report) -> str:
