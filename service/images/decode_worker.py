@@ -57,7 +57,7 @@ def main() -> None:
     """Decode what comes on standard input until it is closed."""
     limits = WorkerLimits.from_json(sys.argv[1])
     silence_decoders()
-    for wish in (signal.SIGINT, signal.SIGTERM):  # meant for the service, which closes the pipe
+    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the service closes the pipe
         signal.signal(wish, signal.SIG_IGN)
     _bound_memory(limits.image.decoded_bytes + 2 * limits.image.encoded_bytes + ROOM_BYTES)
     serve(sys.stdin.buffer, sys.stdout.buffer, limits)
