@@ -66,11 +66,12 @@ def png(width: int, height: int, depth: int, colour_type: int, **chunks: bytes) 
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     body = {"IHDR": header, **chunks, "IDAT": zlib.compress(chunks.get("IDAT", b"")), "IEND": b""}
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _png_chunk(name.encode(), content) for name, content in body.items()
+        png_chunk(name.encode(), content) for name, content in body.items()
     )
 
 
-def _png_chunk(name: bytes, content: bytes) -> bytes:
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG with its checksum."""
     checksum = zlib.crc32(name + content)
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 

@@ -1,68 +1,61 @@
-"""What decoding an image will take, told from its header before any of it is spent."""
+"""What a picture will take of memory, told from its header before any of it is spent."""
 
 from __future__ import annotations
 
 from PIL import Image
-from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+
+from service.images.contract import InputContract
+from service.images.resize import is_strip, scaled_size
 
 _STORED = {"1": 1, "L": 1, "P": 1}  # bytes of a pixel in Pillow's memory; 2 of I;16, else 4
-_DECODERS = {  # bytes of a pixel that a decoder holds beside the picture
-    "WEBP": 12,  # its canvas, the frame before and a copy that it hands over
-    "GIF": 4,
-}
-_PROGRESSIVE = 6  # coefficients of 16 bits of three channels
-_BASE = 65_536  # of an image without pixels
-
-_TILE_WIDTH, _TILE_HEIGHT = 322, 323
-_ROWS_PER_STRIP = 278
-_SAMPLES, _BITS = 277, 258
+_ROW = 12  # bytes beside the pixels of a row: its address, and what it is filled up with
+_BASE = 1_000_000  # of an image without pixels
+_DEEP = 12_000_000  # a strip of a deep picture, as arrays
 
 
-def decoded_bytes(image: ImageFile, *, is_turned: bool) -> int:
-    """How much memory it takes to decode an opened image, to flatten and to turn it, at most.
+def picture_bytes(
+    image: Image.Image, contract: InputContract | None, *, is_turned: bool = False
+) -> int:
+    """How much memory a picture takes until it is flat, upright and scaled, at most.
 
     Args:
         image: opened, and scaled down where it will be; nothing of it is decoded yet.
+        contract: of the model that will look at it, if any.
         is_turned: whether it does not lie as it is to be seen.
     """
-    a_pixel = _stored(image.mode) + _flattened(image) + _DECODERS.get(image.format or "", 0)
-    if image.info.get("progressive"):
-        a_pixel += _PROGRESSIVE
+    width, height = image.size
+    total = _BASE + _plane(width, height, _stored(image.mode))
+    total += sum(_plane(width, height, a_pixel) for a_pixel in _flattened(image))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        total += _DEEP
     if is_turned:
-        a_pixel += 4
-    buffer = _tile_bytes(image) if isinstance(image, TiffImageFile) else 0
-    return _BASE + image.width * image.height * a_pixel + buffer
+        total += _plane(height, width, 4)
+    return total if contract is None else total + _scaled(width, height, contract)
+
+
+def _plane(width: int, height: int, a_pixel: int) -> int:
+    return height * (width * a_pixel + _ROW)
 
 
 def _stored(mode: str) -> int:
     return 2 if mode.startswith("I;16") else _STORED.get(mode, 4)
 
 
-def _flattened(image: Image.Image) -> int:
-    """Bytes of a pixel that `flatten` adds."""
-    if image.mode.startswith("I;16") or image.mode in ("1", "I", "F"):
-        return 1
+def _flattened(image: Image.Image) -> tuple[int, ...]:
+    """Bytes of a pixel of each picture that `flatten` makes."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return (1,)
+    if image.mode == "RGBA" and image.format == "BMP":
+        return (1, 4)  # its alpha is looked at
     if image.has_transparency_data:
-        return 4 if image.mode == "RGBA" else 8
-    return 0 if image.mode in ("L", "RGB") else 4
+        return {"RGBA": (4,), "La": (4, 4, 4)}.get(image.mode, (4, 4))
+    return {"L": (), "RGB": (), "1": (1,)}.get(image.mode, (4,))
 
 
-def _tile_bytes(image: TiffImageFile) -> int:
-    """The buffer that libtiff needs: a strip, or a tile, which may be larger than the image."""
-    tags = image.tag_v2
-    bits = max(_numbers(tags.get(_BITS), 8))
-    bytes_a_pixel = max(1, bits * max(_numbers(tags.get(_SAMPLES), 1)) // 8)
-    if _TILE_WIDTH in tags or _TILE_HEIGHT in tags:
-        width = max(_numbers(tags.get(_TILE_WIDTH), image.width))
-        height = max(_numbers(tags.get(_TILE_HEIGHT), image.height))
-    else:
-        width = image.width
-        height = min(image.height, max(_numbers(tags.get(_ROWS_PER_STRIP), image.height)))
-    return width * height * bytes_a_pixel
-
-
-def _numbers(value: object, otherwise: int) -> tuple[int, ...]:
-    """A tag's values, which a damaged file may hold in any form."""
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(v for v in values if isinstance(v, int)) or (otherwise,)
+def _scaled(width: int, height: int, contract: InputContract) -> int:
+    """What scaling takes: the picture once it is as wide as it will be, and the square, thrice."""
+    across, down = scaled_size(width, height, contract)
+    square = 3 * 4 * contract.size_px**2
+    if is_strip(across, down):
+        return _plane(contract.size_px, min(width, height), 4) + square
+    return _plane(across, height, 4) + square

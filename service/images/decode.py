@@ -17,15 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from PIL import ExifTags, Image, _imaging
+from PIL import Image, _imaging
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from service.errors import ImageTooLarge, UndecodableImage
 from service.images.contract import ImageLimits, InputContract
-from service.images.cost import decoded_bytes
+from service.images.cost import picture_bytes
 from service.images.flatten import flatten
-from service.images.formats import format_of
+from service.images.formats import Avif, format_of
 from service.images.resize import scaled_size
 
 # What Pillow raises on files that are broken by chance or on purpose, as fuzzing showed it.
@@ -37,6 +36,7 @@ _MALFORMED = (
     TypeError,  # a TIFF tag of another type than its use needs
     LookupError,  # a chunk shorter than its fields
     EOFError,  # no first frame
+    RuntimeError,  # what an AVIF's codec refuses
     AssertionError,  # what Pillow takes for granted of a file, such as a palette
     struct.error,  # metadata cut short
 )
@@ -45,8 +45,6 @@ _MALFORMED = (
 # a camera's 12 megapixels then shrink to an eighth for 256 px, and photographs differ from whole
 # decoding by about a level at most, on average (decisions/0004 has the price of more and less).
 _FINENESS = 1.4
-
-_ORIENTATION = ExifTags.Base.Orientation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,20 +119,20 @@ def decode(
         UnsupportedFormat: an image of a known format that is not accepted.
         UndecodableImage: not an image, or a damaged one.
     """
-    if len(data) > limits.encoded_bytes:
-        raise ImageTooLarge(
-            f"image is {len(data)} bytes, the limit is {limits.encoded_bytes} bytes"
-        )
+    check_file(data, limits)
     known = format_of(data)
     try:
         stripped = known.strip(data)
         image = known.open(stripped.content)
         _check_size(image.size, limits)
+        turn = _TURNS.get(image.orientation if isinstance(image, Avif) else stripped.orientation)
         scaled = _scale(image, contract)
-        turn = _TURNS.get(stripped.orientation)
-        cost_bytes = decoded_bytes(image, is_turned=turn is not None or _turns_itself(image))
+        cost_bytes = len(stripped.content) + stripped.decoder_bytes
+        cost_bytes += picture_bytes(image, contract, is_turned=turn is not None)
         _check_cost(cost_bytes, limits)
         reserve(cost_bytes)
+        if len(image.tile) == 1 and image.tile[0].codec_name == "raw":
+            image.decodermaxblock = len(stripped.content)  # else a long row is put together slowly
         image.load()
         box = (0, 0, image.width, image.height) if scaled is None else scaled
         decoded = DecodedImage(flatten(_opaque(image)), box)
@@ -145,6 +143,18 @@ def decode(
         ) from error
     except _MALFORMED as error:
         raise UndecodableImage(f"image is damaged: {error}".removesuffix(": ")) from error
+
+
+def check_file(data: bytes, limits: ImageLimits) -> None:
+    """Compare a file's size with the limit.
+
+    Raises:
+        ImageTooLarge: it is larger.
+    """
+    if len(data) > limits.encoded_bytes:
+        raise ImageTooLarge(
+            f"image is {len(data)} bytes, the limit is {limits.encoded_bytes} bytes"
+        )
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
@@ -172,11 +182,6 @@ def _scale(
     width, height = (math.ceil(_FINENESS * side) for side in scaled_size(*image.size, contract))
     scaled = image.draft(None, (width, height))
     return None if scaled is None else scaled[1]
-
-
-def _turns_itself(image: ImageFile) -> bool:
-    """Whether Pillow turns an image as it loads it: a TIFF by one of its tags."""
-    return isinstance(image, TiffImageFile) and image.tag_v2.get(_ORIENTATION, 1) != 1
 
 
 def _opaque(image: ImageFile) -> Image.Image:

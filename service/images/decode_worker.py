@@ -1,8 +1,9 @@
 """The process that decodes pictures of clients: one at a time, within bounds that the system keeps.
 
 Decoders are native code that works on whatever anybody sends. Here each picture has so many seconds
-of processor time, after which the process is killed, and the process so much memory, beyond which a
-decoder gets none. It ends when its pipe is closed, and so with the service, however that ends.
+of processor time, after which the process is killed, and so much memory as its header tells, beyond
+which a decoder gets none. It ends when its pipe is closed, and so with the service, however that
+ends.
 
 A request is a frame with the model's input contract and the file. The answer is `pixels`, or an
 error's `code` and `message`; before it may come `needs`, which waits for the word to go on.
@@ -10,12 +11,15 @@ error's `code` and `message`; before it may come `needs`, which waits for the wo
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import resource
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 
@@ -25,7 +29,7 @@ from service.images.decode import decode, silence_decoders
 from service.images.frames import read_frame, write_frame
 from service.images.preprocess import preprocess
 
-ROOM_BYTES = 128_000_000  # beside a picture: libraries that are loaded late, copies of its file
+ROOM_BYTES = 64_000_000  # beside a picture and its file: what is loaded late, or was not given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +63,64 @@ def main() -> None:
     silence_decoders()
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the service closes the pipe
         signal.signal(wish, signal.SIG_IGN)
-    _bound_memory(limits.image.decoded_bytes + 2 * limits.image.encoded_bytes + ROOM_BYTES)
-    serve(sys.stdin.buffer, sys.stdout.buffer, limits)
+    _give_large_memory_back()
+    serve(sys.stdin.buffer, sys.stdout.buffer, limits, memory_bound(limits))
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, limits: WorkerLimits) -> None:
-    """Answer requests until there are no more."""
-    while True:
-        try:
-            head, file = read_frame(requests)
-        except EOFError:
-            return
-        signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)  # its signal kills, even native code
-        try:
-            pixels = _pixels(file, head["contract"], requests, answers, limits)
-        except BadInput as error:
-            write_frame(answers, {"code": error.code, "message": error.message})
-        except MemoryError:
-            too_large = ImageTooLarge("image takes more memory to decode than its header tells")
-            write_frame(answers, {"code": too_large.code, "message": too_large.message})
-        else:
-            write_frame(answers, {"pixels": True}, pixels)
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+def _give_large_memory_back() -> None:
+    """Have what a large picture took returned to the system, not kept for the next one."""
+    trim_threshold, mmap_threshold = -1, -3  # of glibc, which else raises both as it goes
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 4_000_000)
+        libc.mallopt(trim_threshold, 16_000_000)
 
 
-def _pixels(
-    file: bytes, contract_json: str, requests: BinaryIO, answers: BinaryIO, limits: WorkerLimits
-) -> memoryview:
+def serve(
+    requests: BinaryIO, answers: BinaryIO, limits: WorkerLimits, bound: Callable[[int], None]
+) -> None:
+    """Answer requests until there are no more.
+
+    Args:
+        requests: where they come from.
+        answers: where they are written.
+        limits: of each picture.
+        bound: is told how much memory the next step may take.
+    """
+    with suppress(EOFError):
+        while True:
+            bound(limits.granted_bytes)
+            _serve_one(requests, answers, limits, bound)
+
+
+def _serve_one(
+    requests: BinaryIO, answers: BinaryIO, limits: WorkerLimits, bound: Callable[[int], None]
+) -> None:
+    head, file = read_frame(requests)
+
     def reserve(size_bytes: int) -> None:
         if size_bytes > limits.granted_bytes:
             write_frame(answers, {"needs": size_bytes})
             read_frame(requests)
+            bound(size_bytes)
 
-    contract = _contract(contract_json)
-    image = decode(file, limits.image, contract, reserve)
-    return preprocess(image, contract).reshape(-1).data
+    signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)  # its signal kills, even native code
+    answer, pixels = _answer(file, _contract(head["contract"]), limits.image, reserve)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    write_frame(answers, answer, pixels)
+
+
+def _answer(
+    file: bytes, contract: InputContract, limits: ImageLimits, reserve: Callable[[int], None]
+) -> tuple[dict[str, Any], memoryview | bytes]:
+    try:
+        image = decode(file, limits, contract, reserve)
+        return {"pixels": True}, preprocess(image, contract).reshape(-1).data
+    except BadInput as error:
+        return {"code": error.code, "message": error.message}, b""
+    except MemoryError:
+        message = "image takes more memory to decode than its header tells"
+        return {"code": ImageTooLarge.code, "message": message}, b""
 
 
 @functools.lru_cache(maxsize=64)
@@ -102,11 +128,16 @@ def _contract(text: str) -> InputContract:
     return InputContract.model_validate_json(text)
 
 
-def _bound_memory(size_bytes: int) -> None:
-    """Let the process grow by so much beyond what it has mapped already."""
+def memory_bound(limits: WorkerLimits) -> Callable[[int], None]:
+    """Give what bounds this process's memory: as it is now, with its files and so much beside."""
     with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + size_bytes, resource.RLIM_INFINITY))
+    fixed = mapped + 2 * limits.image.encoded_bytes + ROOM_BYTES
+
+    def bound(size_bytes: int) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (fixed + size_bytes, resource.RLIM_INFINITY))
+
+    return bound
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ from PIL import Image
 
 from service.images.contract import InputContract
 from service.images.decode import DecodedImage
-from service.images.resize import scaled_size
+from service.images.resize import is_strip, scaled_size
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-_LONGEST_WHOLE = 16  # times the shorter side: how long a picture may be to be scaled whole
 
 
 def preprocess(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
@@ -43,8 +42,7 @@ def _crop(image: DecodedImage, contract: InputContract) -> NDArray[np.uint8]:
     side = contract.size_px
     column = round((scaled_width - side) / 2)  # half to even, as torchvision does
     row = round((scaled_height - side) / 2)
-    shorter, longer = sorted((scaled_width, scaled_height))
-    if longer <= _LONGEST_WHOLE * shorter:
+    if not is_strip(scaled_width, scaled_height):
         scaled = _resize(image.picture, (scaled_width, scaled_height), image.box, contract)
         return scaled[row : row + side, column : column + side]
     shown = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from service.images.contract import InputContract
 
+_LONGEST_WHOLE = 16  # times the shorter side
+
 
 def scaled_size(width: float, height: float, contract: InputContract) -> tuple[int, int]:
     """Give the width and height to which a picture is scaled, each at least 1 px.
@@ -21,6 +23,11 @@ def scaled_size(width: float, height: float, contract: InputContract) -> tuple[i
         return _scaled_side(width, height, shorter), _scaled_side(height, width, shorter)
     scale = contract.size_px / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def is_strip(width: int, height: int) -> bool:
+    """Whether a picture is so long that of it only what a crop will show is scaled."""
+    return max(width, height) > _LONGEST_WHOLE * min(width, height)
 
 
 def _scaled_side(side: float, other_side: float, shorter: int) -> int:

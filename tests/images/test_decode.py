@@ -41,6 +41,7 @@ FILES = {
     "palette PNG": encode(Image.fromarray(noise(48, 56)).quantize(16), "PNG", transparency=3),
     "WebP": encode(noise(48, 56), "WEBP"),
     "lossless WebP": encode(noise(48, 56), "WEBP", lossless=True),
+    "AVIF": encode(noise(48, 56), "AVIF"),
     "GIF": encode(noise(48, 56), "GIF"),
     "BMP": encode(noise(48, 56), "BMP"),
     "TIFF": encode(noise(48, 56), "TIFF"),
@@ -66,7 +67,7 @@ def test_a_lossless_file_gives_the_pixels_it_was_made_from(name: str) -> None:
     np.testing.assert_array_equal(decoded, picture, strict=True)
 
 
-@pytest.mark.parametrize("name", ["JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("name", ["JPEG", "WEBP", "AVIF", "GIF"])
 def test_a_lossy_file_gives_nearly_the_picture_it_was_made_from(name: str) -> None:
     """Lossy formats and palettes keep a flat colour to a few levels."""
     decoded = decode_whole(encode(solid(ORANGE, 20, 30), name), LIMITS)
@@ -74,7 +75,7 @@ def test_a_lossy_file_gives_nearly_the_picture_it_was_made_from(name: str) -> No
     np.testing.assert_allclose(decoded, solid(ORANGE, 20, 30), atol=4)
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
 def test_the_smallest_picture_is_a_pixel(name: str) -> None:
     """Every format may hold a single pixel."""
     decoded = decode_whole(encode(solid((255, 255, 255), 1, 1), name), LIMITS)
@@ -91,7 +92,7 @@ def test_a_multi_picture_jpeg_gives_its_first_picture() -> None:
     np.testing.assert_allclose(decoded, solid((90, 90, 90)), atol=1)
 
 
-@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "AVIF", "TIFF"])
 def test_of_several_frames_the_first_is_taken(name: str) -> None:
     """Animated pictures and documents of many pages show their first one."""
     first = Image.new("RGB", (16, 16), "white")
@@ -128,10 +129,10 @@ class TestLimits:
             decode_whole(png(60_000, 50_000, depth=8, colour_type=2), LIMITS)
 
     def test_a_webp_of_impossible_size_is_too_large(self) -> None:
-        """A WebP header alone may claim more than Pillow opens."""
+        """A WebP header alone may claim more than Pillow opens; nobody opens it."""
         header = b"WEBPVP8X" + (10).to_bytes(4, "little") + bytes(4) + b"\xff\xff\xff" * 2
 
-        with pytest.raises(ImageTooLarge, match=r"too many pixels, the limit is 0\.1 megapixels"):
+        with pytest.raises(ImageTooLarge, match=r"^image is 16777216 x 16777216 px, the limit is "):
             decode_whole(b"RIFF" + (22).to_bytes(4, "little") + header, LIMITS)
 
     def test_a_picture_at_the_limits_is_accepted(self) -> None:
@@ -164,10 +165,8 @@ class TestRefusals:
 
     def test_an_unsupported_format_is_named(self) -> None:
         """The message says what the picture is, and what would be accepted."""
-        with pytest.raises(
-            UnsupportedFormat, match=r"^image is AVIF, accepted are JPEG, PNG, WebP"
-        ):
-            decode_whole(encode(solid(ORANGE), "AVIF"), LIMITS)
+        with pytest.raises(UnsupportedFormat, match=r"^image is QOI, accepted are JPEG, PNG, WebP"):
+            decode_whole(encode(solid(ORANGE), "QOI"), LIMITS)
 
     def test_a_palette_picture_without_a_palette_is_undecodable(self) -> None:
         """What Pillow takes for granted of a file may be missing."""

@@ -12,7 +12,7 @@ from tests.sample_images import encode, solid
 WHITE = solid((255, 255, 255))
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
 def test_an_accepted_format_is_known_by_its_content(name: str) -> None:
     """Nothing but the bytes themselves decides who reads them."""
     content = encode(WHITE, name)
@@ -30,6 +30,13 @@ def test_every_kind_of_tiff_is_known(data: bytes) -> None:
     assert reader is TiffImageFile
 
 
+def test_an_avif_is_known_among_files_of_its_family() -> None:
+    """HEIF's general brands say nothing of the codec; the further brands do."""
+    content = encode(WHITE, "AVIF").replace(b"ftypavif", b"ftypmif1", 1)
+
+    assert format_of(content).name == "AVIF"
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [
@@ -42,7 +49,6 @@ def test_every_kind_of_tiff_is_known(data: bytes) -> None:
         (b"\0\0\0\x1cftypmif1\0\0\0\0", "HEIC"),
         (b"\xff\x0a\0\0", "JPEG XL"),
         (b"v/1\x01", "OpenEXR"),
-        (encode(WHITE, "AVIF"), "AVIF"),
         (encode(WHITE, "JPEG2000"), "JPEG 2000"),
         (encode(WHITE, "PPM"), "PNM"),
         (encode(WHITE, "DDS"), "DDS"),
@@ -54,7 +60,7 @@ def test_a_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
     with pytest.raises(UnsupportedFormat) as refusal:
         format_of(data).open(data)
 
-    accepted = "JPEG, PNG, WebP, GIF, BMP and TIFF"
+    accepted = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF"
     assert refusal.value.message == f"image is {name}, accepted are {accepted}"
 
 
