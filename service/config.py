@@ -164,8 +164,8 @@ class Settings(BaseSettings):
         10.0,
         gt=0,
         le=LONGEST_TIMEOUT_S,
-        description="how long a new connection may say nothing, and a head may take to arrive; "
-        "half of one is refused with 408",
+        description="how long a new connection may say nothing, a head may take to arrive, and a "
+        "client that has its answer may go on sending; half a head is refused with 408",
     )
     keep_alive_s: float = Field(
         75.0,  # longer than the 60 s of common load balancers, so that they close first

@@ -29,10 +29,10 @@ PREDICTIONS = re.compile(rf"{PREDICT_PATH}|/v2/models/[^/]+(/versions/[^/]+)?/in
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 # On every answer: a page has what it needs from here, and nobody shows it as a part of theirs.
 SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
+    b"content-security-policy": b"default-src 'self'; base-uri 'self'; form-action 'self'; "
+    b"frame-ancestors 'none'; object-src 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
 }
 
 log = structlog.stdlib.get_logger("access")
@@ -77,8 +77,8 @@ class RequestScope:
                 context.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = context.request_id
-                for name, value in SECURITY.items():
-                    headers.setdefault(name, value)
+                given = {name for name, _ in headers.raw}
+                headers.raw.extend(pair for pair in SECURITY.items() if pair[0] not in given)
                 if self._admission.is_draining:
                     headers["Connection"] = "close"
             await send(message)

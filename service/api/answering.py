@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
+from starlette.types import Message, Send
 from uvicorn import Config
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -14,14 +16,15 @@ from uvicorn.server import ServerState
 from service.api.connections import Connections
 from service.api.unread_answers import UnreadAnswer
 
-LINGER_S = 5.0  # for which a client may go on sending: a connection that is reset loses its answer
+PIECE_BYTES = 16_384  # of an answer at a time, over TLS
 
 
 class Answering(HttpToolsProtocol):
     """uvicorn's protocol, whose answers are bounded in time, and over all connections in bytes.
 
     A client that does not read an answer gets no other. Where a connection is closed while its
-    client may be sending, it is closed for writing first: the client gets to read the answer.
+    client may be sending, it is closed for writing first, and for reading once the client has
+    closed it, or the time of a head later: a connection that is reset would lose its answer.
 
     Args:
         shared: what all connections share.
@@ -58,8 +61,8 @@ class Answering(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count every byte that the system does not take at once as unread."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=1, low=0)  # 0 would mean always, with TLS
         self._unread = UnreadAnswer(transport, self._shared.unread, self.drop, self.loop)
+        transport.set_write_buffer_limits(high=1, low=0)  # with TLS, 0 would be reached by nothing
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
@@ -72,6 +75,19 @@ class Answering(HttpToolsProtocol):
     def take_over(self, cycle: RequestResponseCycle) -> None:
         """Have a request answered here."""
         cycle.transport = cast("asyncio.Transport", _AnswerTransport(self))
+        if self.scheme == "https":
+            send = cast("Send", cycle.send)
+            cycle.send = functools.partial(self._send_in_pieces, send)  # type: ignore[method-assign]
+
+    async def _send_in_pieces(self, send: Send, message: Message) -> None:
+        """Give a TLS transport a little at a time: it encrypts, and hides, whatever it is given."""
+        body = memoryview(message.get("body", b""))
+        while len(body) > PIECE_BYTES:
+            piece, body = body[:PIECE_BYTES], body[PIECE_BYTES:]
+            self._unread.behind_bytes = len(body)
+            await send({**message, "body": bytes(piece), "more_body": True})
+        self._unread.behind_bytes = 0
+        await send({**message, "body": bytes(body)} if body else message)
 
     def set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         """Do something soon, unless the client does what it is to do next."""
@@ -105,7 +121,7 @@ class Answering(HttpToolsProtocol):
         self._is_ended = True
         self.flow.resume_reading()
         self.transport.write_eof()
-        self.set_timer(LINGER_S, self.transport.abort)
+        self.set_timer(self._shared.head_timeout_s, self.transport.abort)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Begin a request once the answer before it was read, else both would be held."""

@@ -10,7 +10,7 @@ import httptools
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from service.api.answering import LINGER_S, Answering
+from service.api.answering import Answering
 from service.api.connections import Connections
 from service.api.context import ARRIVED, PROBES_ONLY
 from service.api.departure import SOMETHING, watch_for_departure
@@ -231,4 +231,4 @@ class Connection(Answering):
         super().on_response_complete()
         if self._received.is_in_body and self.cycle.response_complete and not self.is_ending:
             self._unset_keepalive_if_required()
-            self.set_timer(LINGER_S, lambda: self.drop("unfinished_body"))
+            self.set_timer(self._shared.head_timeout_s, lambda: self.drop("unfinished_body"))

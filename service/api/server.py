@@ -17,7 +17,6 @@ from typing import Any
 
 import uvicorn
 
-from service.api.answering import LINGER_S
 from service.api.connection import Connection
 from service.api.connections import Connections
 from service.api.last_resort import LastResort
@@ -114,7 +113,7 @@ class DrainingServer(uvicorn.Server):
         timeouts: dict[str, Any] = {}
         if self._tls:
             timeouts["ssl_handshake_timeout"] = self._connections.head_timeout_s
-            timeouts["ssl_shutdown_timeout"] = LINGER_S
+            timeouts["ssl_shutdown_timeout"] = self._connections.head_timeout_s
         return await asyncio.get_running_loop().create_server(
             connect, sock=listener, ssl=self._tls, backlog=self.config.backlog, **timeouts
         )

@@ -69,6 +69,7 @@ class UnreadAnswer:
         timer: Timer,
     ) -> None:
         self.drop = drop
+        self.behind_bytes = 0  # that are still to be given to the transport
         self._transport = transport
         self._peers = peers
         self._clock = timer
@@ -79,7 +80,7 @@ class UnreadAnswer:
     @property
     def size_bytes(self) -> int:
         """What its client has not read yet."""
-        return self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size() + self.behind_bytes
 
     def slowness(self) -> tuple[float, float]:
         """Grows with how slowly it is read, then with for how long."""

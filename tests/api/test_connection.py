@@ -133,11 +133,12 @@ async def test_a_head_up_to_the_limit_is_taken() -> None:
 
 async def test_500_idle_and_half_sent_heads_are_closed() -> None:
     """Half of a head gets 408, nothing gets nothing, and others are served meanwhile."""
-    async with serving(head_timeout_s=0.3) as service:
+    async with serving(head_timeout_s=0.5) as service:
         idle = [await service.connect() for _ in range(250)]
-        half = [await service.connect() for _ in range(250)]
-        for client in half:
-            await client.send(b"GET / HTTP/1.1\r\nHost: ser")
+        half = []
+        for _ in range(250):
+            half.append(await service.connect())
+            await half[-1].send(b"GET / HTTP/1.1\r\nHost: ser")
         other = await service.connect()
         await other.send(GET % b"")
         served = await other.answer()
@@ -351,6 +352,18 @@ async def test_an_answer_before_the_end_of_a_body_can_be_read(path: bytes) -> No
         answer = await client.answer()
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(("path", "dropped"), [(b"early", 1), (b"early-close", 0)])
+async def test_a_body_that_nobody_wants_any_more_has_its_time(path: bytes, dropped: int) -> None:
+    """Who has its answer and goes on sending, or does not close, is closed."""
+    async with serving(head_timeout_s=0.1) as service:
+        client = await service.connect()
+        await client.send(b"POST /%s HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf" % path)
+        answer = await client.answer()
+        await true(lambda: service.gauge("sge_connections") == 0)
+
+    assert (answer.status_code, service.closed("unfinished_body")) == (200, dropped)
 
 
 async def test_requests_that_wait_for_others_are_bounded() -> None:

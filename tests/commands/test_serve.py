@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import os
-import re
 import select
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -25,76 +21,10 @@ import numpy as np
 import pytest
 
 from service.commands.serve import set_aside_what_stays
+from tests.processes import PATIENCE_S, Served, ready, serving
 from tests.running import PNG, noise, png_of
 
 CLIENTS = 32
-
-
-PATIENCE_S = 300  # only against hanging
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A service in a process of its own."""
-
-    process: subprocess.Popen[str]
-    lines: list[str]
-
-    @property
-    def greeting(self) -> str:
-        """What it has said so far."""
-        return "".join(self.lines)
-
-    @property
-    def address(self) -> str:
-        """Where it listens."""
-        found = re.search(r"starts at (\S+)", self.greeting)
-        assert found is not None, self.greeting
-        return found[1]
-
-    def hear(self, text: str) -> None:
-        """Wait for a line with that text."""
-        for line in self.process.stdout or []:
-            self.lines.append(line)
-            if text in line:
-                return
-        pytest.fail(f"it said only: {self.greeting}")
-
-    def stop(self) -> int:
-        """Send SIGTERM and return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
-
-    def end(self) -> tuple[str, int]:
-        """Wait for the end; return what it said last and the exit code."""
-        said = (self.process.stdout or io.StringIO()).read()
-        return said, self.process.wait(PATIENCE_S)
-
-
-@contextlib.contextmanager
-def serving(store: Path, *flags: str | Path) -> Iterator[Served]:
-    """Run `sge-serve serve` on a free port of loopback; log lines are among what it says."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--device", "cpu"]
-    with subprocess.Popen(
-        [*command, "--log-level", "error", "--model-store", store, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
-    ) as process:
-        try:
-            yield Served(process, [])
-        finally:
-            process.kill()
-
-
-@contextlib.contextmanager
-def ready(store: Path) -> Iterator[Served]:
-    """Run it until it answers, in whatever time a busy machine lets it."""
-    patient = ("--default-timeout-ms", f"{PATIENCE_S}000", "--drain-timeout-s", f"{PATIENCE_S}")
-    with serving(store, "--engine", "eager", *patient) as service:
-        service.hear("curl")
-        yield service
 
 
 @pytest.fixture
@@ -133,7 +63,7 @@ def compiler_of(pid: int) -> int:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is run by a shell with curl")
 def test_the_printed_curl_line_works_as_it_stands(shared: Served) -> None:
     """A shell that runs the line gets predictions and a mask."""
-    line = shared.greeting[shared.greeting.index("curl") :].strip()
+    line = shared.said[shared.said.index("curl") :].strip()
 
     answer = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
 

@@ -1,0 +1,82 @@
+"""Where the service listens: with how many connections, how openly, and over TLS."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.config import flag_of
+from tests.certificates import HAS_OPENSSL, new_certificate
+from tests.processes import ready, serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(tiny_version: Path) -> Path:
+    """The store with the tiny model, only read."""
+    return tiny_version.parents[1]
+
+
+@pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])  # noqa: S104
+def test_who_opens_the_service_to_others_is_told(store: Path, host: str, warnings: int) -> None:
+    """Without keys, where more than this machine can reach it: on the screen and in the log."""
+    flags = ("--host", host, "--log-level", "warning")
+    with ready(store, *flags, engine="stub") as service:
+        service.stop()
+        service.end()
+
+    assert service.said.count("open to others") == warnings
+    assert service.said.count("warning: whoever reaches this address may use it") == warnings
+
+
+@pytest.mark.parametrize(("hard", "limit", "warnings"), [(4000, 2048, 0), (400, 112, 1)])
+def test_connections_never_take_every_descriptor(
+    store: Path, hard: int, limit: int, warnings: int
+) -> None:
+    """The process may open what the system lets it; what does not fit is said in the log."""
+    before = ("bash", "-c", f'ulimit -Sn 100; ulimit -Hn {hard}; exec "$0" "$@"')
+    with ready(store, "--log-level", "warning", engine="stub", before=before) as service:
+        metrics = httpx.get(f"{service.address}/metrics").text
+        limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+        service.stop()
+        service.end()
+
+    assert f"sge_connections_limit {float(limit)}" in metrics
+    assert limits.partition("Max open files")[2].split()[:2] == [str(hard), str(hard)]
+    told = "SGE_MAX_CONNECTIONS is more than there are descriptors for"
+    assert service.said.count(told) == warnings
+
+
+@pytest.mark.skipif(not HAS_OPENSSL, reason="openssl is not installed")
+def test_the_service_speaks_https_with_a_certificate_of_the_operators(
+    store: Path, tmp_path: Path
+) -> None:
+    """And nothing else: who does not is closed."""
+    settings = new_certificate(tmp_path)
+    files = (f"{flag_of(name)}={file}" for name, file in settings.items())
+
+    with ready(store, *files, engine="stub") as service:
+        trusting = ssl.create_default_context(cafile=settings["tls_cert_file"])
+        reply = httpx.get(f"{service.address}/healthz", verify=trusting)
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"{service.address.replace('https', 'http')}/healthz")
+        code = service.stop()
+
+    assert service.address.startswith("https://127.0.0.1:")
+    assert (reply.status_code, code) == (200, 0)
+
+
+def test_a_certificate_that_cannot_be_read_is_one_clear_line(store: Path) -> None:
+    """The variables, the files and the reason, and exit code 2."""
+    files = ("--tls-cert-file", "/none.pem", "--tls-key-file", "/none.key")
+
+    with serving(store, "--engine", "stub", *files) as service:
+        said, code = service.end()
+
+    assert code == 2
+    assert "SGE_TLS_CERT_FILE=/none.pem SGE_TLS_KEY_FILE=/none.key: " in said
+    assert "No such file" in said
