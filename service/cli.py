@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from service import __version__
 from service.commands.background import in_background
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
-from service.config import Settings, describe_invalid, flag_of
+from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
 
@@ -38,6 +38,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         0 when it did what was asked, 1 when an input or the engine failed, 2 with one line on
         standard error when a setting, the store or the command line is wrong.
     """
+    bound_openmp_waiting()
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed))

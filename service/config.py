@@ -25,6 +25,7 @@ RENAMED = {  # what a setting was called, and is
     "default_deadline_ms": "default_timeout_ms",
     "decode_threads": "decode_workers",
 }
+OPENMP_SPINS = "3000"  # 30 microseconds, about what it costs to sleep and be woken instead
 LONGEST_TIMEOUT_S = 86_400  # a day; event loops cannot set an alarm at infinity
 LONGEST_TIMEOUT_MS = LONGEST_TIMEOUT_S * 1000
 
@@ -299,6 +300,18 @@ class Settings(BaseSettings):
     def pixel_limit(self) -> int:
         """The largest image in pixels."""
         return int(self.pixel_limit_mp * 1_000_000)
+
+
+def bound_openmp_waiting() -> None:
+    """Let a thread of a forward pass that waits for another one give its core away soon.
+
+    GNU's OpenMP waits awake for 3 ms at each of a hundred loops of a pass, also while the thread it
+    waits for has no core, as decoding or another process has it: a pass takes ten times as long
+    then. Whoever sets one of OpenMP's own variables is heard. To be called before torch is loaded,
+    with which OpenMP reads them.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", OPENMP_SPINS)
 
 
 def variable_of(name: str) -> str:

@@ -1,5 +1,7 @@
 """What several test files need."""
 
+# ruff: noqa: E402 - OpenMP reads its variables when torch is loaded
+
 from __future__ import annotations
 
 import os
@@ -7,6 +9,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from service.config import bound_openmp_waiting
+
+bound_openmp_waiting()  # as the service does
+
 import torch
 
 from service.engines.aoti.engine import CompiledEngine

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from pydantic import ValidationError
 
@@ -31,3 +35,22 @@ def test_a_wrong_setting_says_why(
         Settings()
 
     assert reason in describe_invalid(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "")],
+)
+def test_threads_of_a_pass_wait_awake_for_a_moment_only(given: dict[str, str], spins: str) -> None:
+    """Every command says so before torch is loaded, and whoever set it otherwise is heard."""
+    script = (
+        "import ctypes, os, sys; from service.cli import run; run(['compile', '--port=x'])\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(os.environ.get('GOMP_SPINCOUNT', ''))"
+    )
+    own = {k: v for k, v in os.environ.items() if k not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=own | given, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == spins

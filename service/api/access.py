@@ -24,7 +24,9 @@ from service.metrics import Metrics
 from service.serving.admission import Admission
 
 PREDICT_PATH = "/v1/predict"
-PREDICTIONS = re.compile(rf"{PREDICT_PATH}|/v2/models/[^/]+(/versions/[^/]+)?/infer")
+PREDICTIONS = re.compile(
+    rf"{PREDICT_PATH}|/v2/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?/infer"
+)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 # On every answer: a page has what it needs from here, and nobody shows it as a part of theirs.

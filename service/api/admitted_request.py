@@ -58,6 +58,18 @@ class AdmittedRequest:
         self.permit.take(images, self.deadline)
 
 
+def require_admittance(
+    runtime: Runtime, context: RequestContext, model: ServedModel, limit_ms: float | None
+) -> None:
+    """Refuse a request that `admit` would refuse at this moment; nothing is taken.
+
+    Args and errors are those of `admit`.
+    """
+    model.require_ready()
+    limit_ms = limit_ms or runtime.settings.default_timeout_ms
+    runtime.admission.require_entry(context.began + limit_ms / 1000, model.batcher.share)
+
+
 @asynccontextmanager
 async def admit(
     runtime: Runtime, context: RequestContext, model: ServedModel, limit_ms: float | None
@@ -75,7 +87,7 @@ async def admit(
         Draining, Overloaded: the service takes nothing more.
         DeadlineExceeded: the deadline came, or cannot be met.
     """
-    model.require_ready()
+    require_admittance(runtime, context, model, limit_ms)
     limit_ms = limit_ms or runtime.settings.default_timeout_ms
     deadline = context.began + limit_ms / 1000
     with runtime.admission.enter(deadline, model.batcher.share) as permit:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.access import RequestScope
 from service.api.context import REQUEST_ID_HEADER, path_of
+from service.api.early_refusal import EarlyRefusal
 from service.api.errors import service_error_response
 from service.errors import UnknownHost
 from service.serving.runtime import Runtime
@@ -23,6 +24,7 @@ EXPOSED = (REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Inference-Header-
 def surround(app: FastAPI, runtime: Runtime) -> None:
     """Put around an application what is not the application; the outermost comes last."""
     settings = runtime.settings
+    app.add_middleware(EarlyRefusal, runtime=runtime)
     if settings.allowed_hosts:
         app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
     app.add_middleware(HeadAsGet)

@@ -45,11 +45,15 @@ class Admission:
             Overloaded: there is no room for an image at present.
             DeadlineExceeded: an image that came now would not be answered in time.
         """
+        self.require_entry(deadline, share)
+        return Permit(self, share)
+
+    def require_entry(self, deadline: float, share: DeviceShare) -> None:
+        """Refuse a request that `enter` would refuse at this moment, with the same errors."""
         if self.is_draining:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
         self._require_room(1, share)
         self._require_time(1, deadline, share)
-        return Permit(self, share)
 
     def _require_room(self, images: int, share: DeviceShare) -> None:
         if self.in_use + images > self.limit:
@@ -63,7 +67,7 @@ class Admission:
         """Predict when images would be answered; an idle service tries, whatever was before."""
         left_s = deadline - self._clock()
         predicted_s = share.answered_after_s(images)
-        needed_s = predicted_s + share.overrun.margin_s if self.in_use else 0.0
+        needed_s = share.answer_times.within_s(predicted_s) if self.in_use else 0.0
         if left_s <= needed_s:
             raise DeadlineExceeded(
                 f"the deadline is {left_s * 1000:.0f} ms away, an answer takes "
@@ -161,7 +165,7 @@ class Permit:
     ) -> None:
         if self._images and self._share and (kind is None or isinstance(error, DeadlineExceeded)):
             took_s = self._admission._clock() - self._taken  # noqa: SLF001
-            self._share.overrun.learn(took_s - self._predicted_s)
+            self._share.answer_times.learn(self._predicted_s, took_s)
         self._admission.requests -= 1
         self._count(-self._images)
         self.release(self._bytes)

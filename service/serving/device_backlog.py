@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.serving.batch_policy import Room
-from service.serving.run_times import Overrun, RunTimes
+from service.serving.run_times import AnswerTimes, RunTimes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +107,7 @@ class DeviceShare:
         images: of the model that are inside the service; their permits count them.
         waiting_since: when the oldest image of its queue came; infinite while none waits.
         times: how long the device takes for its batches.
-        overrun: by how much its answers take longer than was told.
+        answer_times: how long its answers take, by what was predicted.
         advance: lets its queue move on where there is room.
     """
 
@@ -118,7 +118,7 @@ class DeviceShare:
         self.images = 0
         self.waiting_since = float("inf")
         self.times = RunTimes()
-        self.overrun = Overrun()
+        self.answer_times = AnswerTimes()
 
     def seconds_for(self, images: int) -> float:
         """Engine seconds of so many of its images."""
