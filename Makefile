@@ -11,7 +11,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --strip
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install serve test image-test bench load check lock clean
+.PHONY: help install serve test image-test bench load soak check lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench: $(VENV)/requirements-dev.lock  ## measure; ARGS="engines", "decode", "ser
 
 load: $(VENV)/requirements-dev.lock  ## load a running service in 3 minutes; URL=..., flags by ARGS="--html report.html"
 	@$(BIN)/python -m tests.load --url $(URL) $(ARGS)
+
+soak: $(VENV)/requirements-dev.lock  ## 30 minutes of clients and faults of every kind; ARGS="--minutes 5"
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 	$(BIN)/ruff format --check .

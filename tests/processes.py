@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
 
 import pytest
 
@@ -59,16 +59,18 @@ class Served:
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], stdin: int | IO[str] | None = None, **variables: str
+    command: Sequence[str | Path],
+    stdin: int | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
-    """Run a command until the block is left."""
+    """Run a command, with further variables, until the block is left."""
     with subprocess.Popen(
         command,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | variables,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | dict(variables),
     ) as process:
         try:
             yield Served(process)

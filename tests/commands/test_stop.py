@@ -96,8 +96,8 @@ def test_a_terminal_that_is_closed_stops_the_service_in_good_order(tiny_version:
     """The process ends with 0, though nobody can read its last words."""
     controller, terminal = pty.openpty()
     command = ["setsid", "--ctty", sys.executable, "-m", "service", "serve", "--port", "0"]
-    store = str(tiny_version.parents[1])
-    with running(command, terminal, SGE_ENGINE="stub", SGE_MODEL_STORE=store) as service:
+    variables = {"SGE_ENGINE": "stub", "SGE_MODEL_STORE": str(tiny_version.parents[1])}
+    with running(command, terminal, variables) as service:
         os.close(terminal)
         service.hear("curl")
         os.close(controller)

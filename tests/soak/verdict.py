@@ -1,0 +1,104 @@
+"""Whether a soak was stood: the invariants, and what the service holds at its end."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.soak.clients import Tally
+from tests.soak.holdings import Holdings
+
+WARM_UP_SHARE = 0.2
+FEWEST_SAMPLES = 10  # after warm-up; with fewer a growth is no more than noise
+MOST_GROWTH = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the service says of its requests once nobody is inside.
+
+    Attributes:
+        received: requests for a prediction.
+        outcomes: of them, by code.
+        permits: in use.
+        body_bytes: in use.
+        decoded_bytes: in use.
+    """
+
+    received: float
+    outcomes: dict[str, float]
+    permits: float
+    body_bytes: float
+    decoded_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise, whether it held, and what was seen; None where it could not be judged."""
+
+    promise: str
+    held: bool | None
+    seen: str
+
+
+def judge(
+    tally: Tally, counts: Counts, samples: Sequence[Holdings], exit_code: int | None
+) -> list[Check]:
+    """Judge a soak.
+
+    Args:
+        tally: of all rounds.
+        counts: the service's own, at the end.
+        samples: what it held after each round.
+        exit_code: with which it ended after SIGTERM.
+    """
+    owed = sum(tally.sent.values()) - tally.left
+    given = sum(counts.outcomes.values())
+    inside = (counts.permits, counts.body_bytes, counts.decoded_bytes)
+    return [
+        Check(
+            "every request has exactly one answer",
+            tally.answered == owed,
+            f"{tally.answered} of {owed}, {tally.left} clients left before theirs",
+        ),
+        Check(
+            "each answer is the right one",
+            not tally.wrong,
+            "; ".join(tally.wrong[:5]) or "all are",
+        ),
+        Check(
+            "what was received has an outcome each",
+            counts.received == given and owed <= given <= owed + tally.left,
+            f"{counts.received:.0f} received, {given:.0f} outcomes",
+        ),
+        Check("nothing is left inside", not any(inside), f"permits, bytes, decoded: {inside}"),
+        *(_growth(name, samples) for name in ("own_mb", "total_mb")),
+        *(_kept(name, samples) for name in ("threads", "files", "sockets", "children")),
+        Check("it ends in good order", exit_code == 0, f"exit code {exit_code}"),
+    ]
+
+
+def _growth(name: str, samples: Sequence[Holdings]) -> Check:
+    """Compare the last third with the first after warm-up."""
+    promise = f"{name} grows by less than {MOST_GROWTH:.0%}"
+    values = [getattr(sample, name) for sample in samples[int(len(samples) * WARM_UP_SHARE) :]]
+    if len(values) < FEWEST_SAMPLES:
+        return Check(promise, None, f"{len(values)} samples after warm-up are too few to judge")
+    third = len(values) // 3
+    before, after = statistics.median(values[:third]), statistics.median(values[-third:])
+    growth = after / before - 1
+    return Check(promise, growth < MOST_GROWTH, f"{before:.1f} -> {after:.1f} MB, {growth:+.2%}")
+
+
+def _kept(name: str, samples: Sequence[Holdings]) -> Check:
+    """Compare the end with the first third after warm-up: idle threads of a pool come and go."""
+    values = [getattr(sample, name) for sample in samples[int(len(samples) * WARM_UP_SHARE) :]]
+    before, after = max(values[: -(-len(values) // 3)]), values[-1]
+    return Check(f"no more {name} than after warm-up", after <= before, f"{before} -> {after}")
+
+
+def as_text(checks: Sequence[Check]) -> str:
+    """One line a promise."""
+    words = {True: "held", False: "BROKEN", None: "not judged"}
+    return "\n".join(f"{words[check.held]:<11}{check.promise}: {check.seen}" for check in checks)
