@@ -19,8 +19,21 @@ NO_ANSWER = 0
 PATIENCE_S = 120.0  # only against hanging
 PIECES = 5  # in which a slow client sends a body
 PAUSE_S = 0.5
-# What a request may be told instead, through no fault of its own: an engine died, or too many came.
-ALSO_RIGHT = frozenset({429, 500, 503, 504})
+TOO_MANY = frozenset({429, 503, 504})
+DIED = b"the engine crashed"  # in an answer with 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a status and all that follows, or nothing."""
+
+    status: int = NO_ANSWER
+    rest: bytes = b""
+
+    @property
+    def is_excusable(self) -> bool:
+        """Whether it says that an engine died, or that too many came."""
+        return self.status in TOO_MANY or (self.status == 500 and DIED in self.rest)
 
 
 @dataclass(slots=True)
@@ -30,20 +43,24 @@ class Tally:
     Attributes:
         sent: requests by client.
         answers: answers by client and status; `NO_ANSWER` where a connection broke.
-        wrong: answers that should not have come, the first few in words.
+        right: answers that are what the kind of request asks for, by kind.
+        wrong: those that should not have come.
         left: requests whose clients left before the answer.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     left: int = 0
 
-    def note(self, client: str, kind: Kind, status: int) -> None:
+    def note(self, client: str, kind: Kind, answer: Answer) -> None:
         """Note the one answer to a request."""
-        self.answers[client, status] += 1
-        if status not in ALSO_RIGHT | {kind.status}:
-            self.wrong.append(f"{client}: {kind.name} was answered with {status or 'nothing'}")
+        self.answers[client, answer.status] += 1
+        is_right = answer.status == kind.status
+        self.right[kind.name] += is_right
+        if not (is_right or answer.is_excusable):
+            self.wrong.append(f"{client}: {kind.name} had {answer.status or 'no answer'}")
 
     @property
     def answered(self) -> int:
@@ -90,13 +107,12 @@ async def post_in_turn(soaking: Soaking) -> None:
             kind = soaking.draw()
             soaking.tally.sent["in turn"] += 1
             try:
-                async with session.post(kind.path, data=kind.body, headers=kind.headers) as answer:
-                    await answer.read()
-                    status = answer.status
+                async with session.post(kind.path, data=kind.body, headers=kind.headers) as reply:
+                    answer = Answer(reply.status, await reply.read())
             except (aiohttp.ClientError, TimeoutError):
-                status = NO_ANSWER
-            soaking.tally.note("in turn", kind, status)
-            if status in ALSO_RIGHT:
+                answer = Answer()
+            soaking.tally.note("in turn", kind, answer)
+            if answer.is_excusable:
                 await soaking.rest(PAUSE_S)
 
 
@@ -104,17 +120,14 @@ async def send_slowly(soaking: Soaking) -> None:
     """Send each body in pieces, with pauses between them."""
     while not soaking.is_over.is_set():
         kind = soaking.draw()
-        status = await _converse(soaking, kind, Manners("slow to send", PIECES, PAUSE_S))
-        soaking.tally.note("slow to send", kind, status)
+        await _converse(soaking, kind, Manners("slow to send", PIECES, PAUSE_S))
 
 
 async def read_slowly(soaking: Soaking) -> None:
     """Look at each answer only a while after it has come."""
     while not soaking.is_over.is_set():
         kind = soaking.draw()
-        manners = Manners("slow to read", read_after_s=4 * PAUSE_S)
-        status = await _converse(soaking, kind, manners)
-        soaking.tally.note("slow to read", kind, status)
+        await _converse(soaking, kind, Manners("slow to read", read_after_s=4 * PAUSE_S))
 
 
 async def leave(soaking: Soaking) -> None:
@@ -152,10 +165,11 @@ class Manners:
     read_after_s: float = 0.0
 
 
-async def _converse(soaking: Soaking, kind: Kind, manners: Manners) -> int:
-    """Send one request over a connection of its own; return the status of its answer."""
+async def _converse(soaking: Soaking, kind: Kind, manners: Manners) -> None:
+    """Send one request over a connection of its own, and note its answer."""
     soaking.tally.sent[manners.client] += 1
     reader, writer = await _open(soaking)
+    answer = Answer()
     try:
         async with asyncio.timeout(PATIENCE_S):
             writer.write(_head(kind))
@@ -166,13 +180,13 @@ async def _converse(soaking: Soaking, kind: Kind, manners: Manners) -> int:
                 await asyncio.sleep(manners.pause_s)
             await asyncio.sleep(manners.read_after_s)
             line = await reader.readline()
-            await reader.read()  # it closes after the answer, as it is asked to
+            rest = await reader.read()  # it closes after the answer, as it is asked to
+            answer = Answer(int(line.split()[1]) if line else NO_ANSWER, rest)
     except (OSError, TimeoutError):
-        return NO_ANSWER
+        pass
     finally:
         writer.close()
-    words = line.split()
-    return int(words[1]) if len(words) > 1 else NO_ANSWER
+    soaking.tally.note(manners.client, kind, answer)
 
 
 async def _unless_broken(writing: Awaitable[None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -55,9 +56,11 @@ class Soak:
     tally: Tally = field(default_factory=Tally)
     samples: list[Holdings] = field(default_factory=list)
     deaths: int = 0
+    _trimmed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     async def run(self) -> list[Check]:
         """Soak the service, end it, and judge."""
+        threading.Thread(target=self._listen, daemon=True).start()
         async with connect(self.service.address, PATIENCE_S) as target:
             model = await self._settled(target)
             kinds = make_kinds(model)
@@ -72,6 +75,13 @@ class Soak:
             counts = await self._counts(target)
         code = await asyncio.to_thread(self.service.stop)
         return judge(self.tally, counts, self.samples, code)
+
+    def _listen(self) -> None:
+        """Read what it says, or it would stand still once the pipe is full."""
+        for line in self.service.process.stdout or []:
+            self.service.lines.append(line)
+            if TRIMMED in line:
+                self._trimmed.release()
 
     async def _settled(self, target: Target) -> str:
         """Wait for the final engine; return the model's name."""
@@ -95,7 +105,7 @@ class Soak:
         """Count once nobody is inside and the connections of the round are closed."""
         await asyncio.sleep(REST_S)
         self.service.process.send_signal(signal.SIGUSR1)
-        await asyncio.to_thread(self.service.hear, TRIMMED)
+        await asyncio.to_thread(self._trimmed.acquire)
         return holdings_of(self.service.process.pid)
 
     async def _counts(self, target: Target) -> Counts:

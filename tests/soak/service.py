@@ -75,8 +75,10 @@ def main() -> int:
 
     def plan(model: LoadedModel, settings: Settings) -> EnginePlan:
         planned = plan_with_pictures(model, settings, in_background=True)
-        engines.append(MortalEngine(planned.final))
-        return replace(planned, final=engines[-1])
+        engine = MortalEngine(planned.final)
+        engines.append(engine)
+        first = engine if planned.first is planned.final else planned.first
+        return replace(planned, first=first, final=engine)
 
     def doom(*_: object) -> None:
         for engine in engines:

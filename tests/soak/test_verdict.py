@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.load.mix import Kind
-from tests.soak.clients import Tally
+from tests.soak.clients import DIED, Answer, Tally
 from tests.soak.holdings import Holdings
 from tests.soak.verdict import Check, Counts, judge
 
@@ -16,12 +16,12 @@ HELD = Holdings(own_mb=500, total_mb=600, threads=10, files=20, sockets=4, child
 COUNTS = Counts(3, {"ok": 2, "disconnected": 1}, permits=0, body_bytes=0, decoded_bytes=0)
 
 
-def tally_of(*statuses: int, left: int = 1) -> Tally:
+def tally_of(*statuses: int, left: int = 1, rest: bytes = b"") -> Tally:
     """Requests that were answered so, and one whose client left."""
     tally = Tally(left=left)
     tally.sent["in turn"] = len(statuses) + left
     for status in statuses:
-        tally.note("in turn", GOOD, status)
+        tally.note("in turn", GOOD, Answer(status, rest))
     return tally
 
 
@@ -42,6 +42,8 @@ def test_a_soak_that_was_stood_breaks_no_promise() -> None:
     [
         (tally_of(200, 0), COUNTS, 0, "every request has exactly one answer"),
         (tally_of(200, 404), COUNTS, 0, "each answer is the right one"),
+        (tally_of(200, 500), COUNTS, 0, "each answer is the right one"),
+        (tally_of(503, 503), COUNTS, 0, "every kind of request had right answers"),
         (tally_of(200, 200), replace(COUNTS, received=4), 0, "what was received has an outcome"),
         (tally_of(200, 200), replace(COUNTS, permits=1), 0, "nothing is left inside"),
         (tally_of(200, 200), replace(COUNTS, body_bytes=9), 0, "nothing is left inside"),
@@ -65,6 +67,14 @@ def test_what_grows_is_seen(name: str) -> None:
     assert [name in line for line in broken(judge(tally_of(200, 200), COUNTS, samples, 0))] == [
         True
     ]
+
+
+def test_who_is_told_that_an_engine_died_has_a_right_answer() -> None:
+    """Engines are killed."""
+    tally = tally_of(500, 500, rest=DIED)
+    tally.right["good"] += 1
+
+    assert broken(judge(tally, COUNTS, [HELD] * 20, 0)) == []
 
 
 def test_growth_before_it_is_warm_does_not_count() -> None:

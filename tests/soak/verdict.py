@@ -68,6 +68,11 @@ def judge(
             "; ".join(tally.wrong[:5]) or "all are",
         ),
         Check(
+            "every kind of request had right answers",
+            all(tally.right.values()) and bool(tally.right),
+            ", ".join(f"{kind} {n}" for kind, n in tally.right.items()),
+        ),
+        Check(
             "what was received has an outcome each",
             counts.received == given and owed <= given <= owed + tally.left,
             f"{counts.received:.0f} received, {given:.0f} outcomes",
