@@ -83,7 +83,15 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
     app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
     add_error_handlers(app)
     surround(app, runtime)
+    _prepare_routes(app)
     return app
+
+
+def _prepare_routes(app: FastAPI) -> None:
+    """Have FastAPI make what it makes of a router at its first request: 50 ms for a dozen routes."""
+    nowhere = {"type": "http", "method": "GET", "path": "/-", "root_path": "", "headers": []}
+    for route in app.routes:
+        route.matches(nowhere)
 
 
 async def _start(runtime: Runtime, hooks: Hooks) -> None:
