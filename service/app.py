@@ -88,7 +88,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
 
 
 def _prepare_routes(app: FastAPI) -> None:
-    """Have FastAPI make what it makes of a router at its first request: 50 ms for a dozen routes."""
+    """Have FastAPI make now what it makes at the first request: 50 ms for a dozen routes."""
     nowhere = {"type": "http", "method": "GET", "path": "/-", "root_path": "", "headers": []}
     for route in app.routes:
         route.matches(nowhere)

@@ -11,6 +11,7 @@ import gc
 import gzip
 import time
 from collections.abc import AsyncIterator
+from typing import Self
 
 import httpx
 import pytest
@@ -59,7 +60,7 @@ class Turns:
         self.longest_s = 0.0
         self._is_over = False
 
-    def __enter__(self) -> Turns:
+    def __enter__(self) -> Self:
         gc.disable()
         self._turn(time.thread_time())
         return self
