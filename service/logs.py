@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
+import orjson
 import structlog
 
 SHARED: list[structlog.typing.Processor] = [
@@ -49,4 +51,8 @@ def configure_logs(level: str, style: Literal["json", "console"]) -> None:
 def _renderers(style: Literal["json", "console"]) -> list[structlog.typing.Processor]:
     if style == "console":
         return [structlog.dev.ConsoleRenderer()]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
+
+
+def _as_json(line: structlog.typing.EventDict, default: Callable[[Any], Any]) -> str:
+    return orjson.dumps(line, default=default).decode()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -53,7 +53,7 @@ def choose_request_id(sent: str | None) -> str:
     """Take the client's id where it is printable ASCII of bearable length, else make one."""
     if sent and len(sent) <= LONGEST_REQUEST_ID and sent.isascii() and sent.isprintable():
         return sent
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def path_of(scope: Scope) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Iterable
 
 import orjson
@@ -21,7 +21,7 @@ def refusal(status: int, code: str, message: str, headers: Iterable[tuple[bytes,
         message: for a person.
         headers: that every answer has.
     """
-    request_id = uuid.uuid4().hex
+    request_id = secrets.token_hex(16)
     log.info("request refused", request_id=request_id, status=status, code=code)
     error = {"code": code, "message": message, "request_id": request_id}
     body = orjson.dumps({"error": error})
