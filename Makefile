@@ -47,7 +47,7 @@ lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer 
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage htmlcov
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The copy of a lock file in .venv says what is installed. pip takes a half-copied package for a

@@ -6,12 +6,26 @@ becomes a label.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-PHASES = ("decode", "queue", "infer", "postprocess", "total")
+Phase = Literal["decode", "queue", "infer", "postprocess", "total"]
+PHASES: tuple[str, ...] = get_args(Phase)
+CloseReason = Literal[
+    "idle",
+    "slow_head",
+    "head_too_large",
+    "malformed_request",
+    "pipelined",
+    "too_many_connections",
+    "unfinished_body",
+    "slow_reader",
+    "unread_answers",
+]
+"""Why the service closed a connection on its own account."""
 SECONDS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0),
@@ -19,10 +33,6 @@ SECONDS = (
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MODEL = ("model", "version")
 NO_MODEL = ("none", "none")  # a request that reached no model
-CLOSED = (  # why the service closed a connection on its own account
-    *("idle", "slow_head", "head_too_large", "malformed_request", "pipelined"),
-    *("too_many_connections", "unfinished_body", "slow_reader", "unread_answers"),
-)
 
 
 class Metrics:
@@ -140,7 +150,12 @@ class Metrics:
             "Versions asked for that cannot be served; /readyz names them.",
             registry=registry,
         )
-
+        self.loop_lag = Histogram(
+            "sge_loop_lag_seconds",
+            "By how much the event loop was late, seen every 50 ms while requests are inside.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.connections = Gauge("sge_connections", "Open connections.", registry=registry)
         self.connections_limit = Gauge(
             "sge_connections_limit",
@@ -163,8 +178,39 @@ class Metrics:
             "Bytes of unread answers the service holds at most.",
             registry=registry,
         )
-        for reason in CLOSED:
+        for reason in get_args(CloseReason):
             self.closed_connections.labels(reason)
+
+    def expect_model(self, model: tuple[str, str]) -> None:
+        """Expose at 0 what is counted of a model, before any of it happens.
+
+        A rate begins at the second value of a counter: one that appears with its first event
+        hides that event.
+        """
+        counters = (self.images, self.expired, self.disconnected)
+        for counter in (*counters, self.engine_failures, self.engine_fallbacks):
+            counter.labels(*model)
+        for histogram in (self.batch_size, self.batch_seconds):
+            histogram.labels(*model)
+        for phase in PHASES:
+            self.phase.labels(*model, phase)
+
+    def expect_outcomes(
+        self, models: Iterable[tuple[str, str]], outcomes: Iterable[str], reasons: Iterable[str]
+    ) -> None:
+        """Expose at 0 how requests may end.
+
+        Args:
+            models: that answer; beside them stands `NO_MODEL`.
+            outcomes: of requests.
+            reasons: of refusals at the door.
+        """
+        known = tuple(outcomes)
+        for model in (*models, NO_MODEL):
+            for outcome in known:
+                self.requests.labels(*model, outcome)
+        for reason in reasons:
+            self.rejected.labels(reason)
 
     def watch_queue(self, model: tuple[str, str], depth: Callable[[], float]) -> None:
         """Read a queue's depth whenever the metrics are read."""

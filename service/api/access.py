@@ -14,11 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.context import (
     PROBES_ONLY,
     REQUEST_ID_HEADER,
+    Outcome,
     RequestContext,
     open_context,
     path_of,
 )
 from service.api.errors import ADMISSION_CODES, internal_error, service_error_response
+from service.api.loop_watch import LoopWatch
 from service.errors import TooManyConnections
 from service.metrics import Metrics
 from service.serving.admission import Admission
@@ -37,14 +39,19 @@ SECURITY = {
     b"x-frame-options": b"DENY",
 }
 
+LONGEST_PATH = 200  # characters of a path in a line of the access log
+
 log = structlog.stdlib.get_logger("access")
 
 
 class RequestScope:
     """ASGI middleware around everything; writes one access line and one outcome per request."""
 
-    def __init__(self, app: ASGIApp, admission: Admission, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, admission: Admission, metrics: Metrics, watch: LoopWatch
+    ) -> None:
         self._app = app
+        self._watch = watch
         self._admission = admission
         self._metrics = metrics
 
@@ -60,9 +67,10 @@ class RequestScope:
         if is_prediction:
             self._metrics.received.inc()
         try:
-            await self._serve(scope, receive, send, context)
+            with self._watch:
+                await self._serve(scope, receive, send, context)
         except asyncio.CancelledError:
-            context.outcome = "cancelled"  # the drain's time is over
+            context.outcome = Outcome.CANCELLED  # the drain's time is over
             raise
         finally:
             if is_prediction:
@@ -107,18 +115,23 @@ class RequestScope:
         if outcome in ADMISSION_CODES:
             metrics.rejected.labels(outcome).inc()
         elapsed_s = time.monotonic() - context.began
-        if outcome == "ok":
+        if outcome == Outcome.OK:
             metrics.phase.labels(*context.model, "total").observe(elapsed_s)
             metrics.images.labels(*context.model).inc(context.images)
+
+
+def shortened(path: str) -> str:
+    """A path as the access log shows it."""
+    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]} ..."
 
 
 def _write_access_line(scope: Scope, context: RequestContext) -> None:
     log.info(
         "request",
         method=scope["method"],
-        path=scope["path"],
+        path=shortened(scope["path"]),
         status=context.status,
-        outcome=context.outcome,
+        outcome=str(context.outcome),
         model="/".join(context.model),
         images=context.images,
         duration_ms=round((time.monotonic() - context.began) * 1000, 2),

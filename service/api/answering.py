@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from service.api.connections import Connections
 from service.api.unread_answers import UnreadAnswer
+from service.metrics import CloseReason
 
 PIECE_BYTES = 16_384  # of an answer at a time, over TLS
 
@@ -100,7 +101,7 @@ class Answering(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: CloseReason) -> None:
         """Close the connection at once, and count it; what was not read is lost."""
         self._shared.count(reason)
         self.transport.abort()

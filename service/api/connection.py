@@ -16,6 +16,7 @@ from service.api.context import ARRIVED, PROBES_ONLY
 from service.api.departure import SOMETHING, watch_for_departure
 from service.api.received_bytes import ReceivedBytes
 from service.api.refusal import refusal
+from service.metrics import CloseReason
 
 LONGEST_PIPELINE = 16  # requests that may wait for an answer before theirs
 
@@ -203,12 +204,12 @@ class Connection(Answering):
         message = f"the head has more than {self._shared.head_bytes} bytes, which is the limit"
         self._refuse(431, "head_too_large", message)
 
-    def _turn_deaf(self, reason: str) -> None:
+    def _turn_deaf(self, reason: CloseReason) -> None:
         self._is_deaf = True
         self.cancel_timer()
         self._shared.count(reason)
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, status: int, code: CloseReason, message: str) -> None:
         """Answer what is no request, and close; a request that is being answered comes first."""
         self._turn_deaf(code)
         if self.cycle is None or self.cycle.response_complete:

@@ -11,6 +11,7 @@ import structlog
 
 from service.api.unread_answers import UnreadAnswers
 from service.config import Settings
+from service.metrics import CloseReason
 
 OTHER_DESCRIPTORS = 256  # that the service opens beside its connections: pipes, files, listeners
 
@@ -20,7 +21,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Droppable(Protocol):
     """A connection."""
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: CloseReason) -> None:
         """Close it at once, and count it."""
 
 
@@ -36,7 +37,7 @@ class Connections:
         count: is told why the service closed a connection on its own account.
     """
 
-    def __init__(self, settings: Settings, count: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, count: Callable[[CloseReason], None]) -> None:
         self.limit = fit_connections(settings.max_connections, settings.probe_connections)
         self.head_bytes = int(settings.head_limit_kb * 1000)
         self.head_timeout_s = settings.head_timeout_s

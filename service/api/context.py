@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -20,6 +21,18 @@ PROBES_ONLY = "sge.probes_only"  # in the scope of a connection that is kept for
 LONGEST_REQUEST_ID = 128
 
 
+class Outcome(StrEnum):
+    """How a request may end beside the errors that have a class of their own."""
+
+    OK = "ok"
+    INTERNAL = "internal"  # a fault of the service
+    CANCELLED = "cancelled"  # the drain's time was over
+    DISCONNECTED = "disconnected"  # the client hung up
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    HTTP_ERROR = "http_error"
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One request's identity and fate; the stages write the fate, the access log reads it.
@@ -28,7 +41,7 @@ class RequestContext:
         request_id: the client's own, or made here.
         began: the moment it came in, of `time.monotonic`; from it on times and deadlines count.
         model: name and version of the model that was asked.
-        outcome: `ok`, or the code of the error that was answered.
+        outcome: an `Outcome`, or the code of the error that was answered.
         status: of the answer; 0 until it is sent.
         images: how many it held, once known.
     """
@@ -36,7 +49,7 @@ class RequestContext:
     request_id: str
     began: float
     model: tuple[str, str] = NO_MODEL
-    outcome: str = "ok"
+    outcome: str = Outcome.OK
     status: int = 0
     images: int = 0
 

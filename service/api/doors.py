@@ -13,9 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.access import RequestScope
 from service.api.context import REQUEST_ID_HEADER, path_of
 from service.api.early_refusal import EarlyRefusal
-from service.api.errors import service_error_response
+from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
+from service.api.loop_watch import LoopWatch
 from service.errors import UnknownHost
 from service.serving.runtime import Runtime
+from service.serving.served_model import LoopTimer
 
 PROBED_BY_ADDRESS = frozenset({"/healthz", "/readyz"})  # a cluster knows no name for them
 EXPOSED = (REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Inference-Header-Content-Length")
@@ -24,11 +26,18 @@ EXPOSED = (REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Inference-Header-
 def surround(app: FastAPI, runtime: Runtime) -> None:
     """Put around an application what is not the application; the outermost comes last."""
     settings = runtime.settings
+    models = [model.metric_labels for model in runtime.models]
+    runtime.metrics.expect_outcomes(models, OUTCOMES, sorted(ADMISSION_CODES))
     app.add_middleware(EarlyRefusal, runtime=runtime)
     if settings.allowed_hosts:
         app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestScope, admission=runtime.admission, metrics=runtime.metrics)
+    app.add_middleware(
+        RequestScope,
+        admission=runtime.admission,
+        metrics=runtime.metrics,
+        watch=LoopWatch(LoopTimer(), runtime.metrics.loop_lag.observe),
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

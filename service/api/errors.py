@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from service import errors
 from service.api.compression import CODINGS
-from service.api.context import REQUEST_ID_HEADER, context_of, path_of
+from service.api.context import REQUEST_ID_HEADER, Outcome, context_of, path_of
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody receives it, the access log shows it
 
@@ -46,6 +46,7 @@ ADMISSION_CODES = frozenset(
         errors.TooManyConnections,
     )
 )
+OUTCOMES = (*Outcome, *sorted({error.code for error in STATUS_OF}))  # how a request may end
 # After these the rest of a body is not waited for.
 LAST_WORDS = (errors.SlowBody, errors.TooManyConnections)
 
@@ -62,6 +63,7 @@ V2_STATUS = {
     504: 503,
 }
 KEPT_IN_V2 = {errors.UnsupportedEncoding.code}  # HTTP's own business, not the protocol's
+_OUTCOME_OF = {404: Outcome.NOT_FOUND, 405: Outcome.METHOD_NOT_ALLOWED}
 LONGEST_MESSAGE = 1000  # characters: whatever a client sent, little of it goes back
 MOST_PROBLEMS = 3  # named at once
 
@@ -94,7 +96,7 @@ def internal_error(request: Request) -> Response:
     """What a client sees of a fault of ours: the request id, and no detail."""
     request_id = context_of(request.scope).request_id
     message = f"the service failed; its log has the cause under {REQUEST_ID_HEADER} {request_id}"
-    return error_response(request, 500, "internal", message)
+    return error_response(request, 500, Outcome.INTERNAL, message)
 
 
 def service_error_response(request: Request, error: errors.ServiceError) -> Response:
@@ -138,7 +140,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        code = _OUTCOME_OF.get(error.status_code, Outcome.HTTP_ERROR)
         message = f"{request.method} {request.url.path[:200]}: {str(error.detail).lower()}"
         headers = dict(error.headers or {})
         return error_response(request, error.status_code, code, message, headers)
@@ -146,5 +148,8 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(request: Request, _: ClientDisconnect) -> Response:
         return error_response(
-            request, CLIENT_CLOSED_REQUEST, "disconnected", "the client closed the connection"
+            request,
+            CLIENT_CLOSED_REQUEST,
+            Outcome.DISCONNECTED,
+            "the client closed the connection",
         )

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 
 from service.api.admitted_request import AdmittedRequest
-from service.metrics import Metrics
+from service.metrics import Metrics, Phase
 
 
 def report_phases(
-    metrics: Metrics, admitted: AdmittedRequest, phases_s: Mapping[str, float]
+    metrics: Metrics, admitted: AdmittedRequest, phases_s: Mapping[Phase, float]
 ) -> dict[str, float]:
     """Count where an answer's time went; returns its phases in ms, with the total so far."""
     for phase, seconds in phases_s.items():

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from service.metrics import CloseReason
+
 SLOWEST_BYTES_PER_S = 1000  # a client that reads less counts as one that does not read
 
 
@@ -65,7 +67,7 @@ class UnreadAnswer:
         self,
         transport: asyncio.WriteTransport,
         peers: UnreadAnswers,
-        drop: Callable[[str], None],
+        drop: Callable[[CloseReason], None],
         timer: Timer,
     ) -> None:
         self.drop = drop

@@ -13,6 +13,7 @@ import numpy as np
 
 from service.engines.base import EngineDescription, Row
 from service.errors import BadInput, EngineFailed
+from service.metrics import Phase
 from service.results.mask_request import MaskRequest, parse_blocks, parse_groups
 from service.results.masks import Mask, draw_mask
 from service.results.predictions import Prediction, Scores, scores_of, top_k
@@ -59,7 +60,7 @@ class Answer(Generic[R]):
     """
 
     results: list[R]
-    phases_s: dict[str, float]
+    phases_s: dict[Phase, float]
     batch_size: int
     engine: EngineDescription
 
@@ -174,7 +175,7 @@ class Pipeline:
 def _answer(
     results: list[R], replies: Sequence[Reply], *, inferred: float, decode_s: float | None = None
 ) -> Answer[R]:
-    phases_s = {
+    phases_s: dict[Phase, float] = {
         **({} if decode_s is None else {"decode": decode_s}),
         "queue": max(reply.queue_s for reply in replies),
         "infer": max(reply.infer_s for reply in replies),

@@ -72,6 +72,8 @@ class ServedModels:
             )
             for loaded in contents.models
         }
+        for loaded in contents.models:
+            metrics.expect_model(self._models[loaded.key].metric_labels)
         self._default = self._choose_default(settings.default_model)
 
     def __iter__(self) -> Iterator[ServedModel]:

@@ -17,7 +17,8 @@ import yaml
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
 
-from service.api.errors import ADMISSION_CODES, STATUS_OF
+from service.api.context import Outcome
+from service.api.errors import ADMISSION_CODES, OUTCOMES, STATUS_OF
 from service.metrics import PHASES, SECONDS, Metrics
 from service.serving.served_model import Tier
 
@@ -28,10 +29,9 @@ DASHBOARD = ROOT / "docker" / "monitoring" / "grafana" / "dashboards" / "sge-ser
 # What Prometheus itself adds to every series, and the one series that it makes of a target.
 TARGET_LABELS = {"job", "instance"}
 OF_PROMETHEUS: dict[str, set[str]] = {"up": set()}
-CODES = {error.code for error in STATUS_OF}
 STOPPING = "draining"
 OF_CLIENTS = {"deadline_exceeded", "too_many_connections"}
-OF_THE_SERVICE = {"internal", "cancelled"}  # outcomes that no class of error has
+OF_THE_SERVICE = {Outcome.INTERNAL, Outcome.CANCELLED}  # outcomes that no class of error has
 
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed"
@@ -169,7 +169,7 @@ def test_queries_ask_for_label_values_that_occur() -> None:
     """Phases, buckets, outcomes, reasons and tiers are spelt as the service spells them."""
     assert matched("phase") <= set(PHASES)
     assert matched("le") <= {str(float(bound)) for bound in SECONDS}
-    assert matched("outcome") <= CODES | OF_THE_SERVICE | {"ok"}
+    assert matched("outcome") <= set(OUTCOMES)
     assert matched("reason") <= ADMISSION_CODES
     assert matched("tier") <= set(get_args(Tier))
 
@@ -178,7 +178,7 @@ def test_every_outcome_that_is_the_services_fault_burns_the_error_budget() -> No
     """A new kind of 5xx cannot be forgotten; what clients can bring about wakes nobody."""
     faults = {error.code for error, status in STATUS_OF.items() if status >= 500}
 
-    assert matched("outcome") == (faults | OF_THE_SERVICE | {"ok"}) - {STOPPING} - OF_CLIENTS
+    assert matched("outcome") == (faults | OF_THE_SERVICE | {Outcome.OK}) - {STOPPING} - OF_CLIENTS
 
 
 def test_what_an_alert_compares_with_is_recorded() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.api.context import Outcome
 from service.api.v2.views import View, name_of
 from service.metrics import Metrics
 from service.serving.served_model import ServedModel
@@ -77,6 +78,6 @@ def _failures(metrics: Metrics, model: ServedModel) -> int:
             for sample in family.samples
             if sample.name == "sge_requests_total"
             and (sample.labels["model"], sample.labels["version"]) == (name, version)
-            and sample.labels["outcome"] != "ok"
+            and sample.labels["outcome"] != Outcome.OK
         )
     )
