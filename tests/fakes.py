@@ -165,6 +165,7 @@ class Record:
     dropped: int = 0
     failed: int = 0
     failures: list[EngineFailed] = field(default_factory=list)
+    halved: list[int] = field(default_factory=list)
 
     def on_batch(self, size: int, infer_s: float) -> None:
         """Remember a batch's size."""
@@ -177,6 +178,10 @@ class Record:
     def on_dropped(self, entries: int) -> None:
         """Count abandoned entries."""
         self.dropped += entries
+
+    def on_halved(self, error: EngineFailed, entries: int) -> None:
+        """Remember the size of a batch that was halved."""
+        self.halved.append(entries)
 
     def on_failure(self, error: EngineFailed, entries: int) -> None:
         """Remember a failure, and on how many entries."""

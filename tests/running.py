@@ -157,6 +157,7 @@ async def running(
     engines: EnginePlan | Mapping[str, EnginePlan] | None = None,
     is_awaited: bool = True,
     decoder: Decoder | None = None,
+    decodes_apart: bool = False,
     **settings: object,
 ) -> AsyncIterator[Running]:
     """Run a service of the given models, by default of `tiny`, on the eager engine.
@@ -167,6 +168,7 @@ async def running(
         engines: a first and a final one in place of it, for all models or by name.
         is_awaited: return only when every model answers.
         decoder: in place of one in this process.
+        decodes_apart: have processes decode, as they do for a service.
         settings: whatever shall differ from the defaults.
     """
     loop = asyncio.get_running_loop()
@@ -182,7 +184,8 @@ async def running(
 
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(models or (tiny_model(),), ())
-    runtime = build_runtime(chosen, contents, plan, decoder or DecodeHere(image_limits(chosen)))
+    here = None if decodes_apart else DecodeHere(image_limits(chosen))
+    runtime = build_runtime(chosen, contents, plan, decoder or here)
     hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
     app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)

@@ -17,7 +17,7 @@ from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
 from service.api.loop_watch import LoopWatch
 from service.errors import UnknownHost
 from service.serving.runtime import Runtime
-from service.serving.served_model import LoopTimer
+from service.serving.timer import LoopTimer
 
 PROBED_BY_ADDRESS = frozenset({"/healthz", "/readyz"})  # a cluster knows no name for them
 EXPOSED = (REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Inference-Header-Content-Length")

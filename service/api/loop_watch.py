@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from service.serving.batcher import Timer
+from service.serving.timer import Timer
 
 EVERY_S = 0.05  # a standstill is seen but for so much of it; a look takes some 10 us
 

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +18,7 @@ from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
 from service.serving.batch_policy import Decision, Limits, Run, decide
 from service.serving.device_backlog import DeviceBacklog, UnderWay
+from service.serving.timer import Timer
 from service.serving.worker_thread import Timed, WorkerThread
 
 
@@ -58,16 +59,6 @@ class Entry:
         return self.reply.cancelled()
 
 
-class Timer(Protocol):
-    """The clock of the queue; an asyncio event loop is one."""
-
-    def time(self) -> float:
-        """The present moment in seconds."""
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call back at a moment."""
-
-
 class BatchObserver(Protocol):
     """Who wants to know what became of entries; called on the event loop, once for each entry."""
 
@@ -79,6 +70,9 @@ class BatchObserver(Protocol):
 
     def on_dropped(self, entries: int) -> None:
         """Entries left the queue because nobody waits for them."""
+
+    def on_halved(self, error: EngineFailed, entries: int) -> None:
+        """The engine failed on a batch, whose halves run now."""
 
     def on_failure(self, error: EngineFailed, entries: int) -> None:
         """The engine failed on entries, or died with them on board."""
@@ -238,6 +232,7 @@ class Batcher:
             if len(entries) == 1:
                 self._fail(entries, error)
             else:
+                self._observer.on_halved(error, len(entries))
                 half = len(entries) // 2
                 await self._run(entries[:half])
                 await self._run(entries[half:])
@@ -258,7 +253,10 @@ class Batcher:
         rows = [entry.pixels for entry in entries]
         blocks = frozenset[str]().union(*(entry.blocks for entry in entries))
         loop = asyncio.get_running_loop()
-        batch = await loop.run_in_executor(self._collate_thread, engine.collate, rows)
+        try:
+            batch = await loop.run_in_executor(self._collate_thread, engine.collate, rows)
+        except (MemoryError, RuntimeError) as error:  # of torch, where page-locked memory ran out
+            raise EngineFailed(f"a batch cannot be stacked: {error}") from error
         timed = await self._device.run(engine.infer, batch, blocks)
         answered = len(timed.result.logits)
         if answered != len(entries):

@@ -20,8 +20,9 @@ from service.metrics import Metrics
 from service.model.resnet import BlockShape
 from service.results.masks import Gate
 from service.serving.batch_policy import Limits
-from service.serving.batcher import Batcher, Timer
+from service.serving.batcher import Batcher
 from service.serving.device_backlog import DeviceBacklog
+from service.serving.timer import LoopTimer
 from service.serving.worker_thread import WorkerThread
 from service.store.load import LoadedModel
 
@@ -43,18 +44,6 @@ class BatchTally:
 
     batches: int = 0
     seconds: float = 0.0
-
-
-class LoopTimer(Timer):
-    """The event loop's alarm on the clock that the engine's thread uses too."""
-
-    def time(self) -> float:
-        """`time.monotonic`: finer than the loop's own clock."""
-        return time.monotonic()
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call back at a moment."""
-        return asyncio.get_running_loop().call_later(when - time.monotonic(), callback)
 
 
 class ServedModel:
@@ -283,6 +272,10 @@ class ServedModel:
     def on_dropped(self, entries: int) -> None:
         """Count images whose request ended without them."""
         self._metrics.disconnected.labels(*self.metric_labels).inc(entries)
+
+    def on_halved(self, error: EngineFailed, entries: int) -> None:
+        """Log that a batch failed as a whole: one of its images is at fault, or its size."""
+        log.warning("batch halved", model=self.loaded.key, images=entries, reason=error.message)
 
     def on_failure(self, error: EngineFailed, entries: int) -> None:
         """Count the images of a failure of the engine, and log it with its cause."""
