@@ -18,6 +18,7 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 
 # Decided by the image: paths inside the container, the port that is published, the target's device.
 BY_THE_IMAGE = {"host", "port", "model_store", "cache_dir", "calibration_dir", "device"}
+CHECK = "gpu-check"  # runs once before the service
 PROFILES: tuple[list[str], ...] = (
     [],
     ["--profile", "gpu"],
@@ -61,6 +62,11 @@ def resolved(*options: str, **variables: str) -> dict[str, Any]:
     return services
 
 
+def staying(services: dict[str, Any]) -> list[dict[str, Any]]:
+    """The services that run until they are stopped."""
+    return [service for name, service in services.items() if name != CHECK]
+
+
 @needs_compose
 def test_up_alone_starts_the_service_on_the_cpu() -> None:
     """Whoever knows nothing of profiles gets a running service."""
@@ -70,16 +76,17 @@ def test_up_alone_starts_the_service_on_the_cpu() -> None:
 @needs_compose
 def test_profiles_choose_the_device_and_add_monitoring() -> None:
     """A profile on the command line takes the place of the default one."""
-    assert set(resolved("--profile", "gpu")) == {"gpu"}
-    assert set(resolved(COMPOSE_PROFILES="gpu,monitoring")) == {"gpu", "prometheus", "grafana"}
-    assert set(resolved("--profile", "monitoring")) == {"prometheus", "grafana"}
+    monitoring = {"prometheus", "grafana"}
+    assert set(resolved("--profile", "gpu")) == {"gpu", CHECK}
+    assert set(resolved(COMPOSE_PROFILES="gpu,monitoring")) == {"gpu", CHECK} | monitoring
+    assert set(resolved("--profile", "monitoring")) == monitoring
 
 
 @needs_compose
 @pytest.mark.parametrize("options", PROFILES)
 def test_every_container_is_hardened_limited_watched_and_restarted(options: list[str]) -> None:
     """No service of any profile goes without."""
-    for service in resolved(*options).values():
+    for service in staying(resolved(*options)):
         limits = service["deploy"]["resources"]["limits"]
         ports = [port["host_ip"] for port in service["ports"]]
 
@@ -105,10 +112,45 @@ def test_a_setting_of_the_shell_reaches_the_service() -> None:
 @needs_compose
 def test_the_gpus_profile_does_not_serve_on_a_cpu() -> None:
     """Whoever asks for a GPU and has none that works is told so."""
-    (service,) = resolved("--profile", "gpu", SGE_MAX_BATCH="8").values()
+    services = resolved("--profile", "gpu", SGE_MAX_BATCH="8").values()
 
-    environment = {k: v for k, v in service["environment"].items() if v is not None}
-    assert environment == {"SGE_MAX_BATCH": "8", "SGE_DEVICE": "cuda"}
+    for service in services:
+        environment = {k: v for k, v in service["environment"].items() if v is not None}
+        assert environment == {"SGE_MAX_BATCH": "8", "SGE_DEVICE": "cuda"}
+
+
+@needs_compose
+def test_without_a_gpu_the_gpus_profile_ends_instead_of_beginning_again_and_again() -> None:
+    """What is checked once, in the same container, has to succeed before the service starts."""
+    services = resolved("--profile", "gpu")
+    service, check = services["gpu"], services[CHECK]
+
+    assert service["depends_on"] == {
+        CHECK: {"condition": "service_completed_successfully", "required": True}
+    }
+    assert service["restart"] == "unless-stopped"  # a crash is no missing GPU
+    assert (check["restart"], check.get("ports"), check.get("depends_on")) == ("no", None, None)
+    assert check["healthcheck"] == {"disable": True}
+    for same in ("image", "environment", "deploy", "volumes", "read_only", "cap_drop"):
+        assert check[same] == service[same]
+
+
+@pytest.mark.parametrize(("code", "told"), [(0, 0), (1, 0), (2, 2)])
+def test_what_is_checked_before_the_service_starts_lets_broken_versions_pass(
+    code: int, told: int, tmp_path: Path
+) -> None:
+    """`sge-serve check` ends with 1 where only some are, and those are not served."""
+    compose_file = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
+    command = [word.replace("$$", "$") for word in compose_file["services"][CHECK]["entrypoint"]]
+    stand_in = tmp_path / "sge-serve"
+    stand_in.write_text(f'#!/bin/sh\n[ "$1" = check ] && exit {code}\n', encoding="ascii")
+    stand_in.chmod(0o755)
+
+    done = subprocess.run(
+        command, check=False, env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    )
+
+    assert done.returncode == told
 
 
 @needs_compose
@@ -116,7 +158,7 @@ def test_the_gpus_profile_does_not_serve_on_a_cpu() -> None:
 def test_a_build_may_take_its_packages_from_elsewhere(profile: str) -> None:
     """Another base, another torch and a private index, whose settings stay out of the image."""
     asked = {"BASE": "b", "TORCH_INDEX": "t", "REVISION": "r", "PIP_CONF": "/private/pip.conf"}
-    (service,) = resolved("--profile", profile, **asked).values()
+    service = resolved("--profile", profile, **asked)[profile]
 
     arguments = service["build"]["args"]
     assert {name: arguments[name] for name in ("BASE", "TORCH_INDEX", "REVISION")} == {
