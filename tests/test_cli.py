@@ -200,6 +200,14 @@ def test_predict_saves_an_overlay_per_group(cli: Cli, picture: Path, tmp_path: P
         assert overlay.size == (32, 32)
 
 
+def test_a_folder_that_cannot_be_written_is_one_clear_line(cli: Cli, picture: Path) -> None:
+    """It is named, before any picture is looked at."""
+    ended = cli("predict", picture, "--save-masks", picture / "below")
+
+    assert f"--save-masks {picture}/below cannot be written: not a directory" in ended.complaint
+    assert ended.out == ""
+
+
 def test_overlays_of_files_of_one_name_do_not_collide(
     cli: Cli, picture: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ import orjson
 from service.api.mask_document import mask_document
 from service.commands.contents import load_contents
 from service.config import Settings
-from service.errors import ServiceError, UndecodableImage
+from service.errors import BadSetting, ServiceError, UndecodableImage
 from service.logs import configure_logs
 from service.results.query import PredictQuery
+from service.serving.choice import choose_default, choose_model
 from service.serving.pipeline import Options, Result, read_options
 from service.serving.runtime import Runtime, build_runtime
 from service.serving.served_model import ServedModel
@@ -51,7 +54,7 @@ def run(settings: Settings, arguments: PredictArguments, say: Say) -> int:
         0 when every file was answered, else 1.
 
     Raises:
-        BadSetting: a setting cannot be met.
+        BadSetting: a setting cannot be met, or the folder of overlays cannot be written.
         StoreError: no model can be used.
         BadInput: the model, the blocks or the groups asked for do not exist.
         EngineFailed: the model's engine cannot run.
@@ -60,10 +63,13 @@ def run(settings: Settings, arguments: PredictArguments, say: Say) -> int:
     # Compiling takes longer than a few files do; who asks for it by name waits for it.
     engine = "eager" if settings.engine == "auto" else settings.engine
     settings = settings.model_copy(update={"engine": engine, "tiered": False})
-    runtime = build_runtime(settings, load_contents(settings, lambda _: None))
-    model = runtime.models.find(arguments.query.model, arguments.query.version)
+    if arguments.folder is not None:
+        _make_folder(arguments.folder)
+    contents, query = load_contents(settings, lambda _: None), arguments.query
+    default = choose_default(contents.models, settings.default_model)
+    model = choose_model(contents.models, default, query.model, query.version)
     # A runtime brings up every model it has, and one is asked for.
-    alone = StoreContents((model.loaded,), ())
+    alone = StoreContents((model,), ())
     runtime = build_runtime(settings.model_copy(update={"default_model": None}), alone)
     return asyncio.run(_predict(runtime, arguments, say))
 
@@ -125,15 +131,32 @@ def _query_of(arguments: PredictArguments) -> PredictQuery:
     return arguments.query.model_copy(update=overlays)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make the folder of overlays, before anything is computed for it."""
+    with _telling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+@contextlib.contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """Say of which folder it is that something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        message = f"--save-masks {folder} cannot be written: {error.strerror or error}"
+        raise BadSetting(message) from error
+
+
 def _save_overlays(folder: Path, classified: Sequence[_Classified]) -> None:
     """Write every overlay; the file's position distinguishes files of one name."""
-    folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(classified)))
     for position, one in enumerate(classified, 1):
         if isinstance(one.outcome, Result):
             for name, image in _overlays_of(one.outcome):
                 target = folder / f"{position:0{digits}}_{one.file.stem}_{name}.png"
-                target.write_bytes(image)
+                with _telling(folder):
+                    target.write_bytes(image)
 
 
 def _overlays_of(result: Result) -> Iterator[tuple[str, bytes]]:

@@ -12,9 +12,10 @@ import structlog
 
 from service.config import Settings
 from service.engines.plan import EnginePlan
-from service.errors import BadSetting, EngineFailed, EngineLost, UnknownModel
+from service.errors import EngineFailed, EngineLost
 from service.metrics import Metrics
 from service.serving.batch_policy import Limits
+from service.serving.choice import choose_default, choose_model, names_of, versions_of
 from service.serving.device_backlog import DeviceBacklog
 from service.serving.served_model import ServedModel
 from service.serving.worker_thread import WorkerThread
@@ -74,7 +75,7 @@ class ServedModels:
         }
         for loaded in contents.models:
             metrics.expect_model(self._models[loaded.key].metric_labels)
-        self._default = self._choose_default(settings.default_model)
+        self._default = choose_default(contents.models, settings.default_model)
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(tuple(self._models.values()))  # one may be given up meanwhile
@@ -82,7 +83,7 @@ class ServedModels:
     @property
     def names(self) -> list[str]:
         """The names of the models, sorted."""
-        return sorted({model.loaded.manifest.name for model in self})
+        return names_of(self._loaded())
 
     @property
     def default(self) -> str | None:
@@ -100,10 +101,7 @@ class ServedModels:
         Raises:
             UnknownModel: there is none of that name.
         """
-        found = [model for model in self if model.loaded.manifest.name == name]
-        if not found:
-            raise UnknownModel(f"no model {name!r}, served are: {', '.join(self.names)}")
-        return sorted(found, key=lambda model: int(model.loaded.manifest.version))
+        return [self._models[loaded.key] for loaded in versions_of(self._loaded(), name)]
 
     def find(self, name: str | None, version: str | None) -> ServedModel:
         """The model a request means: the default one, the latest version, unless it says so.
@@ -111,16 +109,10 @@ class ServedModels:
         Raises:
             UnknownModel: no such model or version, or none named and no default.
         """
-        if name is None and self.default is None:
-            raise UnknownModel(f"name a model, served are: {', '.join(self.names)}")
-        versions = self.versions(name or self.default or "")
-        if version is None:
-            return versions[-1]
-        for model in versions:
-            if model.loaded.manifest.version == version:
-                return model
-        known = ", ".join(model.loaded.manifest.version for model in versions)
-        raise UnknownModel(f"no version {version!r} of {versions[0].name}, served are: {known}")
+        return self._models[choose_model(self._loaded(), self.default, name, version).key]
+
+    def _loaded(self) -> list[LoadedModel]:
+        return [model.loaded for model in self]
 
     @property
     def is_building(self) -> bool:
@@ -231,12 +223,3 @@ class ServedModels:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _choose_default(self, name: str | None) -> str | None:
-        if name is not None and name not in self.names:
-            raise BadSetting(
-                f"SGE_DEFAULT_MODEL={name} is not served, served are: {', '.join(self.names)}"
-            )
-        if name is None and len(self.names) == 1:
-            return self.names[0]
-        return name
