@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service import __version__
-from service.commands.background import in_background
+from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
@@ -145,7 +144,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _compile(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
-    with in_background() if parsed.background else contextlib.nullcontext():
+    with in_background() if parsed.background else own_temporary_folder():
         from service.commands import compile as compile_command
 
         if parsed.background:

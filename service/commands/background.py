@@ -28,12 +28,23 @@ def in_background() -> Iterator[None]:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        tempfile.tempdir = folder
+    with own_temporary_folder() as folder:
         threading.Thread(
             target=_end_with_input, args=(folder,), name="watch input", daemon=True
         ).start()
         yield
+
+
+@contextlib.contextmanager
+def own_temporary_folder() -> Iterator[str]:
+    """Put temporary files where they go at the end: torch's compiler leaves some of its own."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 def _end_with_input(folder: str) -> None:
