@@ -9,6 +9,7 @@ pages the first one is taken. Damaged metadata (EXIF, XMP, ICC) counts as none.
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import struct
 import warnings
@@ -88,11 +89,13 @@ _TURNS = {
 def silence_decoders() -> None:
     """Keep what decoders think of damaged files off standard error, for the whole process.
 
-    Pillow warns of damaged metadata, of which clients send plenty. One filter for good is safe
-    between threads, `warnings.catch_warnings` is not. libtiff writes between the log's lines, and
-    Pillow has no call that stops it; libtiff's own are found through the module that links it.
+    Pillow warns of damaged metadata, of which clients send plenty, and logs some errors before it
+    raises them. One filter for good is safe between threads, `warnings.catch_warnings` is not.
+    libtiff writes between the log's lines, and Pillow has no call that stops it; libtiff's own are
+    found through the module that links it.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     with suppress(OSError, AttributeError):
         libtiff = ctypes.CDLL(_imaging.__file__)
         libtiff.TIFFSetErrorHandler(None)
