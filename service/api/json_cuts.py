@@ -37,7 +37,7 @@ class CutJson:
 
     Attributes:
         head: what is left: valid JSON where the whole was.
-        cuts: by its mark, a text without its quotes or a list with its brackets; reading takes
+        cuts: by its mark, a text with its quotes or a list with its brackets; reading takes
             it out.
         step_bytes: are read at a time.
     """
@@ -64,22 +64,27 @@ class CutJson:
             ValueError: it is not base64.
         """
         cut = self.cuts.pop(text, None)
-        return decode_base64(
-            [text.encode("ascii")] if cut is None else _unescaped(cut, self.step_bytes)
-        )
+        if cut is None:
+            return decode_base64([text.encode("ascii")])
+        if not _is_text(cut):
+            raise ValueError("it is a list")
+        return decode_base64(_unescaped(cut[1:-1], self.step_bytes))
 
     def read_numbers(self, values: list[Any]) -> Iterator[list[Any]] | None:
         """The numbers of the list that a list is the mark of, in order and in steps.
 
         Returns:
-            None where it is no mark.
+            None where it is no mark, or the mark of a text.
 
         Raises:
             BadRequest: what was cut is not JSON.
         """
         mark = values[0] if len(values) == 1 and isinstance(values[0], str) else ""
-        cut = self.cuts.pop(mark, None)
-        return None if cut is None else _numbers(cut, self.step_bytes)
+        cut = self.cuts.get(mark)
+        if cut is None or _is_text(cut):
+            return None
+        del self.cuts[mark]
+        return _numbers(cut, self.step_bytes)
 
     def require_all_read(self) -> None:
         """Refuse a text or a list that is too long for its place.
@@ -87,7 +92,8 @@ class CutJson:
         Raises:
             BadRequest: there is one.
         """
-        for cut in self.cuts.values():
+        for each in self.cuts.values():
+            cut = each[1:-1] if _is_text(each) else each
             shown = reprlib.repr(bytes(cut[:40]).decode("latin-1"))
             raise BadRequest(f"{len(cut)} bytes stand where so many do not belong: {shown}")
 
@@ -178,7 +184,8 @@ class _Cutter:
         if closing - opening <= LONG_BYTES:
             self._keep(opening, closing)
         else:
-            self.kept.append(b'"%b"' % self._cut(opening + 1, closing - 1))
+            begins = self._body[opening + 1 : opening + 21]
+            self.kept.append(b'"%b"' % self._cut(opening, closing, begins))
 
     def between(self, start: int, stop: int) -> None:
         """Keep what stands between two texts, without a list of numbers that is in it."""
@@ -200,12 +207,15 @@ class _Cutter:
             )
         self.kept.append(self._body[start:stop])
 
-    def _cut(self, start: int, stop: int) -> bytes:
-        """Cut; the mark begins as the text does, so that a message may show it."""
-        begins = self._body[start : start + 20]
+    def _cut(self, start: int, stop: int, begins: bytes = b"") -> bytes:
+        """Cut; the mark begins as a text does, so that a message may show it."""
         mark = b"%b~%d" % (begins if begins.isalnum() else b"", len(self.cuts))
         self.cuts[mark.decode()] = memoryview(self._body)[start:stop]
         return mark
+
+
+def _is_text(cut: memoryview) -> bool:
+    return cut[0] == _QUOTE[0]
 
 
 def _unescaped(text: memoryview, step_bytes: int) -> Iterator[bytes]:

@@ -121,10 +121,32 @@ def test_texts_may_be_escaped() -> None:
 @pytest.mark.parametrize("sent", ["\\ud83d\\ude00", "\u00e9", "\\x", "\n", "\\"])
 def test_texts_that_are_not_ascii_or_not_json_are_no_base64(sent: str) -> None:
     """Long or short: a text that is cut out is held to the rules of JSON, too."""
-    left = CutJson(b"", {"~": memoryview(("AAAA" * 3 + sent + "AAAA").encode())})
+    left = CutJson(b"", {"~": memoryview(f'"{"AAAA" * 3}{sent}AAAA"'.encode())})
 
     with pytest.raises(ValueError):  # noqa: PT011 - of three libraries
         left.read_base64("~\n" if sent == "\n" else "~")
+
+
+SPACES = " " * LONG_BYTES
+
+
+@pytest.mark.parametrize("text", ["1", "[1]", "null", "{}", "AAAA"])
+def test_a_long_text_is_no_list(text: str) -> None:
+    """Not even one that holds JSON: as an image's only value it is of another type."""
+    left = cut(json.dumps({"a": [text + SPACES]}).encode())
+
+    assert left.read_numbers(left.parse(Body).a) is None
+    with pytest.raises(BadRequest, match="bytes stand where so many do not belong"):
+        left.require_all_read()
+
+
+def test_a_long_list_is_no_text() -> None:
+    """In place of a file it is no base64."""
+    left = cut(b'{"a":[' + b"0," * LONG_BYTES + b"0]}")
+    (mark,) = left.parse(Body).a
+
+    with pytest.raises(ValueError, match="it is a list"):
+        left.read_base64(mark)
 
 
 def nested(depth: int) -> st.SearchStrategy[list[Any]]:
@@ -148,7 +170,7 @@ def test_steps_make_no_difference(values: list[Any], indent: int | None, step: i
 def test_what_is_no_json_as_a_whole_is_refused(values: list[Any], place: int, sent: str) -> None:
     """Where a parser of JSON reads a list with a character replaced, it is the same, or refused."""
     whole = json.dumps(values)
-    place %= len(whole)
+    place = 1 + place % (len(whole) - 1)  # what is cut begins with a bracket
     text = whole[:place] + sent + whole[place + 1 :]
 
     read = numbers_or_none(text)

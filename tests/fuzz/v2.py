@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
+from service.api.json_cuts import STEP_BYTES, CutJson, cut_json
 from service.api.v2.messages import InferRequest, parse_request
 from service.api.v2.tensors import TensorSpec
 from service.errors import BadInput
 
 LONGEST_BYTES = 8192
 MOST_IMAGES = 4
+SHORT_STEP = 64
+REFUSED, TOO_LONG = "refused", "a value is longer than a step"
 
 PIXELS = TensorSpec("IMAGE", "UINT8", (3, 2, 2))
 FILE = TensorSpec("IMAGE", "BYTES", (1,))
@@ -38,13 +41,14 @@ def prepare() -> None:
 
 
 def check(data: bytes) -> None:
-    """Parse a request; what is accepted must mean what its JSON says.
+    """Parse a request; what is accepted must mean what its JSON says, in steps of any size.
 
     Raises:
         Exception: it ended in anything but a sound message or a `BadInput`.
     """
     image, length, body = _split(data)
     outputs = (PROBS,) if image is PIXELS else TOPS
+    _check_steps(body)
     try:
         request = parse_request(body, length, image, outputs, MOST_IMAGES)
     except BadInput:
@@ -87,6 +91,33 @@ def _check_json(request: InferRequest, image: TensorSpec, whole: dict[str, Any])
         values = _flat(given["data"])
         assert request.images.dtype == np.uint8
         assert request.images.ravel().tolist() == values
+
+
+def _check_steps(body: bytes) -> None:
+    """Read what is cut out of a JSON in short steps: that changes nothing but what they hold."""
+    try:
+        cuts = cut_json(body, len(body), MOST_IMAGES, len(body)).cuts
+    except BadInput:
+        return
+    for text in cuts.values():
+        assert _numbers_of(text, SHORT_STEP) in (_numbers_of(text, STEP_BYTES), TOO_LONG)
+        assert _base64_of(text, SHORT_STEP) == _base64_of(text, STEP_BYTES)
+
+
+def _numbers_of(text: memoryview, step_bytes: int) -> list[int] | str:
+    cut = CutJson(b"", {"mark": text}, step_bytes)
+    try:
+        values = list(itertools.chain.from_iterable(cut.read_numbers(["mark"]) or [["a text"]]))
+    except BadInput as error:
+        return TOO_LONG if error.message.endswith(f"more than {step_bytes} bytes") else REFUSED
+    return values if {*map(type, values)} <= {int} else REFUSED  # later, where types are checked
+
+
+def _base64_of(text: memoryview, step_bytes: int) -> bytes | str:
+    try:
+        return CutJson(b"", {"mark": text}, step_bytes).read_base64("mark")
+    except ValueError:
+        return REFUSED
 
 
 def _flat(values: list[Any]) -> list[Any]:

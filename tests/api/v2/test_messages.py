@@ -204,6 +204,8 @@ BAD = [
         None,
         "PROBS: classification -1 is not supported",
     ),
+    # As fuzzing found it: a text, too long for JSON's parser, that holds a number.
+    (request(HEAD | {"data": ["1" + " " * 1100]}), None, "IMAGE has 1 values"),
 ]
 
 
