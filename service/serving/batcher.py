@@ -8,55 +8,18 @@ import functools
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
+from service.serving.batch_memory import BatchMemory
 from service.serving.batch_policy import Decision, Limits, Run, decide
 from service.serving.device_backlog import DeviceBacklog, UnderWay
+from service.serving.entry import Entry, Reply, settle_with
 from service.serving.timer import Timer
 from service.serving.worker_thread import Timed, WorkerThread
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the engine gave for one entry.
-
-    Attributes:
-        logits: (K,) float32, finite.
-        similarities: per named block (G, h, w) float32.
-        queue_s: from the entry's arrival in the queue to the start of its batch.
-        infer_s: how long its batch ran.
-        batch_size: entries in that batch.
-        engine: what ran it.
-    """
-
-    logits: NDArray[np.float32]
-    similarities: dict[str, NDArray[np.float32]]
-    queue_s: float
-    infer_s: float
-    batch_size: int
-    engine: EngineDescription
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An image in the queue: its pixels, the named blocks, its times and its reply's handle."""
-
-    pixels: Row
-    blocks: frozenset[str]
-    arrived: float
-    deadline: float
-    reply: asyncio.Future[Reply]
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether the caller has cancelled the reply."""
-        return self.reply.cancelled()
 
 
 class BatchObserver(Protocol):
@@ -80,6 +43,9 @@ class BatchObserver(Protocol):
 
 class Batcher:
     """Collects entries and runs them in batches; lives on the event loop.
+
+    A batch on which the engine raises is halved until what fails is alone. Where memory ran out,
+    batches stay as small for a while.
 
     Every reply handed out by `submit` is settled, whatever becomes of the engine.
 
@@ -108,7 +74,7 @@ class Batcher:
         self.engine = engine
         self._device = device
         self._collate_thread = collate_thread
-        self._limits = limits
+        self._memory = BatchMemory(limits)
         self._timer = timer
         self._observer = observer
         self._queue: list[Entry] = []
@@ -141,7 +107,7 @@ class Batcher:
         loop, now = asyncio.get_running_loop(), self._timer.time()
         entries = [Entry(pixels, blocks, now, deadline, loop.create_future()) for pixels in rows]
         if self._closed_by is not None:
-            _settle_with(entries, self._closed_by)
+            settle_with(entries, self._closed_by)
         self._set_queue([*self._queue, *(e for e in entries if not e.reply.done())])
         self._advance()
         return [entry.reply for entry in entries]
@@ -150,7 +116,7 @@ class Batcher:
         """Fail every entry that waits for a batch."""
         queued = self._queue
         self._set_queue([])
-        _settle_with(queued, error)
+        settle_with(queued, error)
         self._advance()
 
     def close(self, error: ServiceError) -> None:
@@ -173,12 +139,12 @@ class Batcher:
         self._set_alarm(decision.look_again_at)
 
     def _decide(self) -> Decision:
-        share = self.share
+        share, now = self.share, self._timer.time()
         return decide(
             self._queue,
-            self._timer.time(),
+            now,
             share.room,
-            self._limits,
+            self._memory.limits_at(now),
             share.times.runs,
             busy_s=share.under_way_s,
         )
@@ -196,7 +162,7 @@ class Batcher:
         self._set_queue([entry for i, entry in enumerate(self._queue) if i not in gone])
         if expired:
             late = DeadlineExceeded("the deadline came while the image was queued")
-            _settle_with(expired, late)
+            settle_with(expired, late)
             self._observer.on_expired(len(expired))
         if decision.drop:
             self._observer.on_dropped(len(decision.drop))
@@ -233,6 +199,7 @@ class Batcher:
                 self._fail(entries, error)
             else:
                 self._observer.on_halved(error, len(entries))
+                self._memory.learn(error, len(entries), self._timer.time())
                 half = len(entries) // 2
                 await self._run(entries[:half])
                 await self._run(entries[half:])
@@ -246,7 +213,7 @@ class Batcher:
         self._fail(entries, failure)
 
     def _fail(self, entries: Sequence[Entry], error: EngineFailed) -> None:
-        if failed := _settle_with(entries, error):
+        if failed := settle_with(entries, error):
             self._observer.on_failure(error, failed)
 
     async def _infer(self, engine: Engine, entries: list[Entry]) -> Timed[EngineOutputs]:
@@ -287,11 +254,3 @@ class Batcher:
                 timed.result.logits[row], similarities, queue_s, infer_s, len(entries), engine
             )
             entry.reply.set_result(reply)
-
-
-def _settle_with(entries: Sequence[Entry], error: ServiceError) -> int:
-    """Fail the entries whose replies are open, and say how many those were."""
-    still_open = [entry for entry in entries if not entry.reply.done()]
-    for entry in still_open:
-        entry.reply.set_exception(error)
-    return len(still_open)

@@ -18,8 +18,8 @@ from service.results.mask_request import MaskRequest, parse_blocks, parse_groups
 from service.results.masks import Mask, draw_mask
 from service.results.predictions import Prediction, Scores, scores_of, top_k
 from service.results.query import PredictQuery
-from service.serving.batcher import Reply
 from service.serving.decode_workers import Decoder
+from service.serving.entry import Reply
 from service.serving.served_model import ServedModel
 
 R = TypeVar("R")

@@ -13,8 +13,9 @@ import pytest
 from service.engines.plan import EnginePlan
 from service.errors import EngineLost, NotReady
 from service.serving.batch_policy import Limits, Room, Run
-from service.serving.batcher import Batcher, Reply
+from service.serving.batcher import Batcher
 from service.serving.device_backlog import DeviceBacklog, DeviceShare
+from service.serving.entry import Reply
 from service.serving.worker_thread import WorkerThread
 from tests.fakes import FakeTimer, GatedEngine, Record, row_of
 from tests.running import Running, grey, running, tiny_model, until

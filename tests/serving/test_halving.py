@@ -10,6 +10,7 @@ import pytest
 
 from service.engines.base import Row
 from service.errors import EngineFailed, EngineLost
+from service.serving.batch_memory import RETRY_S
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
 from service.serving.device_backlog import DeviceBacklog
@@ -38,8 +39,10 @@ class Narrow(FakeEngine):
         return super().collate(rows)
 
 
-async def answers_of(engine: FakeEngine, images: int) -> tuple[list[object], Record]:
-    """What each image of one batch gets, and what an observer was told."""
+async def answers_of(
+    engine: FakeEngine, images: int, *pauses_s: float
+) -> tuple[list[object], Record]:
+    """What each image of one batch gets, and of one more after each pause; what was observed."""
     record, timer = Record(), FakeTimer()
     crashes: list[EngineLost] = []
     device = WorkerThread(crashes.append)
@@ -55,8 +58,11 @@ async def answers_of(engine: FakeEngine, images: int) -> tuple[list[object], Rec
             observer=record,
         )
         rows = [row_of(value) for value in range(images)]
-        replies = batcher.submit(rows, frozenset(), 10_000.0)
-        settled = await asyncio.gather(*replies, return_exceptions=True)
+        settled: list[object] = []
+        for pause_s in (0.0, *pauses_s):
+            timer.advance(pause_s)
+            replies = batcher.submit(rows, frozenset(), 10_000.0)
+            settled += await asyncio.gather(*replies, return_exceptions=True)
         await device.stop()
     return [getattr(one, "logits", [type(one)])[0] for one in settled], record
 
@@ -68,6 +74,17 @@ async def test_a_batch_that_cannot_be_stacked_is_answered_in_parts(error: Except
 
     assert answers == list(range(8))
     assert (record.batches, record.halved, record.failed) == ([2, 2, 2, 2], [8, 4, 4], 0)
+
+
+async def test_where_memory_ran_out_batches_stay_small_for_a_while() -> None:
+    """Then the whole size is tried again, since memory may have been short for a moment."""
+    narrow = Narrow(4, MemoryError())
+
+    answers, record = await answers_of(narrow, 8, 1.0, RETRY_S)
+
+    assert answers == 3 * list(range(8))
+    assert record.batches == 6 * [4]
+    assert record.halved == [8, 8]
 
 
 async def test_an_image_that_cannot_be_stacked_alone_fails() -> None:
