@@ -36,8 +36,8 @@ class UnreadAnswers:
 
     @property
     def size_bytes(self) -> int:
-        """How much there is."""
-        return sum(unread.size_bytes for unread in self._all)
+        """How much there is; also told to the thread that writes the metrics."""
+        return sum(unread.size_bytes for unread in tuple(self._all))
 
     def add(self, newest: UnreadAnswer) -> None:
         """Note an answer that waits; where that is too much, those go that are read slowest."""

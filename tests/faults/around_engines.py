@@ -21,7 +21,7 @@ from service.engines.aoti.engine import CompiledEngine
 from service.engines.plan import EnginePlan
 from service.serving.decode_workers import DecodeWorkers
 from service.store.load import LoadedModel, load_version
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, GatedEngine
 from tests.faults.fault import OF_TINY, Fault
 from tests.running import Running, grey, tiny_model, until
 
@@ -112,13 +112,22 @@ class LoopBlocked(Fault):
 
     seconds = 0.4
 
+    def __init__(self, store: Path, folder: Path) -> None:
+        super().__init__(store, folder)
+        self.engine = GatedEngine()
+
+    def parts(self) -> dict[str, Any]:
+        """An engine that keeps a request inside."""
+        return {"engine": self.engine}
+
     async def strike(self, service: Running) -> list[httpx.Response]:
         """Hold the loop up while a request is inside."""
         loop = asyncio.get_running_loop()
         never = threading.Event()
         picture = asyncio.ensure_future(service.predict(grey(1)))
-        await asyncio.sleep(0)
+        await self.engine.entered()
         loop.call_soon(never.wait, self.seconds)
+        self.engine.open(2)
         reply = await picture
         lag_s = await service.metric("sge_loop_lag_seconds_sum")
         assert lag_s > self.seconds / 2
