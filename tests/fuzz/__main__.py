@@ -15,7 +15,7 @@ LAST_LINES = 40  # of the process, which end with the traceback
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 1 where something was found, 2 where atheris is not installed."""
+    """Run the command; 1 where something was found or it broke down, 2 without atheris."""
     parsed = _parser().parse_args(arguments)
     if parsed.files:
         return _try_again(parsed.target, parsed.files)
@@ -24,10 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     campaign = fuzz(parsed.target, parsed.seconds, parsed.folder)
     _say(f"{parsed.target}: {campaign.executions} inputs, {len(campaign.findings)} findings")
-    for finding in campaign.findings:
+    if campaign.code:
         _say("\n".join(campaign.log.splitlines()[-LAST_LINES:]))
+    for finding in campaign.findings:
         _say(f"kept in {finding}, repeat with: {repeat_command(parsed.target, finding)}")
-    return int(bool(campaign.findings))
+    return int(campaign.code != 0)
 
 
 def _try_again(name: str, files: Sequence[Path]) -> int:

@@ -21,11 +21,13 @@ class Campaign:
     """What a run came to.
 
     Attributes:
+        code: with which the process ended; not 0 where something was found, or it broke down.
         executions: inputs that were tried.
         findings: files of inputs on which the target failed; at most one a run.
         log: what the process said.
     """
 
+    code: int
     executions: int
     findings: tuple[Path, ...]
     log: str
@@ -45,12 +47,17 @@ def fuzz(name: str, seconds: int, folder: Path) -> Campaign:
         each.mkdir(parents=True, exist_ok=True)
     _write_seeds(target, corpus)
     before = set(findings.iterdir())
-    length = f"-runs={0}" if seconds == 0 else f"-max_total_time={seconds}"
-    limits = (f"-timeout={STALLED_S}", f"-rss_limit_mb={MOST_MB}")
+    length = "-runs=0" if seconds == 0 else f"-max_total_time={seconds}"
+    limits = (
+        f"-timeout={STALLED_S}",
+        f"-report_slow_units={STALLED_S}",
+        f"-rss_limit_mb={MOST_MB}",
+    )
     files = (f"-artifact_prefix={findings}/", f"-dict={_write_tokens(target, folder / name)}")
     command = [name, length, *limits, *files, f"-max_len={target.LONGEST_BYTES}", str(corpus)]
-    log = _run([*command, "-print_final_stats=1"], seconds + PATIENCE_S)
-    return Campaign(_executions(log), tuple(sorted(set(findings.iterdir()) - before)), log)
+    run = _run([*command, "-print_final_stats=1"], seconds + PATIENCE_S)
+    found = tuple(sorted(set(findings.iterdir()) - before))
+    return Campaign(run.returncode, _executions(run.stdout), found, run.stdout)
 
 
 def repeat_command(name: str, finding: Path) -> str:
@@ -71,9 +78,9 @@ def _write_tokens(target: Target, folder: Path) -> Path:
     return path
 
 
-def _run(arguments: list[str], timeout_s: float) -> str:
+def _run(arguments: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.fuzz.child", *arguments]
-    run = subprocess.run(
+    return subprocess.run(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,7 +89,6 @@ def _run(arguments: list[str], timeout_s: float) -> str:
         errors="replace",
         text=True,
     )
-    return run.stdout + f"\nended with code {run.returncode}\n"
 
 
 def _executions(log: str) -> int:

@@ -36,7 +36,7 @@ def test_a_finding_is_kept_with_the_command_that_repeats_it(tmp_path: Path) -> N
     campaign = fuzz(BROKEN, 60, tmp_path)
 
     (finding,) = campaign.findings
-    assert campaign.executions > 0
+    assert campaign.code != 0
     assert finding.read_bytes().startswith(b"\xff\xd8\xfe")
     assert "ZeroDivisionError" in campaign.log
     with pytest.raises(ZeroDivisionError):
@@ -50,5 +50,5 @@ def test_nothing_is_found_in_a_short_while(name: str, tmp_path: Path) -> None:
     """CI fuzzes each target for a while; whoever wants more runs `python -m tests.fuzz`."""
     campaign = fuzz(name, SECONDS, tmp_path)
 
-    assert campaign.findings == (), campaign.log
-    assert campaign.executions > 1000
+    assert (campaign.code, campaign.findings) == (0, ()), campaign.log
+    assert campaign.executions > len(find_target(name).seeds())
