@@ -165,7 +165,7 @@ async def test_a_final_engine_that_does_not_start_has_a_spare() -> None:
         reply = await service.predict(grey(1))
 
     assert (tier, reply.status_code) == ("fallback", 200)
-    assert spare.ran[-1].values == (1,)
+    assert (1,) in [ran.values for ran in spare.ran]
 
 
 async def test_a_model_whose_engine_cannot_run_does_not_stop_the_others() -> None:
