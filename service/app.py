@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -13,10 +14,12 @@ from fastapi.staticfiles import StaticFiles
 
 from service import __version__
 from service.api import operations, reference, v1
+from service.api.documentation import describe_keys
 from service.api.doors import surround
 from service.api.errors import add_error_handlers
 from service.api.parsing import ParsingLanes
 from service.api.v2 import routes as v2
+from service.api.v2 import statistics
 from service.errors import EngineFailed
 from service.serving.runtime import Runtime
 
@@ -43,11 +46,24 @@ class Hooks:
     on_built: Callable[[], None] = lambda: None
 
 
+class KeyedFastAPI(FastAPI):
+    """An application whose OpenAPI document says that clients need API keys."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Make the document once."""
+        if not self.openapi_schema:
+            describe_keys(super().openapi())
+        return super().openapi()
+
+
 def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
     """Build the application around a runtime.
 
     The models come up in the background once the application starts, so that it is alive, and
     says that it is not ready, from its first moment.
+
+    Raises:
+        BadSetting: there shall be API keys, and cannot.
     """
     hooks = hooks or Hooks()
 
@@ -64,23 +80,19 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
             runtime.workers.shutdown(wait=False, cancel_futures=True)
             runtime.decoder.stop()
 
-    app = FastAPI(
+    application = KeyedFastAPI if runtime.settings.api_keys_file else FastAPI
+    app = application(
         title="SGE-Serve",
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None if "docs" in runtime.settings.closed else "/openapi.json",
     )
     app.state.runtime = runtime
     app.state.lanes = ParsingLanes()
-    app.include_router(v1.router)
-    app.include_router(v2.router)
-    app.include_router(operations.router)
-    app.include_router(reference.router)
-    for path, folder in reference.find_assets().items():
-        app.mount(path, StaticFiles(directory=folder))
-    app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
+    open_doors(app, runtime.settings.closed)
     add_error_handlers(app)
     surround(app, runtime)
     _prepare_routes(app)
@@ -92,6 +104,24 @@ def _prepare_routes(app: FastAPI) -> None:
     nowhere = {"type": "http", "method": "GET", "path": "/-", "root_path": "", "headers": []}
     for route in app.routes:
         route.matches(nowhere)
+
+
+def open_doors(app: FastAPI, closed: Collection[str]) -> None:
+    """Add all routes but those of the doors that shall stay closed: to clients there are none."""
+    if "statistics" not in closed:
+        app.include_router(statistics.router)  # first: /v2/models/stats is no model
+    for router in (v1.router, v2.router, operations.router):
+        app.include_router(router)
+    if "metrics" not in closed:
+        app.include_router(operations.metrics_router)
+    if "page" not in closed:
+        app.include_router(operations.page_router)
+    if "docs" not in closed:
+        app.include_router(reference.router)
+        for path, folder in reference.find_assets().items():
+            app.mount(path, StaticFiles(directory=folder))
+    if not {"docs", "page"} <= set(closed):
+        app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
 
 
 async def _start(runtime: Runtime, hooks: Hooks) -> None:

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(add("import", help="turn a checkpoint into a model version"))
     _add_check(add("check", help="validate settings and store, serve nothing"))
     _add_compile(add("compile", help="build ahead what the service builds when it starts"))
+    _add_key(add("key", help="make an API key"))
     return parser
 
 
@@ -119,6 +120,16 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default="not stated", help="of the weights")
     parser.add_argument("--source", help="where the weights come from")
     parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
+
+
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    new = actions.add_parser("new", allow_abbrev=False, help="make one, and print it this once")
+    new.set_defaults(command=_new_key)
+    new.add_argument("name", metavar="NAME", help="by which logs and metrics show its requests")
+    new.add_argument(
+        "--file", type=Path, metavar="FILE", help="of the keys (default SGE_API_KEYS_FILE)"
+    )
 
 
 def _query_of(parsed: argparse.Namespace) -> PredictQuery:
@@ -180,4 +191,13 @@ def _import(parsed: argparse.Namespace) -> int:
     )
     folder = import_model(request, settings.model_store)
     say(f"imported {folder}")
+    return EXIT_OK
+
+
+def _new_key(parsed: argparse.Namespace) -> int:
+    from service.commands import key
+
+    made, file = key.new(parsed.name, parsed.file)
+    say(made)
+    print(f"added {parsed.name} to {file}; its key is shown only here", file=sys.stderr)
     return EXIT_OK

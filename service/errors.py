@@ -11,8 +11,10 @@
     |   +-- BadRequest           a parameter, a header or a body that makes no sense
     |   +-- UnknownModel         no such model or version
     |   +-- UnknownHost          a host name that the service does not answer to
+    |   +-- Unauthorized         no API key, or one that is not known
     +-- Unavailable              the same request may succeed later
     |   +-- Overloaded           every permit is taken, or the memory for bodies
+    |   +-- OverShare            too many of the images inside are this client's
     |   +-- NotReady             the model is loading, or its engine is being restarted
     |   +-- Draining             the service is stopping
     |   +-- TooManyConnections   the connection is one of those kept for probes
@@ -109,6 +111,12 @@ class UnknownHost(BadInput):
     code = "unknown_host"
 
 
+class Unauthorized(BadInput):
+    """The request comes without an API key, or with one that is not known."""
+
+    code = "unauthorized"
+
+
 class Unavailable(ServiceError):
     """The service cannot answer now.
 
@@ -128,6 +136,12 @@ class Overloaded(Unavailable):
     """Every permit is taken, or the memory for bodies is."""
 
     code = "overloaded"
+
+
+class OverShare(Unavailable):
+    """Over half of the room is taken, and more than the client's share of it by the client."""
+
+    code = "over_share"
 
 
 class NotReady(Unavailable):

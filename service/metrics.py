@@ -1,12 +1,12 @@
 """The service's own measurements, for Prometheus.
 
-Labels come from the service alone: served models, phases, outcomes. Nothing a client sends
-becomes a label.
+Labels come from the service and its operator alone: served models, phases, outcomes, names of keys.
+Nothing a client sends becomes a label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Literal, get_args
 
@@ -33,6 +33,8 @@ SECONDS = (
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MODEL = ("model", "version")
 NO_MODEL = ("none", "none")  # a request that reached no model
+KEY_OUTCOMES = ("ok", "over_share", "error")
+RELOADED = ("keys", "certificate")
 
 
 class Metrics:
@@ -44,6 +46,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._keys: frozenset[str] = frozenset()
         self.received = Counter(
             "sge_requests_received", "Prediction requests that came in.", registry=registry
         )
@@ -178,8 +181,37 @@ class Metrics:
             "Bytes of unread answers the service holds at most.",
             registry=registry,
         )
+        self.key_requests = Counter(
+            "sge_key_requests",
+            "Requests with an API key that left, by its name and outcome: ok, over_share or error.",
+            ("key", "outcome"),
+            registry=registry,
+        )
+        self.failed_reloads = Counter(
+            "sge_failed_reloads",
+            "Changes of the files of keys or of the certificate that could not be taken over.",
+            ("file",),
+            registry=registry,
+        )
         for reason in get_args(CloseReason):
             self.closed_connections.labels(reason)
+        for file in RELOADED:
+            self.failed_reloads.labels(file)
+
+    def count_keys(self, names: Collection[str]) -> None:
+        """Count the requests of each of these keys, from 0, and no more those of others."""
+        before, self._keys = self._keys, frozenset(names)
+        for outcome in KEY_OUTCOMES:
+            for gone in before - self._keys:
+                self.key_requests.remove(gone, outcome)
+            for name in self._keys - before:
+                self.key_requests.labels(name, outcome)
+
+    def count_key_request(self, key: str, outcome: str) -> None:
+        """Count a request of a key by its outcome, unless the key has gone meanwhile."""
+        if key in self._keys:
+            known = outcome if outcome in KEY_OUTCOMES else "error"
+            self.key_requests.labels(key, known).inc()
 
     def expect_model(self, model: tuple[str, str]) -> None:
         """Expose at 0 what is counted of a model, before any of it happens.

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from service.api.key_file import digest_of, read_keys
 from service.cli import _parser, run
 from service.commands.flags import settings_of
 from service.config import RENAMED, Settings, flag_of, flags_of, variable_of
@@ -262,3 +263,48 @@ def test_a_failed_import_is_one_clear_line(cli: Cli, store: Path, tmp_path: Path
 
     assert cli("import", file, "--name", "m", "--arch", "sge_resnet18").complaint
     assert not (store / "m").exists()
+
+
+def test_a_new_key_is_printed_once_and_kept_as_a_digest(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key alone on standard output, for a script; into the file named, or the service's."""
+    file = tmp_path / "keys"
+    monkeypatch.setenv("SGE_API_KEYS_FILE", str(file))
+
+    codes = [run(["key", "new", "shop", "--file", str(file)]), run(["key", "new", "till"])]
+
+    printed = capsys.readouterr()
+    keys = [digest_of(line.encode()) for line in printed.out.splitlines()]
+    assert codes == [0, 0]
+    assert list(read_keys(file).items()) == list(zip(("shop", "till"), keys, strict=True))
+    assert printed.err.startswith(f"added shop to {file}; its key is shown only here\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shop"], "name the file of keys: --file FILE, or SGE_API_KEYS_FILE"),
+        (["a b", "--file", "keys"], "'a b' is no name of a key"),
+        (["shop", "--file", "/nowhere/keys"], "/nowhere/keys cannot be written: no such file"),
+    ],
+)
+def test_a_key_that_cannot_be_made_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """Exit code 2, and nothing that looks like a key."""
+    code = run(["key", "new", *arguments])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert printed.err.startswith(f"sge-serve: {message}")
+
+
+def test_check_reads_the_file_of_keys(cli: Cli, tmp_path: Path) -> None:
+    """A damaged one is found before the service starts."""
+    (tmp_path / "keys").write_text("nonsense")
+
+    ended = cli("check", "--engine", "stub", "--api-keys-file", tmp_path / "keys")
+
+    assert ended.complaint.startswith("sge-serve: sge_api_keys_file: ")
+    assert "line 1 is not of the form name sha256:hex" in ended.complaint

@@ -21,6 +21,10 @@ from service.config import Settings, describe_invalid
         ),
         ({"SGE_TLS_CERT_FILE": "a.pem"}, "SGE_TLS_CERT_FILE and SGE_TLS_KEY_FILE go together"),
         ({"SGE_TRUSTED_PROXIES": "proxy"}, "SGE_TRUSTED_PROXIES=proxy: 'proxy' does not appear"),
+        (
+            {"SGE_CLOSED": "docs,door"},
+            "SGE_CLOSED=docs,door: 'door' is none of docs, metrics, page, statistics",
+        ),
         ({"SGE_ROOT_PATH": "sge/"}, "SGE_ROOT_PATH=sge/: String should match pattern"),
     ],
 )

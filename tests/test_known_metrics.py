@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,7 +12,16 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.samples import Sample
 
 from service.api.errors import ADMISSION_CODES, OUTCOMES
-from service.metrics import MODEL, NO_MODEL, PHASES, CloseReason, Metrics
+from service.api.key_file import add_key
+from service.metrics import (
+    KEY_OUTCOMES,
+    MODEL,
+    NO_MODEL,
+    PHASES,
+    RELOADED,
+    CloseReason,
+    Metrics,
+)
 from tests.fakes import FakeEngine
 from tests.running import running, tiny_model
 
@@ -43,6 +53,10 @@ def expected(metric: Counter | Histogram) -> set[frozenset[tuple[str, str]]]:
     match tuple(metric._labelnames):
         case ("reason",):
             return combined([{"reason": reason} for reason in REASONS[metric._name]])
+        case ("key", "outcome"):
+            return combined([{"key": "mine"}], [{"outcome": outcome} for outcome in KEY_OUTCOMES])
+        case ("file",):
+            return combined([{"file": file} for file in RELOADED])
         case ("model", "version"):
             return combined(OF_A_MODEL)
         case ("model", "version", "phase"):
@@ -66,10 +80,12 @@ def counts_of(metric: Counter | Histogram) -> list[Sample]:
     return [sample for sample in family.samples if sample.name.endswith(("_total", "_count"))]
 
 
-async def test_what_can_be_counted_is_there_at_0_from_the_start() -> None:
-    """For each model, phase, outcome and reason that the code knows, and for no other."""
+async def test_what_can_be_counted_is_there_at_0_from_the_start(tmp_path: Path) -> None:
+    """For each model, key, outcome and reason that the code knows, and for no other."""
     models = [tiny_model(*key) for key in SERVED]
-    async with running(*models, engine=FakeEngine()) as service:
+    keys = tmp_path / "keys"
+    add_key(keys, "mine")
+    async with running(*models, engine=FakeEngine(), api_keys_file=keys) as service:
         metrics = list(labelled(service.runtime.metrics))
         found = {
             metric._name: {frozenset(sample.labels.items()) for sample in counts_of(metric)}

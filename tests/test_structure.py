@@ -16,6 +16,7 @@ from service import errors
 from service.api import operations, v1
 from service.api.errors import STATUS_OF
 from service.api.v2 import routes as v2
+from service.api.v2 import statistics
 from service.config import ENV_PREFIX, Settings, variable_of
 from service.metrics import Metrics
 
@@ -172,8 +173,10 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    """An operator finds every variable in one file."""
-    assert users_of("environ", "environb", "getenv", "putenv") <= {"config"}
+    """An operator finds every variable in one folder."""
+    users = users_of("environ", "environb", "getenv", "putenv")
+
+    assert {part_of(module) for module in users} <= {"config"}
 
 
 def test_only_the_edge_knows_of_http() -> None:
@@ -233,7 +236,8 @@ def test_the_documents_list_every_setting() -> None:
     """An operator finds each variable with its default and its meaning, as the code has them."""
     assert rows("settings.md", ENV_PREFIX) == {
         f"| `{variable_of(name)}` "
-        f"| {'all' if field.default == () else str(field.default).lower()} | {field.description} |"
+        f"| {'empty' if field.default in ((), '') else str(field.default).lower()} "
+        f"| {field.description} |"
         for name, field in Settings.model_fields.items()
     }
 
@@ -262,7 +266,10 @@ def test_the_documents_list_every_metric() -> None:
 
 def test_the_documents_name_every_route() -> None:
     """A client's author finds each route."""
-    routers = (v1.router, operations.router, v2.router)
+    routers = (
+        *(v1.router, v2.router, statistics.router),
+        *(operations.router, operations.metrics_router, operations.page_router),
+    )
     paths = {
         route.path
         for router in routers
@@ -299,6 +306,18 @@ def test_the_architecture_and_the_decisions_name_files_that_are_there() -> None:
     ]
 
     assert strays == []
+
+
+def test_the_tests_that_hold_the_security_are_there() -> None:
+    """Each defence that is promised names a test, and every test named exists."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    promised = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^(?:async )?def (test_\w+)", tests, re.MULTILINE))
+
+    assert [row for row in promised if "`test_" not in row] == []
+    assert set(re.findall(r"`(test_\w+)`", text)) - there == set()
+    assert len(promised) > 10
 
 
 def test_the_readme_is_short() -> None:

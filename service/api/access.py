@@ -75,6 +75,7 @@ class RequestScope:
         finally:
             if is_prediction:
                 self._count(context)
+            self._metrics.count_key_request(context.key, context.outcome)
             _write_access_line(scope, context)
 
     async def _serve(
@@ -134,6 +135,7 @@ def _write_access_line(scope: Scope, context: RequestContext) -> None:
         outcome=str(context.outcome),
         model="/".join(context.model),
         images=context.images,
+        key=context.key,
         duration_ms=round((time.monotonic() - context.began) * 1000, 2),
         client=(scope.get("client") or ("unknown",))[0],
     )

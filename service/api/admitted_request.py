@@ -52,6 +52,7 @@ class AdmittedRequest:
 
         Raises:
             Overloaded: there are not that many left.
+            OverShare: too many of the images inside are the client's.
             DeadlineExceeded: they would not be answered in time.
         """
         self.context.images = images
@@ -67,7 +68,8 @@ def require_admittance(
     """
     model.require_ready()
     limit_ms = limit_ms or runtime.settings.default_timeout_ms
-    runtime.admission.require_entry(context.began + limit_ms / 1000, model.batcher.share)
+    deadline = context.began + limit_ms / 1000
+    runtime.admission.require_entry(deadline, model.batcher.share, context.key)
 
 
 @asynccontextmanager
@@ -84,13 +86,13 @@ async def admit(
 
     Raises:
         NotReady: no engine would answer.
-        Draining, Overloaded: the service takes nothing more.
+        Draining, Overloaded, OverShare: the service takes nothing more.
         DeadlineExceeded: the deadline came, or cannot be met.
     """
-    require_admittance(runtime, context, model, limit_ms)
+    model.require_ready()
     limit_ms = limit_ms or runtime.settings.default_timeout_ms
     deadline = context.began + limit_ms / 1000
-    with runtime.admission.enter(deadline, model.batcher.share) as permit:
+    with runtime.admission.enter(deadline, model.batcher.share, context.key) as permit:
         timer = asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S)
         admitted = AdmittedRequest(context, model, permit, limit_ms, timer)
         try:

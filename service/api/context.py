@@ -44,6 +44,7 @@ class RequestContext:
         outcome: an `Outcome`, or the code of the error that was answered.
         status: of the answer; 0 until it is sent.
         images: how many it held, once known.
+        key: the name of the API key that it came with.
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class RequestContext:
     outcome: str = Outcome.OK
     status: int = 0
     images: int = 0
+    key: str = ""
 
 
 def open_context(scope: Scope) -> RequestContext:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Header
 from pydantic import WithJsonSchema
 
+from service.api.key_door import KEY_HEADER, is_open
 from service.api.schemas import ErrorBody, JsonImage, PredictBody, ReadinessBody
 from service.config import LONGEST_TIMEOUT_MS
 
@@ -92,7 +93,8 @@ _ERRORS = {
     415: "an image format, a content type or a content encoding that is not accepted; "
     "`Accept-Encoding` names the encodings that are",
     422: "a parameter, a header or the body makes no sense",
-    429: "every permit, or the memory for bodies, is taken; `Retry-After` says when to try again",
+    429: "every permit, or the memory for bodies, is taken, or the share of this API key; "
+    "`Retry-After` says when to try again",
     500: "the service failed, or the model on this image",
     503: "not ready, or stopping; `Retry-After` says when to try again",
     504: "no answer within the deadline",
@@ -114,3 +116,24 @@ PREDICT_RESPONSES: Responses = {
     },
     **errors_of(*_ERRORS),
 }
+
+
+KEY_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
+    "header": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
+}
+
+
+def describe_keys(document: dict[str, Any]) -> None:
+    """Add to an OpenAPI document that all but the open paths need an API key in either header."""
+    document["components"]["securitySchemes"] = KEY_SCHEMES
+    for path, operations in document["paths"].items():
+        for operation in operations.values() if not is_open(path) else ():
+            operation["security"] = [{name: []} for name in KEY_SCHEMES]
+            form = "V2Error" if path.startswith("/v2") else "ErrorBody"
+            operation["responses"]["401"] = {
+                "description": "no API key, or one that is not known",
+                "content": {
+                    "application/json": {"schema": {"$ref": f"#/components/schemas/{form}"}}
+                },
+            }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from service.api.access import RequestScope
 from service.api.context import REQUEST_ID_HEADER, path_of
 from service.api.early_refusal import EarlyRefusal
 from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
+from service.api.key_door import KeyDoor
+from service.api.keys import find_keys
 from service.api.loop_watch import LoopWatch
 from service.errors import UnknownHost
 from service.serving.runtime import Runtime
@@ -24,13 +27,20 @@ EXPOSED = (REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Inference-Header-
 
 
 def surround(app: FastAPI, runtime: Runtime) -> None:
-    """Put around an application what is not the application; the outermost comes last."""
+    """Put around an application what is not the application; the outermost comes last.
+
+    Raises:
+        BadSetting: there shall be keys, and cannot.
+    """
     settings = runtime.settings
     models = [model.metric_labels for model in runtime.models]
     runtime.metrics.expect_outcomes(models, OUTCOMES, sorted(ADMISSION_CODES))
     app.add_middleware(EarlyRefusal, runtime=runtime)
     if settings.allowed_hosts:
         app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
+    keys = find_keys(settings, runtime.metrics, time.monotonic)
+    if keys:
+        app.add_middleware(KeyDoor, keys=keys)
     app.add_middleware(HeadAsGet)
     app.add_middleware(
         RequestScope,

@@ -44,20 +44,25 @@ class EarlyRefusal:
         """Serve one request."""
         app = self._app
         if scope["type"] == "http" and scope["method"] == "POST":
-            try:
-                self._look_at(scope)
-            except Unavailable as error:
+            error = self._find_reason(scope)
+            if error is not None:
                 app = service_error_response(Request(scope), error)
-            except UnknownModel:
-                pass
         await app(scope, receive, send)
 
-    def _look_at(self, scope: Scope) -> None:
-        model = self._model_of(scope)
-        if model is not None:
-            context = context_of(scope)
-            context.model = model.metric_labels
+    def _find_reason(self, scope: Scope) -> Unavailable | None:
+        context = context_of(scope)
+        try:
+            model = self._model_of(scope)
+        except UnknownModel:
+            return None
+        if model is None:
+            return None
+        try:
             require_admittance(self._runtime, context, model, _limit_ms(scope))
+        except Unavailable as error:
+            context.model = model.metric_labels
+            return error
+        return None
 
     def _model_of(self, scope: Scope) -> ServedModel | None:
         path, models = path_of(scope), self._runtime.models

@@ -28,8 +28,10 @@ STATUS_OF: dict[type[errors.ServiceError], int] = {
     errors.BadRequest: 422,
     errors.UnknownModel: 404,
     errors.UnknownHost: 400,
+    errors.Unauthorized: 401,
     errors.Unavailable: 503,
     errors.Overloaded: 429,
+    errors.OverShare: 429,
     errors.NotReady: 503,
     errors.Draining: 503,
     errors.TooManyConnections: 503,
@@ -41,6 +43,7 @@ ADMISSION_CODES = frozenset(
     error.code
     for error in (
         errors.Overloaded,
+        errors.OverShare,
         errors.Draining,
         errors.NotReady,
         errors.TooManyConnections,
@@ -48,11 +51,12 @@ ADMISSION_CODES = frozenset(
 )
 OUTCOMES = (*Outcome, *sorted({error.code for error in STATUS_OF}))  # how a request may end
 # After these the rest of a body is not waited for.
-LAST_WORDS = (errors.SlowBody, errors.TooManyConnections)
+LAST_WORDS = (errors.SlowBody, errors.TooManyConnections, errors.Unauthorized)
 
 
 # What the Open Inference Protocol knows; every other status of a client's fault is its 400.
 V2_STATUS = {
+    401: 401,
     404: 404,
     405: 405,
     429: 503,
@@ -108,6 +112,8 @@ def service_error_response(request: Request, error: errors.ServiceError) -> Resp
         headers["Connection"] = "close"
     if isinstance(error, errors.UnsupportedEncoding):
         headers["Accept-Encoding"] = ", ".join(CODINGS)
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return error_response(request, STATUS_OF[type(error)], error.code, _told(error), headers)
 
 

@@ -19,6 +19,8 @@ from service.api.schemas import ReadinessBody
 WEB = Path(__file__).parent.parent / "web"
 
 router = APIRouter(tags=["operations"], route_class=BoundedRoute, responses=EVERY_ROUTE)
+metrics_router = APIRouter(tags=["operations"], route_class=BoundedRoute, responses=EVERY_ROUTE)
+page_router = APIRouter(include_in_schema=False)
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -40,7 +42,7 @@ async def readyz(runtime: RuntimeOf) -> Response:
     return Response(orjson.dumps(state), status, media_type="application/json")
 
 
-@router.get(
+@metrics_router.get(
     "/metrics",
     summary="Measurements for Prometheus",
     response_class=Response,
@@ -53,7 +55,7 @@ async def metrics(runtime: RuntimeOf) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/", include_in_schema=False)
+@page_router.get("/")
 def page(request: Request) -> Response:
     """Return the page that shows predictions and masks in a browser."""
     return page_of(request, "index.html")

@@ -20,8 +20,7 @@ import uvicorn
 from service.api.connection import Connection
 from service.api.connections import Connections
 from service.api.last_resort import LastResort
-from service.config import Settings
-from service.errors import BadSetting
+from service.api.tls import find_certificate
 from service.serving.admission import Admission
 from service.serving.runtime import Runtime
 
@@ -164,6 +163,7 @@ def build_server(
         BadSetting: no certificate can be read.
     """
     settings = runtime.settings
+    certificate = find_certificate(settings, runtime.metrics, time.monotonic)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -176,7 +176,8 @@ def build_server(
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=settings.drain_timeout_s,
     )
-    return DrainingServer(config, runtime, _tls_of(settings), last_resort or LastResort())
+    tls = certificate.context if certificate else None
+    return DrainingServer(config, runtime, tls, last_resort or LastResort())
 
 
 def _connections_of(runtime: Runtime) -> Connections:
@@ -189,22 +190,6 @@ def _connections_of(runtime: Runtime) -> Connections:
     metrics.unread_answer_bytes.set_function(lambda: shared.unread.size_bytes)
     metrics.unread_answer_bytes_limit.set(shared.unread.limit_bytes)
     return shared
-
-
-def _tls_of(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.tls_cert_file or not settings.tls_key_file:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        # A key with a password would be asked for it on the terminal.
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, lambda: "")
-    except (OSError, ssl.SSLError) as error:
-        raise BadSetting(
-            f"SGE_TLS_CERT_FILE={settings.tls_cert_file} "
-            f"SGE_TLS_KEY_FILE={settings.tls_key_file}: {error}"
-        ) from error
-    return context
 
 
 def _let_go_of_terminal() -> None:

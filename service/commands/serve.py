@@ -10,13 +10,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-import structlog
-
 from service import __version__
 from service.api.connections import raise_descriptor_limit
 from service.api.last_resort import LastResort
 from service.api.server import build_server
 from service.app import Hooks, create_app
+from service.commands.announcements import ready_lines, warn_of_others
 from service.commands.contents import load_contents, report_broken
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
@@ -28,8 +27,6 @@ Say = Callable[[str], None]
 
 BACKLOG = 2048
 
-log = structlog.stdlib.get_logger(__name__)
-
 
 def run(settings: Settings, say: Say) -> int:
     """Serve until SIGTERM, SIGHUP or Ctrl-C, then finish what was accepted.
@@ -40,7 +37,8 @@ def run(settings: Settings, say: Say) -> int:
         ends with 1 instead, within the drain's time and 2 s.
 
     Raises:
-        BadSetting: the address is taken, or a setting cannot be met.
+        BadSetting: the address is taken, or a setting cannot be met, API keys and the certificate
+            among them.
         StoreError: no model can be served.
     """
     configure_logs(settings.log_level, settings.log_format)
@@ -70,7 +68,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     def on_ready() -> None:
         set_aside_what_stays()
         report_broken(runtime.models.broken[told:], say)
-        say(_ready_lines(runtime, address))
+        say(ready_lines(runtime, address))
 
     hooks = Hooks(
         on_ready=on_ready,
@@ -83,8 +81,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     address = _address(listener, "https" if settings.tls_cert_file else "http")
     say(f"sge-serve {__version__} starts at {address}")
     if not _is_loopback(listener):
-        log.warning("open to others", host=settings.host)
-        say("warning: whoever reaches this address may use it; a proxy can ask who they are")
+        warn_of_others(settings, say)
     last_resort.start()
     server.run(sockets=[listener])
     if server.cut_requests:
@@ -126,19 +123,6 @@ def _address(listener: socket.socket, scheme: str) -> str:
         host = "::1" if ":" in host else "127.0.0.1"
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme}://{shown}:{port}"
-
-
-def _ready_lines(runtime: Runtime, address: str) -> str:
-    model = next(iter(runtime.models))
-    engine = model.engine
-    named = "" if runtime.models.default else f"model={model.name}&"
-    return f"""\
-ready: {", ".join(model.loaded.key for model in runtime.models)} \
-on the {engine.name} engine ({engine.precision}, {engine.device})
-  page     {address}/
-  docs     {address}/docs
-  predict  curl -s {address}/static/example.png | curl -s --data-binary @- \
--H 'Content-Type: image/png' '{address}/v1/predict?{named}top_k=3&masks=last&groups=mean'"""
 
 
 def _leave_builds_behind(code: int) -> None:

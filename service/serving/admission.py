@@ -1,4 +1,4 @@
-"""How many images and bytes may be inside the service, and whether it takes any at all."""
+"""How many images and bytes may be inside the service, of whom, and whether it takes any."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from service.errors import DeadlineExceeded, Draining, Overloaded
+from service.errors import DeadlineExceeded, Draining, Overloaded, OverShare
 from service.serving.device_backlog import DeviceShare
+from service.serving.fair_share import FairShare
 
 DRAIN_RETRY_S = 5.0  # by then another replica, or this one restarted, can answer
 
 
 class Admission:
     """Counts permits, one an image from its arrival to its answer, and the bytes of bodies.
+
+    While more than half of the room is taken, or of the time until a request's deadline, a client
+    that has more than its share of the images inside gets no further one.
 
     Lives on the event loop.
 
@@ -32,28 +36,49 @@ class Admission:
         self.requests = 0  # let in and not answered yet, those included whose bodies still come
         self.is_draining = False
         self._clock = clock
+        self._clients = FairShare(clock)
 
-    def enter(self, deadline: float, share: DeviceShare) -> Permit:
+    def enter(self, deadline: float, share: DeviceShare, client: str = "") -> Permit:
         """Let a request in whose images have not come yet; it holds none until it takes them.
 
         Args:
             deadline: the moment until which the answer is of use.
             share: its model's of the device, on which it waits for the images of every model.
+            client: whose it is, one by default; some hundreds at most.
 
         Raises:
             Draining: the service is stopping.
+            OverShare: too many of the images inside are the client's.
             Overloaded: there is no room for an image at present.
             DeadlineExceeded: an image that came now would not be answered in time.
         """
-        self.require_entry(deadline, share)
-        return Permit(self, share)
+        self.require_entry(deadline, share, client)
+        return Permit(self, share, client)
 
-    def require_entry(self, deadline: float, share: DeviceShare) -> None:
+    def require_entry(self, deadline: float, share: DeviceShare, client: str = "") -> None:
         """Refuse a request that `enter` would refuse at this moment, with the same errors."""
         if self.is_draining:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
+        self._clients.come(client)
+        self._require_share(1, deadline, share, client)
         self._require_room(1, share)
         self._require_time(1, deadline, share)
+
+    def _require_share(self, images: int, deadline: float, share: DeviceShare, client: str) -> None:
+        clients = self._clients
+        if clients.is_exceeded_by(client) and self._is_half_taken(images, deadline, share):
+            raise OverShare(
+                f"{clients.images_of(client)} of the {self.in_use} images inside are of one client "
+                f"of {clients.present}; while over half of the room or of the time is taken, each "
+                f"gets its share",
+                _whole_seconds(share.backlog_s),
+            )
+
+    def _is_half_taken(self, images: int, deadline: float, share: DeviceShare) -> bool:
+        """Whether with these images over half of the permits or of the time left is taken."""
+        half_left_s = (deadline - self._clock()) / 2
+        needed_s = self._needed_s(share.answered_after_s(images), share)
+        return self.in_use + images > self.limit / 2 or needed_s > half_left_s
 
     def _require_room(self, images: int, share: DeviceShare) -> None:
         if self.in_use + images > self.limit:
@@ -67,7 +92,7 @@ class Admission:
         """Predict when images would be answered; an idle service tries, whatever was before."""
         left_s = deadline - self._clock()
         predicted_s = share.answered_after_s(images)
-        needed_s = share.answer_times.within_s(predicted_s) if self.in_use else 0.0
+        needed_s = self._needed_s(predicted_s, share)
         if left_s <= needed_s:
             raise DeadlineExceeded(
                 f"the deadline is {left_s * 1000:.0f} ms away, an answer takes "
@@ -75,6 +100,9 @@ class Admission:
                 retry_after_s=_whole_seconds(needed_s - left_s),
             )
         return predicted_s
+
+    def _needed_s(self, predicted_s: float, share: DeviceShare) -> float:
+        return share.answer_times.within_s(predicted_s) if self.in_use else 0.0
 
     def for_bytes(self) -> Permit:
         """Give a permit for no image, to count the bytes of another kind of request."""
@@ -88,9 +116,12 @@ class Admission:
 class Permit:
     """The right of one request to be inside; a context manager that gives it back."""
 
-    def __init__(self, admission: Admission, share: DeviceShare | None = None) -> None:
+    def __init__(
+        self, admission: Admission, share: DeviceShare | None = None, client: str = ""
+    ) -> None:
         self._admission = admission
         self._share = share
+        self._client = client
         self._images = 0
         self._bytes = 0
         self._taken = 0.0
@@ -105,12 +136,16 @@ class Permit:
 
         Raises:
             Overloaded: there are not that many left; none is taken.
+            OverShare: too many of the images inside are the client's; none is taken.
             DeadlineExceeded: they would not be answered in time; none is taken.
         """
         admission, share = self._admission, self._share
         if share is None:
             raise TypeError("this permit is for bytes alone")
-        admission._require_room(images, share)  # noqa: SLF001 - the two are one mechanism
+        admission._require_share(  # noqa: SLF001 - the two are one mechanism
+            images, deadline, share, self._client
+        )
+        admission._require_room(images, share)  # noqa: SLF001
         self._predicted_s = admission._require_time(images, deadline, share)  # noqa: SLF001
         self._taken = admission._clock()  # noqa: SLF001
         self._count(images)
@@ -149,6 +184,7 @@ class Permit:
 
     def _count(self, images: int) -> None:
         self._admission.in_use += images
+        self._admission._clients.count(self._client, images)  # noqa: SLF001
         self._images += images
         if self._share:
             self._share.images += images

@@ -1,6 +1,8 @@
 // The page: a picture goes to POST /v1/predict and the answer is drawn. No build step, no library.
 // Pictures are drawn on canvases and widths set through the DOM: `default-src 'self'` is enough.
 
+import { askForKey, keyHeader } from "./key.js";
+
 const PREVIEW_PX = 640; // longest side of the picture drawn; large photographs stay light
 const TIERS = {
   loading: "loading",
@@ -23,14 +25,20 @@ class Refusal extends Error {
   }
 }
 
-// Ask the service and return its JSON, or throw a Refusal that a person can read.
-async function ask(path, options) {
-  const response = await fetch(path, options).catch((error) => {
+// Ask the service and return its JSON, or throw a Refusal that a person can read. Where the service
+// wants an API key, ask for one and try again.
+async function ask(path, options = {}) {
+  const headers = { ...options.headers, ...keyHeader() };
+  const response = await fetch(path, { ...options, headers }).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new Refusal("The service does not answer. Is it running?");
   });
   const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
+  if (response.status === 401) {
+    await askForKey(find("key-place"), body?.error?.message ?? "needed");
+    return ask(path, options);
+  }
   const { message = `status ${response.status}`, request_id: id } = body?.error ?? {};
   const wait = response.headers.get("Retry-After");
   throw new Refusal(wait ? `${message}; try again in ${wait} s` : message, id);
@@ -103,6 +111,7 @@ function curlLine(path) {
   return [
     `curl --data-binary ${quoted(`@${picture.name}`)}`,
     "-H 'Content-Type: application/octet-stream'",
+    ...(keyHeader()["X-API-Key"] ? ['-H "X-API-Key: $KEY"'] : []),
     quoted(new URL(path, document.baseURI).href),
   ].join(" ");
 }

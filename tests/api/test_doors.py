@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import operations, reference, v1
 from service.api.v2 import routes as v2
+from service.api.v2 import statistics
 from tests.connecting import listening, new_runtime
 from tests.fakes import FakeEngine
 from tests.running import PNG, grey, running
@@ -23,7 +24,10 @@ ORIGIN = {"Origin": "https://pictures.example"}
 
 def paths_of_get() -> set[str]:
     """The path of each route that can be got, for the model that there is."""
-    routers = (v1.router, operations.router, reference.router, v2.router)
+    routers = (
+        *(v1.router, reference.router, v2.router, statistics.router),
+        *(operations.router, operations.metrics_router, operations.page_router),
+    )
     paths = {
         route.path.format(name="tiny", version="1")
         for router in routers
@@ -181,3 +185,40 @@ def test_the_files_of_the_reference_are_installed() -> None:
 
     names = {"swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js"}
     assert names <= {file.name for file in Path(folder).iterdir()}
+
+
+CLOSED = {
+    "docs": {"/docs", "/redoc", "/openapi.json", "/docs/assets/swagger-ui.css"},
+    "metrics": {"/metrics"},
+    "page": {"/"},
+    "statistics": {
+        *("/v2/models/stats", "/v2/models/tiny/stats", "/v2/models/tiny/versions/1/stats"),
+    },
+}
+
+
+@pytest.mark.parametrize("closed", [*CLOSED, "docs, page", "docs,metrics,page,statistics"])
+async def test_what_is_closed_is_not_there(closed: str) -> None:
+    """Its paths answer as those that there are not; all others answer as before."""
+    shut = {path for name, paths in CLOSED.items() if name in closed for path in paths}
+    shut |= (
+        {"/static/app.js"} if {"docs", "page"} <= {*closed.replace(" ", "").split(",")} else set()
+    )
+    async with running(engine=FakeEngine(), closed=closed) as service:
+        statuses = {path: (await service.client.get(path)).status_code for path in paths_of_get()}
+        extensions = (await service.client.get("/v2")).json()["extensions"]
+        prediction = await service.predict(grey(1))
+
+    assert {path for path, status in statuses.items() if status == 404} == shut & set(statuses)
+    assert set(statuses.values()) <= {200, 404}
+    assert ("statistics" in extensions) == ("statistics" not in closed)
+    assert prediction.status_code == 200
+
+
+async def test_what_is_closed_is_not_documented() -> None:
+    """Nobody is told of a path that answers with 404."""
+    async with running(engine=FakeEngine(), closed="metrics,statistics") as service:
+        paths = (await service.client.get("/openapi.json")).json()["paths"]
+
+    assert not [path for path in paths if path.endswith(("/metrics", "/stats"))]
+    assert "/v1/predict" in paths

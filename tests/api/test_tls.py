@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from service.api.tls import Certificate, find_certificate
+from service.config import Settings
+from service.metrics import Metrics
 from tests.certificates import HAS_OPENSSL, new_certificate
 from tests.connecting import Client, Listening, listening, new_runtime
 from tests.running import until
@@ -74,3 +80,69 @@ async def test_a_handshake_has_the_time_of_a_head(tmp_path: Path) -> None:
         rest = await client.rest()
 
     assert rest == b""
+
+
+async def serial_of(service: Listening) -> str:
+    """The certificate that a new connection is shown."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", service.port, ssl=anybody)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return hashlib.sha256(shown).hexdigest()
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    """To new connections, within about a second; those that are open stay."""
+    files = new_certificate(tmp_path)
+    async with listening(app, new_runtime(None, **files)) as service:
+        client = await connect(service, files)
+        before = await serial_of(service)
+        new_certificate(tmp_path)
+
+        async def is_renewed() -> bool:
+            return await serial_of(service) != before
+
+        await until(is_renewed)
+        await client.send(GET)
+        answer = await client.answer()
+        trusting = await connect(service, files)
+        await trusting.send(GET)
+        renewed = await trusting.answer()
+
+    assert answer.content == renewed.content == ANSWER
+
+
+def test_files_that_make_no_certificate_leave_the_old_one(tmp_path: Path) -> None:
+    """A chain whose key is another's, say, while one of the two has been written."""
+    now = [0.0]
+    settings = Settings(**new_certificate(tmp_path))  # type: ignore[arg-type]
+    (tmp_path / "new").mkdir()
+    newer = new_certificate(tmp_path / "new")
+    metrics = Metrics(CollectorRegistry())
+    certificate = find_certificate(settings, metrics, lambda: now[0])
+    assert certificate is not None
+    shown = [shown_by(certificate)]
+    for name in ("tls_cert_file", "tls_key_file"):
+        Path(newer[name]).replace(str(getattr(settings, name)))
+        now[0] += 1.0
+        shown.append(shown_by(certificate))
+    failed = metrics.registry.get_sample_value("sge_failed_reloads_total", {"file": "certificate"})
+
+    assert shown[0] == shown[1] != shown[2]
+    assert failed == 1
+
+
+def shown_by(certificate: Certificate) -> bytes | None:
+    """The certificate that a client is shown which asks for no name."""
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = anybody.wrap_bio(to_client, to_server)
+    server = certificate.context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return client.getpeercert(binary_form=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.api.key_file import add_key
 from service.config import flag_of
 from tests.certificates import HAS_OPENSSL, new_certificate
 from tests.processes import ready, serving
@@ -24,13 +25,49 @@ def store(tiny_version: Path) -> Path:
 @pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])  # noqa: S104
 def test_who_opens_the_service_to_others_is_told(store: Path, host: str, warnings: int) -> None:
     """Without keys, where more than this machine can reach it: on the screen and in the log."""
-    flags = ("--host", host, "--log-level", "warning")
-    with ready(store, *flags, engine="stub") as service:
+    said = said_at_start(store, "--host", host)
+
+    assert said.count("open to others, without API keys") == warnings
+    assert said.count("warning: without API keys, whoever reaches this address") == warnings
+
+
+@pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])  # noqa: S104
+def test_who_has_keys_come_unencrypted_is_told(
+    store: Path, tmp_path: Path, host: str, warnings: int
+) -> None:
+    """From other machines, and in the log alone: a proxy may do TLS. Keys end the other warning."""
+    said = said_at_start(store, "--host", host, *key_flags(tmp_path))
+
+    assert said.count("API keys come unencrypted, unless a proxy does TLS") == warnings
+    assert "without API keys" not in said
+
+
+@pytest.mark.skipif(not HAS_OPENSSL, reason="openssl is not installed")
+def test_keys_over_tls_need_no_warning(store: Path, tmp_path: Path) -> None:
+    """Whoever can reach the service."""
+    tls = tls_flags(new_certificate(tmp_path))
+    said = said_at_start(store, "--host", "0.0.0.0", *tls, *key_flags(tmp_path))  # noqa: S104
+
+    assert "API keys" not in said
+
+
+def said_at_start(store: Path, *flags: str) -> str:
+    """What a service says until it is ready, and is stopped then."""
+    with ready(store, "--log-level", "warning", *flags, engine="stub") as service:
         service.stop()
         service.end()
+        return service.said
 
-    assert service.said.count("open to others") == warnings
-    assert service.said.count("warning: whoever reaches this address may use it") == warnings
+
+def key_flags(folder: Path) -> tuple[str, str]:
+    """The flags of a new file of keys."""
+    add_key(folder / "keys", "shop")
+    return "--api-keys-file", str(folder / "keys")
+
+
+def tls_flags(settings: dict[str, str]) -> list[str]:
+    """The flags of a certificate."""
+    return [f"{flag_of(name)}={file}" for name, file in settings.items()]
 
 
 @pytest.mark.parametrize(("hard", "limit", "warnings"), [(4000, 2048, 0), (400, 112, 1)])
@@ -57,9 +94,8 @@ def test_the_service_speaks_https_with_a_certificate_of_the_operators(
 ) -> None:
     """And nothing else: who does not is closed."""
     settings = new_certificate(tmp_path)
-    files = (f"{flag_of(name)}={file}" for name, file in settings.items())
 
-    with ready(store, *files, engine="stub") as service:
+    with ready(store, *tls_flags(settings), engine="stub") as service:
         trusting = ssl.create_default_context(cafile=settings["tls_cert_file"])
         reply = httpx.get(f"{service.address}/healthz", verify=trusting)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -80,3 +116,15 @@ def test_a_certificate_that_cannot_be_read_is_one_clear_line(store: Path) -> Non
     assert code == 2
     assert "SGE_TLS_CERT_FILE=/none.pem SGE_TLS_KEY_FILE=/none.key: " in said
     assert "No such file" in said
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_one_clear_line(store: Path, tmp_path: Path) -> None:
+    """The variable, the file and the reason, and exit code 2."""
+    file = tmp_path / "keys"
+    with serving(store, "--engine", "stub", "--api-keys-file", file) as service:
+        said, code = service.end()
+
+    assert (code, said) == (
+        2,
+        f"sge-serve: SGE_API_KEYS_FILE: {file} cannot be read: no such file or directory\n",
+    )

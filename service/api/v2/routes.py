@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from service import __version__
@@ -37,21 +37,19 @@ from service.api.v2.messages import (
     InferRequest,
     parse_request,
 )
+from service.api.v2.paths import MODEL, VERSION, ViewOf
 from service.api.v2.replies import encode_reply
-from service.api.v2.statistics import statistics_of
 from service.api.v2.tensors import TensorSpec, Values
-from service.api.v2.views import View, every_view, find_view, name_of
+from service.api.v2.views import View, every_view, name_of
 
 PLATFORM = "sge_serve"
-EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
 CONFIG_TYPES = {
     "UINT8": "TYPE_UINT8",
     "INT32": "TYPE_INT32",
     "FP32": "TYPE_FP32",
     "BYTES": "TYPE_STRING",
 }
-MODEL = "/v2/models/{name}"
-VERSION = "/v2/models/{name}/versions/{version}"
 
 INDEX_BYTES = 4096
 QUICK_VALUES = 10_000  # of a reply, some 1 ms; as many classes are written more slowly
@@ -61,13 +59,6 @@ router = APIRouter(
 )
 
 
-async def _view_of(runtime: RuntimeOf, name: str, version: str | None = None) -> View:
-    return find_view(runtime.models, name, version)
-
-
-ViewOf = Annotated[View, Depends(_view_of)]
-
-
 class IndexQuery(Head):
     """Which models an index lists."""
 
@@ -75,9 +66,11 @@ class IndexQuery(Head):
 
 
 @router.get("/v2", summary="Describe the server")
-async def server() -> dict[str, Any]:
+async def server(runtime: RuntimeOf) -> dict[str, Any]:
     """Return the server's name, its version and the extensions that work."""
-    return {"name": "sge-serve", "version": __version__, "extensions": list(EXTENSIONS)}
+    has_statistics = "statistics" not in runtime.settings.closed
+    extensions = [*EXTENSIONS, "statistics"] if has_statistics else list(EXTENSIONS)
+    return {"name": "sge-serve", "version": __version__, "extensions": extensions}
 
 
 @router.get("/v2/health/live", summary="Is the process alive?")
@@ -96,13 +89,6 @@ async def ready(runtime: RuntimeOf) -> Response:
     """Answer 200 when requests may be sent here, else 503."""
     is_ready = readiness(runtime.models, runtime.admission)["ready"]
     return _health(ReadyBody(ready=is_ready), is_ready=is_ready)
-
-
-@router.get("/v2/models/stats", summary="What every model has done")
-async def every_statistics(runtime: RuntimeOf) -> dict[str, Any]:
-    """Return the statistics of every view of every model."""
-    views = every_view(runtime.models)
-    return {"model_stats": [statistics_of(view, runtime.metrics) for view in views]}
 
 
 @router.get(MODEL, summary="Describe a model's tensors", responses=NO_MODEL)
@@ -144,13 +130,6 @@ async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
         "output": [_config_of(spec) for spec in view.outputs],
         "dynamic_batching": {"max_queue_delay_microseconds": int(settings.window_ms * 1000)},
     }
-
-
-@router.get(f"{MODEL}/stats", summary="What a model has done", responses=NO_MODEL)
-@router.get(f"{VERSION}/stats", summary="What a version has done", responses=NO_MODEL)
-async def statistics(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
-    """Return a model's statistics; its three views share them, as they share batches."""
-    return {"model_stats": [statistics_of(view, runtime.metrics)]}
 
 
 @router.post("/v2/repository/index", summary="List the models")

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.api.context import Outcome
-from service.api.v2.views import View, name_of
+from fastapi import APIRouter
+
+from service.api.bounded_route import BoundedRoute
+from service.api.context import Outcome, RuntimeOf
+from service.api.v2.documentation import EVERY_ROUTE, NO_MODEL
+from service.api.v2.paths import MODEL, VERSION, ViewOf
+from service.api.v2.views import View, every_view, name_of
 from service.metrics import Metrics
 from service.serving.served_model import ServedModel
 
@@ -21,6 +26,24 @@ PHASE_OF = {
     "compute_output": "postprocess",
 }
 NEVER = {"count": 0, "ns": 0}
+
+router = APIRouter(
+    tags=["Open Inference Protocol"], route_class=BoundedRoute, responses=EVERY_ROUTE
+)
+
+
+@router.get("/v2/models/stats", summary="What every model has done")
+async def every_statistics(runtime: RuntimeOf) -> dict[str, Any]:
+    """Return the statistics of every view of every model."""
+    views = every_view(runtime.models)
+    return {"model_stats": [statistics_of(view, runtime.metrics) for view in views]}
+
+
+@router.get(f"{MODEL}/stats", summary="What a model has done", responses=NO_MODEL)
+@router.get(f"{VERSION}/stats", summary="What a version has done", responses=NO_MODEL)
+async def statistics(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
+    """Return a model's statistics; its three views share them, as they share batches."""
+    return {"model_stats": [statistics_of(view, runtime.metrics)]}
 
 
 def statistics_of(view: View, metrics: Metrics) -> dict[str, Any]:

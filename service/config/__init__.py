@@ -1,0 +1,27 @@
+"""What an operator decides: variables and flags in, frozen settings out.
+
+The only reader of the environment, and below every other room. It checks that a value can be meant,
+and never what this machine or this store makes of it.
+"""
+
+from service.config.doors import Door
+from service.config.names import ENV_PREFIX, RENAMED, describe_invalid, flag_of, variable_of
+from service.config.openmp import bound_openmp_waiting
+from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
+from service.config.values import LONGEST_TIMEOUT_MS
+
+__all__ = [
+    "ENV_PREFIX",
+    "LONGEST_TIMEOUT_MS",
+    "RENAMED",
+    "DeviceName",
+    "Door",
+    "EngineName",
+    "Precision",
+    "Settings",
+    "bound_openmp_waiting",
+    "describe_invalid",
+    "flag_of",
+    "flags_of",
+    "variable_of",
+]
