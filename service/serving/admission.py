@@ -56,10 +56,14 @@ class Admission:
         return Permit(self, share, client)
 
     def require_entry(self, deadline: float, share: DeviceShare, client: str = "") -> None:
-        """Refuse a request that `enter` would refuse at this moment, with the same errors."""
+        """Refuse a request that `enter` would refuse at this moment, with the same errors.
+
+        It takes nothing; its client counts as present if an idle service could answer it.
+        """
         if self.is_draining:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
-        self._clients.come(client)
+        if deadline - self._clock() > share.seconds_for(1):
+            self._clients.come(client)
         self._require_share(1, deadline, share, client)
         self._require_room(1, share)
         self._require_time(1, deadline, share)
@@ -199,7 +203,8 @@ class Permit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._images and self._share and (kind is None or isinstance(error, DeadlineExceeded)):
+        was_tried = kind is None or isinstance(error, DeadlineExceeded)
+        if self._images and self._share and self._predicted_s and was_tried:
             took_s = self._admission._clock() - self._taken  # noqa: SLF001
             self._share.answer_times.learn(self._predicted_s, took_s)
         self._admission.requests -= 1

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from service.engines.base import Engine, EngineDescription, EngineOutputs, Row
+from service.engines.base import Engine, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
 from service.serving.batch_memory import BatchMemory
 from service.serving.batch_policy import Decision, Limits, Run, decide
@@ -191,7 +191,7 @@ class Batcher:
         engine = self.engine
         try:
             timed = await self._infer(engine, entries)
-            self._answer(engine.description, entries, timed)
+            self._answer(engine, entries, timed)
         except EngineLost as error:
             self._fail(entries, error)
         except EngineFailed as error:
@@ -230,13 +230,12 @@ class Batcher:
             raise EngineFailed(f"the engine gave {answered} rows for {len(entries)} entries")
         return timed
 
-    def _answer(
-        self, engine: EngineDescription, entries: list[Entry], timed: Timed[EngineOutputs]
-    ) -> None:
+    def _answer(self, engine: Engine, entries: list[Entry], timed: Timed[EngineOutputs]) -> None:
         infer_s = timed.ended - timed.started
         # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
         are_finite = np.isfinite(timed.result.logits)  # (B, K)
-        self.share.times.add(Run(len(entries), infer_s, self._timer.time()))
+        if engine is self.engine:  # else another one has taken over, and is judged by its own
+            self.share.times.add(Run(len(entries), infer_s, self._timer.time()))
         self._observer.on_batch(len(entries), infer_s)
         for row, entry in enumerate(entries):
             if entry.reply.done():
@@ -251,6 +250,11 @@ class Batcher:
             }
             queue_s = max(0.0, timed.started - entry.arrived)
             reply = Reply(
-                timed.result.logits[row], similarities, queue_s, infer_s, len(entries), engine
+                timed.result.logits[row],
+                similarities,
+                queue_s,
+                infer_s,
+                len(entries),
+                engine.description,
             )
             entry.reply.set_result(reply)

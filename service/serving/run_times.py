@@ -9,7 +9,7 @@ from service.serving.batch_policy import Run
 
 RECENT_RUNS = 32  # enough to smooth, few enough to follow a change of engine or load
 KEPT = 31 / 32  # of the weight of answers at each new one
-ONCE_S = 0.05  # of an answer's time is thought to come once a request, until answers tell
+ONCE_S = 0.2  # of an answer's time is thought to come once a request, until answers tell
 ALIKE_S = 0.02  # predictions that spread less say little of how answers grow with them
 MARGIN = 2.0  # standard deviations; of a normal distribution 2 of 100 are beyond
 OWN_SHARE = 0.5  # of the time of a batch, that does not grow with it, while only one size is known

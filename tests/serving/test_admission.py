@@ -178,6 +178,19 @@ def test_answers_that_take_longer_than_predicted_make_the_next_predictions_longe
             pass
 
 
+def test_answers_that_nothing_was_predicted_for_teach_nothing() -> None:
+    """A cold start's first answers take seconds; who comes after them is let in."""
+    now = [NOW]
+    door, share = Admission(99, 1000, lambda: now[0]), share_of()
+    for _ in range(60):
+        with inside(door, share):
+            now[0] += 3.0
+    share.times.add(Run(1, 0.02, now[0]))
+
+    with inside(door, share), door.enter(now[0] + 0.5, share):
+        assert door.in_use == 1
+
+
 def test_a_deadline_in_the_past_is_refused() -> None:
     """Nothing is begun that is of no use already."""
     with pytest.raises(DeadlineExceeded):

@@ -299,6 +299,21 @@ async def test_a_new_engine_takes_the_next_batch() -> None:
     assert ([r.values for r in old.ran], [r.values for r in new.ran]) == ([(1,)], [(2,)])
 
 
+async def test_what_the_old_engine_still_runs_says_nothing_of_the_new_one() -> None:
+    """Its last batch ends after the switch, and is not counted as the new one's."""
+    old, new = GatedEngine(), FakeEngine()
+    async with bench(old) as b:
+        first = b.submit(1)
+        await old.entered()
+        switched = asyncio.ensure_future(b.batcher.switch_engine(new))
+        await asyncio.sleep(0)
+        old.open()
+        await switched
+        await first
+
+        assert b.batcher.share.seconds_for(1) == 0.0
+
+
 async def test_the_pace_follows_the_runs() -> None:
     """The pace is the engine's time per image, and unknown before the first batch."""
     async with bench(FakeEngine()) as b:

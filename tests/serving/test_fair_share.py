@@ -116,6 +116,16 @@ def test_a_client_that_has_left_keeps_no_place() -> None:
     assert door.flood("flood") == {"inside": 4, "overloaded": 12}
 
 
+def test_who_asks_for_what_no_service_could_do_takes_no_share() -> None:
+    """Requests with deadlines of a millisecond cost nobody a place."""
+    door = Door(image_s=0.1)
+    door.enter("flood")
+    impossible = door.outcome("impatient", left_s=0.001)
+
+    assert impossible == "deadline_exceeded"
+    assert door.flood("flood") == {"inside": 7, "overloaded": 9}
+
+
 def test_time_is_shared_as_room_is() -> None:
     """Three images of 3 s are inside: of 20 s one more takes over half, of 60 s it does not."""
     door = Door(image_s=3.0)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -25,15 +26,16 @@ DIED = b"the engine crashed"  # in an answer with 500
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: a status and all that follows, or nothing."""
+    """What came back: a status and a body, whole or not; or nothing."""
 
     status: int = NO_ANSWER
-    rest: bytes = b""
+    body: bytes = b""
+    is_whole: bool = True
 
     @property
     def is_excusable(self) -> bool:
         """Whether it says that an engine died, or that too many came."""
-        return self.status in TOO_MANY or (self.status == 500 and DIED in self.rest)
+        return self.status in TOO_MANY or (self.status == 500 and DIED in self.body)
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class Tally:
     def note(self, client: str, kind: Kind, answer: Answer) -> None:
         """Note the one answer to a request."""
         self.answers[client, answer.status] += 1
-        is_right = answer.status == kind.status
+        is_right = answer.status == kind.status and answer.is_whole
         self.right[kind.name] += is_right
         if not (is_right or answer.is_excusable):
             self.wrong.append(f"{client}: {kind.name} had {answer.status or 'no answer'}")
@@ -179,14 +181,21 @@ async def _converse(soaking: Soaking, kind: Kind, manners: Manners) -> None:
                 await _unless_broken(writer.drain())
                 await asyncio.sleep(manners.pause_s)
             await asyncio.sleep(manners.read_after_s)
-            line = await reader.readline()
-            rest = await reader.read()  # it closes after the answer, as it is asked to
-            answer = Answer(int(line.split()[1]) if line else NO_ANSWER, rest)
-    except (OSError, TimeoutError):
+            answer = await _read_answer(reader)
+    except (OSError, EOFError, TimeoutError):
         pass
     finally:
         writer.close()
     soaking.tally.note(manners.client, kind, answer)
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read an answer whole; the connection is closed after it, as it is asked to."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.read()
+    length = re.search(rb"^content-length: *(\d+)", head, re.IGNORECASE | re.MULTILINE)
+    is_whole = length is not None and len(body) == int(length[1])
+    return Answer(int(head.split()[1]), body, is_whole)
 
 
 async def _unless_broken(writing: Awaitable[None]) -> None:

@@ -15,8 +15,8 @@ class Holdings:
     """What a service held at a moment, in which it worked on nothing.
 
     Attributes:
-        own_mb: memory of its main process, in megabytes.
-        total_mb: and of the processes that decode for it; what they share counts once.
+        own_mb: memory of its main process, in megabytes, without code and files.
+        total_mb: and of the processes that decode for it.
         threads: of the main process.
         files: that it has open, sockets and pipes among them.
         sockets: of these.
@@ -56,13 +56,15 @@ def children_of(pid: int) -> list[int]:
 
 
 def _memory_mb(pid: int) -> float:
-    """The proportional set size: pages that processes share count in parts."""
+    """What is the process's own: neither code nor files, whose pages others share at will."""
     try:
         text = (PROCESSES / str(pid) / "smaps_rollup").read_text()
     except OSError:  # it has ended meanwhile
         return 0.0
-    found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) / 1000 if found else 0.0
+    return (
+        sum(int(kb) for kb in re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB", text, re.MULTILINE))
+        / 1000
+    )
 
 
 def _opened(pid: int) -> list[str]:

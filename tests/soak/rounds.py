@@ -19,10 +19,14 @@ from tests.processes import Served
 from tests.soak.clients import PATIENCE_S, Soaking, Tally, let_in
 from tests.soak.holdings import Holdings, children_of, holdings_of
 from tests.soak.service import TRIMMED
-from tests.soak.verdict import Check, Counts, judge
+from tests.soak.verdict import Check, Counts, in_all, judge
 
 REST_S = 2.0  # after a round: connections are closed, the last answers read
 Say = Callable[[str], None]
+
+
+class SoakFailed(Exception):
+    """The service could not be soaked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Soak:
     service: Served
     plan: Plan
     say: Say
-    tally: Tally = field(default_factory=Tally)
+    tallies: list[Tally] = field(default_factory=list)
     samples: list[Holdings] = field(default_factory=list)
     deaths: int = 0
     _trimmed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -65,7 +69,8 @@ class Soak:
             model = await self._settled(target)
             kinds = make_kinds(model)
             for number in range(self.plan.rounds):
-                soaking = Soaking(self.service.address, kinds, self.tally, number)
+                self.tallies.append(Tally())
+                soaking = Soaking(self.service.address, kinds, self.tallies[-1], number)
                 is_deadly = number % self.plan.death_every == self.plan.death_every - 1
                 async with asyncio.TaskGroup() as group:
                     group.create_task(let_in(soaking, self.plan.round_s))
@@ -74,7 +79,7 @@ class Soak:
                 self.say(self._line(number))
             counts = await self._counts(target)
         code = await asyncio.to_thread(self.service.stop)
-        return judge(self.tally, counts, self.samples, code)
+        return judge(self.tallies, counts, self.samples, code)
 
     def _listen(self) -> None:
         """Read what it says, or it would stand still once the pipe is full."""
@@ -105,7 +110,8 @@ class Soak:
         """Count once nobody is inside and the connections of the round are closed."""
         await asyncio.sleep(REST_S)
         self.service.process.send_signal(signal.SIGUSR1)
-        await asyncio.to_thread(self._trimmed.acquire)
+        if not await asyncio.to_thread(self._trimmed.acquire, timeout=PATIENCE_S):
+            raise SoakFailed("the service does not answer a signal")
         return holdings_of(self.service.process.pid)
 
     async def _counts(self, target: Target) -> Counts:
@@ -124,17 +130,13 @@ class Soak:
         )
 
     def _line(self, number: int) -> str:
-        held = self.samples[-1]
+        held, tally = self.samples[-1], in_all(self.tallies)
         return (
-            f"round {number + 1}/{self.plan.rounds}: {self.tally.answered} answers, "
-            f"{self.tally.left} left, {self.deaths} deaths, {len(self.tally.wrong)} wrong; "
+            f"round {number + 1}/{self.plan.rounds}: {tally.answered} answers, "
+            f"{tally.left} left, {self.deaths} deaths, {len(tally.wrong)} wrong; "
             f"{held.own_mb:.1f} MB, {held.total_mb:.1f} with decoders, {held.threads} threads, "
             f"{held.files} files"
         )
-
-
-class SoakFailed(Exception):
-    """The service could not be soaked."""
 
 
 async def soak(service: Served, plan: Plan, say: Say) -> list[Check]:
@@ -145,5 +147,5 @@ async def soak(service: Served, plan: Plan, say: Say) -> list[Check]:
     """
     try:
         return await Soak(service, plan, say).run()
-    except (aiohttp.ClientError, ExceptionGroup) as error:
+    except (aiohttp.ClientError, OSError, ExceptionGroup) as error:
         raise SoakFailed(f"the service does not answer: {error}") from error

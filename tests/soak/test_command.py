@@ -23,4 +23,4 @@ def test_a_short_soak_is_stood(
     said = capsys.readouterr().out
     assert code == 0, said
     assert "1 deaths, 0 wrong" in said
-    assert said.count("held  ") == 10
+    assert said.count("held  ") == 7

@@ -10,8 +10,10 @@ from tests.soak.clients import Tally
 from tests.soak.holdings import Holdings
 
 WARM_UP_SHARE = 0.2
+FEWEST_RIGHT = 0.5  # an engine that dies takes what is inside along, and restarts in a moment
 FEWEST_SAMPLES = 10  # after warm-up; with fewer a growth is no more than noise
 MOST_GROWTH = 0.02
+TOO_FEW = "too few samples after warm-up to judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,17 @@ class Check:
 
 
 def judge(
-    tally: Tally, counts: Counts, samples: Sequence[Holdings], exit_code: int | None
+    rounds: Sequence[Tally], counts: Counts, samples: Sequence[Holdings], exit_code: int | None
 ) -> list[Check]:
     """Judge a soak.
 
     Args:
-        tally: of all rounds.
+        rounds: what was sent and answered in each.
         counts: the service's own, at the end.
         samples: what it held after each round.
         exit_code: with which it ended after SIGTERM.
     """
+    tally = in_all(rounds)
     owed = sum(tally.sent.values()) - tally.left
     given = sum(counts.outcomes.values())
     inside = (counts.permits, counts.body_bytes, counts.decoded_bytes)
@@ -73,6 +76,11 @@ def judge(
             ", ".join(f"{kind} {n}" for kind, n in tally.right.items()),
         ),
         Check(
+            f"at least {FEWEST_RIGHT:.0%} of each round's answers are right and no refusals",
+            all(share >= FEWEST_RIGHT for share in map(_share_of_right, rounds)),
+            f"{min(map(_share_of_right, rounds)):.1%} in the worst",
+        ),
+        Check(
             "what was received has an outcome each",
             counts.received == given and owed <= given <= owed + tally.left,
             f"{counts.received:.0f} received, {given:.0f} outcomes",
@@ -84,23 +92,48 @@ def judge(
     ]
 
 
+def in_all(rounds: Sequence[Tally]) -> Tally:
+    """Add the rounds up."""
+    whole = Tally()
+    for tally in rounds:
+        whole.sent += tally.sent
+        whole.answers += tally.answers
+        whole.right.update(tally.right)
+        whole.wrong += tally.wrong
+        whole.left += tally.left
+    return whole
+
+
+def _share_of_right(tally: Tally) -> float:
+    return sum(tally.right.values()) / max(1, tally.answered)
+
+
 def _growth(name: str, samples: Sequence[Holdings]) -> Check:
-    """Compare the last third with the first after warm-up."""
+    """Compare the middle of the last third with that of the first."""
     promise = f"{name} grows by less than {MOST_GROWTH:.0%}"
-    values = [getattr(sample, name) for sample in samples[int(len(samples) * WARM_UP_SHARE) :]]
-    if len(values) < FEWEST_SAMPLES:
-        return Check(promise, None, f"{len(values)} samples after warm-up are too few to judge")
-    third = len(values) // 3
-    before, after = statistics.median(values[:third]), statistics.median(values[-third:])
+    first, last = _thirds(name, samples)
+    if len(first) * 3 < FEWEST_SAMPLES:
+        return Check(promise, None, TOO_FEW)
+    before, after = statistics.median(first), statistics.median(last)
     growth = after / before - 1
     return Check(promise, growth < MOST_GROWTH, f"{before:.1f} -> {after:.1f} MB, {growth:+.2%}")
 
 
 def _kept(name: str, samples: Sequence[Holdings]) -> Check:
-    """Compare the end with the first third after warm-up: idle threads of a pool come and go."""
+    """Compare the middle of the last third with the most in the first: threads of pools vary."""
+    promise = f"no more {name} than after warm-up"
+    first, last = _thirds(name, samples)
+    if len(first) * 3 < FEWEST_SAMPLES:
+        return Check(promise, None, TOO_FEW)
+    before, after = max(first), statistics.median_low(last)
+    return Check(promise, after <= before, f"{before} -> {after}")
+
+
+def _thirds(name: str, samples: Sequence[Holdings]) -> tuple[list[float], list[float]]:
+    """What was held in the first third after warm-up, and in the last."""
     values = [getattr(sample, name) for sample in samples[int(len(samples) * WARM_UP_SHARE) :]]
-    before, after = max(values[: -(-len(values) // 3)]), values[-1]
-    return Check(f"no more {name} than after warm-up", after <= before, f"{before} -> {after}")
+    third = len(values) // 3
+    return values[:third], values[len(values) - third :]
 
 
 def as_text(checks: Sequence[Check]) -> str:
