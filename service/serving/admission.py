@@ -35,7 +35,7 @@ class Admission:
         self.in_use_bytes = 0
         self.requests = 0  # let in and not answered yet, those included whose bodies still come
         self.is_draining = False
-        self._clock = clock
+        self.clock = clock
         self._clients = FairShare(clock)
 
     def enter(self, deadline: float, share: DeviceShare, client: str = "") -> Permit:
@@ -62,11 +62,24 @@ class Admission:
         """
         if self.is_draining:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
-        if deadline - self._clock() > share.seconds_for(1):
+        if deadline - self.clock() > share.seconds_for(1):
             self._clients.come(client)
-        self._require_share(1, deadline, share, client)
-        self._require_room(1, share)
-        self._require_time(1, deadline, share)
+        self.require(1, deadline, share, client)
+
+    def require(self, images: int, deadline: float, share: DeviceShare, client: str) -> float:
+        """Predict how long images take that would come now; nothing is taken.
+
+        Raises:
+            OverShare, Overloaded, DeadlineExceeded: they would be too many, or late.
+        """
+        self._require_share(images, deadline, share, client)
+        self._require_room(images, share)
+        return self._require_time(images, deadline, share)
+
+    def count(self, images: int, client: str) -> None:
+        """Count images of a client in, or out where they are fewer than none."""
+        self.in_use += images
+        self._clients.count(client, images)
 
     def _require_share(self, images: int, deadline: float, share: DeviceShare, client: str) -> None:
         clients = self._clients
@@ -80,7 +93,7 @@ class Admission:
 
     def _is_half_taken(self, images: int, deadline: float, share: DeviceShare) -> bool:
         """Whether with these images over half of the permits or of the time left is taken."""
-        half_left_s = (deadline - self._clock()) / 2
+        half_left_s = (deadline - self.clock()) / 2
         needed_s = self._needed_s(share.answered_after_s(images), share)
         return self.in_use + images > self.limit / 2 or needed_s > half_left_s
 
@@ -94,7 +107,7 @@ class Admission:
 
     def _require_time(self, images: int, deadline: float, share: DeviceShare) -> float:
         """Predict when images would be answered; an idle service tries, whatever was before."""
-        left_s = deadline - self._clock()
+        left_s = deadline - self.clock()
         predicted_s = share.answered_after_s(images)
         needed_s = self._needed_s(predicted_s, share)
         if left_s <= needed_s:
@@ -146,12 +159,8 @@ class Permit:
         admission, share = self._admission, self._share
         if share is None:
             raise TypeError("this permit is for bytes alone")
-        admission._require_share(  # noqa: SLF001 - the two are one mechanism
-            images, deadline, share, self._client
-        )
-        admission._require_room(images, share)  # noqa: SLF001
-        self._predicted_s = admission._require_time(images, deadline, share)  # noqa: SLF001
-        self._taken = admission._clock()  # noqa: SLF001
+        self._predicted_s = admission.require(images, deadline, share, self._client)
+        self._taken = admission.clock()
         self._count(images)
 
     def require_room(self, size_bytes: int) -> None:
@@ -187,8 +196,7 @@ class Permit:
         return Overloaded(message, _whole_seconds(wait_s))
 
     def _count(self, images: int) -> None:
-        self._admission.in_use += images
-        self._admission._clients.count(self._client, images)  # noqa: SLF001
+        self._admission.count(images, self._client)
         self._images += images
         if self._share:
             self._share.images += images
@@ -205,7 +213,7 @@ class Permit:
     ) -> None:
         was_tried = kind is None or isinstance(error, DeadlineExceeded)
         if self._images and self._share and self._predicted_s and was_tried:
-            took_s = self._admission._clock() - self._taken  # noqa: SLF001
+            took_s = self._admission.clock() - self._taken
             self._share.answer_times.learn(self._predicted_s, took_s)
         self._admission.requests -= 1
         self._count(-self._images)
