@@ -89,7 +89,9 @@ class AllowedHosts:
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self._app = app
-        self._names = frozenset(name.lower() for name in names)
+        lower = [name.lower() for name in names]
+        self._names = frozenset(lower)
+        self._ends = tuple(name.removeprefix("*") for name in lower if name.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -102,8 +104,7 @@ class AllowedHosts:
         await app(scope, receive, send)
 
     def _allows(self, name: str) -> bool:
-        _, _, domain = name.partition(".")
-        return name in self._names or f"*.{domain}" in self._names
+        return name in self._names or name.endswith(self._ends)
 
 
 def _name_of(host: str) -> str:

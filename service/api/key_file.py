@@ -1,7 +1,7 @@
 """The file of API keys: a name and a digest a line. Knows no request, and imports little.
 
 # who may use the service
-shop sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+shop sha256:(64 digits, of which `sge-serve key new shop` makes the key)
 """
 
 from __future__ import annotations
@@ -44,16 +44,22 @@ def digest_of(key: bytes) -> bytes:
 
 
 def read_keys(path: Path) -> Digests:
-    """Read a file of keys; one that holds none lets nobody in.
+    """Read a file of keys; one that holds a comment alone lets nobody in.
+
+    An empty one is none: it is what others see of a file that is about to be written.
 
     Raises:
         BadSetting: it cannot be read, or is none.
     """
+    if path.exists() and not path.is_file():  # to open a pipe would wait for its other end
+        raise BadSetting(f"{path} is not a file")
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise _cannot(path, "read", error) from error
+    if not content:
+        raise BadSetting(f"{path} is empty; a comment alone stands for no key")
     return _parse(path, content)
 
 

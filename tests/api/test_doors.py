@@ -99,6 +99,8 @@ async def test_scripts_of_other_origins_are_shut_out() -> None:
         ("pictures.example:8000", "/v1/models", 200),
         ("PICTURES.example", "/v1/models", 200),
         ("a.below.example", "/v1/models", 200),
+        ("b.a.below.example", "/v1/models", 200),
+        ("not-below.example", "/v1/models", 400),
         ("[::1]:8000", "/v1/models", 200),
         ("below.example", "/v1/models", 400),
         ("attacker.example", "/v1/models", 400),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_a_line_that_cannot_stand_leaves_nothing(file: Path) -> None:
         (f"sh\0p sha256:{HEX}", "line 1 is not of the form"),
         (f"a sha256:{HEX}\na sha256:{HEX}", "line 2 names a key that is there already"),
         ("#" * 300_000, "has more than 256000 bytes"),
+        ("", "is empty; a comment alone stands for no key"),
     ],
 )
 def test_a_file_that_is_none_says_where(file: Path, content: str, reason: str) -> None:
@@ -102,9 +104,19 @@ def test_a_file_that_is_none_says_where(file: Path, content: str, reason: str) -
     assert "a-key-itself" not in refused.value.message
 
 
+def test_a_pipe_is_not_waited_for(file: Path) -> None:
+    """Nobody may ever write to it."""
+    os.mkfifo(file)
+
+    with pytest.raises(BadSetting, match="is not a file"):
+        read_keys(file)
+
+
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     """It is not there, or is a folder."""
     with pytest.raises(BadSetting, match="keys cannot be read: no such file"):
         read_keys(tmp_path / "keys")
+    with pytest.raises(BadSetting, match="is not a file"):
+        read_keys(tmp_path)
     with pytest.raises(BadSetting, match="cannot be written: is a directory"):
         add_key(tmp_path, "shop")
