@@ -186,6 +186,9 @@ ANSWERED: dict[str, Callable[[], bytes]] = {
     "a JPEG of many rows": lambda: flat("JPEG", "RGB", 600, 65_500),
     "a PNG of 60,000 texts": lambda: png_with(*[(b"tEXt", b"a\0b")] * 60_000),
     "a PNG of 60,000 packed texts": lambda: png_with(*[_PACKED_XMP] * 60_000),
+    "a PNG of a long text for EXIF": lambda: png_with(
+        (b"tEXt", b"Raw profile type exif\0\nexif\n 1\n" + b"00" * 7_900_000)
+    ),
     "a PNG of 40 megapixels": lambda: flat("PNG", "RGB", 6500, 6150),
     "a PNG of 16 bits and 20 megapixels": lambda: deep_png(4500, 4500),
     "a PNG of noise": lambda: encode(noise(2300, 2300), "PNG"),

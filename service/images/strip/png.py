@@ -14,7 +14,7 @@ _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _XMP = b"XML:com.adobe.xmp"
 _EXIF_AS_TEXT = b"Raw profile type exif"  # as ImageMagick writes it: hexadecimal
-_MOST_TEXT = 1_048_576  # bytes of a text that was compressed
+_MOST_TEXT = 1_048_576  # bytes of a text, and of one that was compressed
 
 
 def strip_png(data: bytes) -> Stripped:
@@ -28,11 +28,11 @@ def strip_png(data: bytes) -> Stripped:
             if name == b"IHDR":
                 width = int.from_bytes(data[start : start + 4])
         elif name == b"eXIf":
-            exif = data[start:end]
+            exif = data[start : min(end, start + _MOST_TEXT)]
         elif name in _TEXTS and data.startswith(_XMP, start):
-            xmp = name + data[start:end]
+            xmp = name + data[start : min(end, start + _MOST_TEXT)]
         elif name in _TEXTS and data.startswith(_EXIF_AS_TEXT, start):
-            exif_as_text = name + data[start:end]
+            exif_as_text = name + data[start : min(end, start + _MOST_TEXT)]
     orientation = orientation_of(exif or _from_hex(_text(exif_as_text)), _text(xmp))
     two_rows = 2 * 8 * width  # of four channels of 16 bits
     return Stripped(b"".join(kept), orientation, two_rows)
