@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 
-_DATA_URL = re.compile(rb"\s*data:[\w.+/;= -]{0,200}?;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(rb"data:[\w.+/;= -]{0,200}?;base64,", re.IGNORECASE)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _BREAKS = b" \t\r\n"
 
@@ -27,7 +27,7 @@ def decode_base64(steps: Iterable[bytes]) -> bytes:
 def _decoded(steps: Iterable[bytes]) -> Iterator[bytes]:
     rest, padding = b"", b""
     for number, step in enumerate(steps):
-        text = step if number else _DATA_URL.sub(b"", step, count=1)
+        text = step if number else _behind_data_url(step)
         symbols, equals, after = text.translate(_STANDARD, _BREAKS).partition(b"=")
         if padding and symbols:
             raise ValueError("padding is followed by more")
@@ -42,3 +42,10 @@ def _decoded(steps: Iterable[bytes]) -> Iterator[bytes]:
         raise ValueError("a character is missing")
     if rest:
         yield binascii.a2b_base64(rest.ljust(4, b"="), strict_mode=True)
+
+
+def _behind_data_url(step: bytes) -> bytes:
+    """What follows the head of a data URL, where a text begins with one."""
+    text = step.lstrip(_BREAKS)
+    head = _DATA_URL.match(text)
+    return text[head.end() :] if head else text

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import reprlib
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Self
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.api.cancellation import off_the_loop
 from service.api.compression import inflate, read_coding
+from service.api.forms import QUICK_BYTES as QUICK_FORM_BYTES
+from service.api.forms import split_form
 from service.api.json_cuts import ROOM_VALUES, CutJson, cut_json
 from service.api.parsing import ParsingLanes
 from service.api.schemas import JsonBody
@@ -24,7 +24,6 @@ from service.serving.admission import Permit
 
 ACCEPTED = "image/*, application/octet-stream, multipart/form-data or application/json"
 
-CHUNK_BYTES = 262_144  # of a form at a time, 2 ms at worst: others have their turn in between
 LONGEST_LENGTH = 18  # digits of an announced length; no limit has as many
 
 
@@ -53,12 +52,6 @@ class BodyLimits:
             raise BadRequest(f"the request holds {images} images, the limit is {self.images}")
 
 
-class _InMemoryParser(MultiPartParser):
-    """Keeps files in memory: the body is bounded, and a container's disk may be read-only."""
-
-    spool_max_size = 2**40
-
-
 async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> list[bytes]:
     """Read a body of any accepted kind.
 
@@ -80,11 +73,12 @@ async def read_images(request: Request, limits: BodyLimits, permit: Permit) -> l
     """
     kind = media_type_of(request)
     body = await receive_body(request, limits, permit)
+    lanes: ParsingLanes = request.app.state.lanes
     if kind == "application/json":
-        lanes: ParsingLanes = request.app.state.lanes
         images = await lanes.parse(lambda: _from_json(body, limits.images), len(body))
     elif kind == "multipart/form-data":
-        images = await _from_multipart(request, body, limits.images)
+        split = functools.partial(split_form, request.headers["content-type"], body, limits.images)
+        images = await lanes.parse(split, len(body), QUICK_FORM_BYTES)
     else:
         images = [body]
     limits.bound(len(images))
@@ -180,31 +174,3 @@ def _from_base64(cut: CutJson, text: str, position: int) -> bytes:
         return cut.read_base64(text)
     except ValueError as error:
         raise BadRequest(f"images.{position}.b64: not base64 ({error})") from error
-
-
-async def _from_multipart(request: Request, body: bytes, limit_images: int) -> list[bytes]:
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        for start in range(0, len(body), CHUNK_BYTES):
-            yield body[start : start + CHUNK_BYTES]
-            await asyncio.sleep(0)
-
-    parser = _InMemoryParser(request.headers, chunks(), max_files=limit_images, max_fields=16)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise BadRequest(f"multipart body: {error.message.lower()}") from error
-    try:
-        return [await _file_of(name, part) for name, part in form.multi_items()]
-    finally:
-        await form.close()
-
-
-async def _file_of(name: str, part: UploadFile | str) -> bytes:
-    if isinstance(part, str):
-        shown = name[:80]
-        raise BadRequest(f"field {shown!r} is not a file (with curl: -F {shown}=@FILE)")
-    whole = io.BytesIO()  # as a whole it would be copied at one go
-    while chunk := await part.read(CHUNK_BYTES):
-        whole.write(chunk)
-        await asyncio.sleep(0)
-    return whole.getvalue()

@@ -26,9 +26,11 @@ class ParsingLanes:
     large: asyncio.Lock = field(default_factory=asyncio.Lock)
     small: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def parse(self, work: Callable[[], T], size_bytes: int) -> T:
-        """Parse a body of that size: on a thread if it takes long."""
-        if size_bytes < QUICK_BYTES:
+    async def parse(
+        self, work: Callable[[], T], size_bytes: int, quick_bytes: int = QUICK_BYTES
+    ) -> T:
+        """Parse a body of that size: on a thread if it has more bytes than are parsed quickly."""
+        if size_bytes < quick_bytes:
             return work()
         async with self.large if size_bytes > LARGE_BYTES else self.small:
             return await off_the_loop(work)

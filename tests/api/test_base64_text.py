@@ -45,6 +45,7 @@ def test_every_form_means_the_same(
         [b"A"],
         [b"data:image/png,AAAA"],
         [b"AAAA", b"data:;base64,AAAA"],
+        [b"AAAAdata:x;base64,BBBB"],
         [b"\xff\xff"],
     ],
 )

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import gzip
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
 import httpx
@@ -23,8 +23,12 @@ pytestmark = pytest.mark.anyio
 
 BODY = 31_900_000  # bytes; the limit is 32 MB
 MOST_S = 0.02
+MOST_APART_S = 0.05  # Python lets a thread have the GIL for 5 ms, and two may want it
+ATTEMPTS = 3  # where the machine holds the loop's thread up, the others' time counts as well
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 V2 = "/v2/models/tiny/infer"
+V2_IMAGE = "/v2/models/tiny-image/infer"
 
 
 def tensor(data: bytes, shape: str = "[1,3,32,32]") -> bytes:
@@ -33,6 +37,18 @@ def tensor(data: bytes, shape: str = "[1,3,32,32]") -> bytes:
     return head.encode() + data + b"}]}"
 
 
+def picture(text: bytes) -> bytes:
+    """A request of V2 with a picture that has such base64."""
+    head = b'{"inputs":[{"name":"IMAGE","datatype":"BYTES","shape":[1,1],"data":["'
+    return head + text + b'"]}]}'
+
+
+def listed(text: bytes) -> bytes:
+    """A request of the native API with an image of such base64."""
+    return b'{"images":[{"b64":"' + text + b'"}]}'
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n'
 WORST = {
     "numbers in place of images": (
         "/v1/predict",
@@ -47,33 +63,68 @@ WORST = {
     "a long flat tensor": (V2, tensor(b"[" + b"0," * (BODY // 2 - 100) + b"0]")),
     "texts in place of numbers": (V2, tensor(b"[" + b'"",' * (BODY // 3 - 100) + b'""]')),
     "spaces": (V2, b" " * (BODY - 2) + b"{}"),
+    "some spaces in base64": ("/v1/predict", listed(b" " * 64_000)),
+    "many spaces in base64": ("/v1/predict", listed(b" " * (BODY - 64))),
+    "some spaces in base64 of V2": (V2_IMAGE, picture(b" " * 64_000)),
+    "many spaces in base64 of V2": (V2_IMAGE, picture(b" " * (BODY - 128))),
+    "spaces and no URL": ("/v1/predict", listed((b" data:" + b" " * 250) * (BODY // 260))),
+}
+WORST_FORMS = {
+    "little padding of a boundary": PART + b"\r\n\r\n--x" + b" " * 64_000,
+    "padding of a boundary": PART + b"\r\n\r\n--x" + b" " * (BODY - 128),
+    "tiny parts": (PART + b"\r\n\r\n") * (BODY // 70),
+    "what looks like a boundary": PART + b"\r\n" + b"\r\n--xy" * (BODY // 6 - 64),
+    "a header without end": PART + b"a:" + b" " * (BODY - 128),
+    "a header's name without end": PART + b"a" * (BODY - 128),
+    "headers without end": PART + b"a:b\r\n" * (BODY // 5 - 64),
+    "lines before a form": b"\n" * BODY,
+    "what follows a form": PART + b"\r\n\r\n--x--" + b" " * (BODY - 128),
+    "a file of carriage returns": PART + b"\r\n" + b"\r" * (BODY - 128) + b"\r\n--x--",
+}
+CASES = {name: (path, body, JSON) for name, (path, body) in WORST.items()} | {
+    name: ("/v1/predict", body, FORM) for name, body in WORST_FORMS.items()
 }
 
 
 class Turns:
     """The turns of a loop, which it keeps turning: the processor time of the longest.
 
+    Of the loop's own thread, and of the whole process from one turn to the next: a turn that
+    waits while another thread holds the GIL costs that thread's time.
+
     Collections of garbage are left out: a service sets what stays aside before it answers.
     """
 
     def __init__(self) -> None:
         self.longest_s = 0.0
+        self.longest_apart_s = 0.0
         self._is_over = False
 
     def __enter__(self) -> Self:
         gc.disable()
-        self._turn(time.thread_time())
+        self._turn(time.thread_time(), time.process_time())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over = True
         gc.enable()
 
-    def _turn(self, before_s: float) -> None:
-        now_s = time.thread_time()
+    def _turn(self, before_s: float, all_before_s: float) -> None:
+        now_s, all_now_s = time.thread_time(), time.process_time()
         self.longest_s = max(self.longest_s, now_s - before_s)
+        self.longest_apart_s = max(self.longest_apart_s, all_now_s - all_before_s)
         if not self._is_over:
-            asyncio.get_running_loop().call_soon(self._turn, now_s)
+            asyncio.get_running_loop().call_soon(self._turn, now_s, all_now_s)
+
+
+async def watched(ask: Callable[[], Awaitable[httpx.Response]]) -> tuple[httpx.Response, Turns]:
+    """Ask, again where turns came late, and give the last answer with its turns."""
+    for _ in range(ATTEMPTS):
+        with Turns() as turns:
+            reply = await ask()
+        if turns.longest_apart_s < MOST_APART_S:
+            break
+    return reply, turns
 
 
 async def post(service: Running, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
@@ -87,15 +138,17 @@ async def post(service: Running, path: str, body: bytes, headers: dict[str, str]
     return await service.client.post(path, content=pieces(), headers=headers)
 
 
-@pytest.mark.parametrize(("path", "body"), WORST.values(), ids=WORST.keys())
-async def test_the_worst_bodies_hold_the_loop_for_less_than_20_ms(path: str, body: bytes) -> None:
+@pytest.mark.parametrize(("path", "body", "headers"), CASES.values(), ids=CASES.keys())
+async def test_the_worst_bodies_hold_the_loop_for_less_than_20_ms(
+    path: str, body: bytes, headers: dict[str, str]
+) -> None:
     """Refused as what they are, and everybody else is answered meanwhile."""
     async with running(engine=FakeEngine()) as service:
-        with Turns() as turns:
-            reply = await post(service, path, body, JSON)
+        reply, turns = await watched(lambda: post(service, path, body, headers))
 
     assert 400 <= reply.status_code < 500
     assert turns.longest_s < MOST_S
+    assert turns.longest_apart_s < MOST_APART_S
 
 
 async def test_a_body_that_inflates_holds_the_loop_for_less_than_20_ms() -> None:
