@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import functools
+from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from service.api.access import PREDICT_PATH
 from service.api.admitted_request import AdmittedRequest, admit
+from service.api.answer_document import encode_answer
 from service.api.bodies import BodyLimits, read_images
 from service.api.bounded_route import BoundedRoute
-from service.api.cancellation import unless_disconnected
+from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import (
     EVERY_ROUTE,
@@ -22,7 +22,6 @@ from service.api.documentation import (
     errors_of,
 )
 from service.api.health import engine_state
-from service.api.mask_document import mask_document
 from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, ModelSummary
 from service.api.timing import report_phases, server_timing
 from service.config import Settings
@@ -124,7 +123,7 @@ def _bound_masks(masks: MaskRequest, model: ServedModel, images: int, settings: 
         )
     if answer_mb > settings.answer_limit_mb:
         raise BadRequest(
-            f"the masks asked for take {answer_mb:.0f} MB, the limit is "
+            f"the masks asked for take {answer_mb:.3g} MB, the limit is "
             f"{settings.answer_limit_mb:g} MB: name fewer blocks or groups, or send fewer images"
         )
 
@@ -141,16 +140,8 @@ async def _respond(runtime: Runtime, admitted: AdmittedRequest, answer: Answer[R
         "engine": answer.engine.name,
     }
 
-    def encode() -> bytes:
-        body = {**head, "results": [_document(one) for one in answer.results], **tail}
-        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-
+    encode = functools.partial(encode_answer, head, answer.results, tail)
     has_masks = any(result.masks for result in answer.results)  # up to megabytes of numbers
-    content = await run_in_threadpool(encode) if has_masks else encode()
+    content = await off_the_loop(encode) if has_masks else encode()
     headers = {"Server-Timing": server_timing(timing_ms)}
     return Response(content, headers=headers, media_type="application/json")
-
-
-def _document(result: Result) -> dict[str, Any]:
-    masks = [mask_document(mask) for mask in result.masks]
-    return {"predictions": result.predictions, **({"masks": masks} if masks else {})}

@@ -100,7 +100,7 @@ async def test_the_bytes_of_masks_are_bounded_before_anything_runs() -> None:
 
     message = refused.json()["error"]["message"]
     assert (refused.status_code, mean.status_code) == (422, 200)
-    assert message.startswith("the masks asked for take 0 MB, the limit is 0.01 MB")
+    assert message.startswith("the masks asked for take 0.087 MB, the limit is 0.01 MB")
     assert ran == 0
 
 

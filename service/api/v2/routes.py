@@ -38,9 +38,11 @@ from service.api.v2.messages import (
     parse_request,
 )
 from service.api.v2.paths import MODEL, VERSION, ViewOf
-from service.api.v2.replies import encode_reply
+from service.api.v2.replies import bytes_of_reply, encode_reply
 from service.api.v2.tensors import TensorSpec, Values
 from service.api.v2.views import View, every_view, name_of
+from service.config import Settings
+from service.errors import BadRequest
 
 PLATFORM = "sge_serve"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
@@ -189,6 +191,7 @@ async def infer(
             admitted.shorten(wanted.timeout_ms)
         limits.bound(len(wanted.images))
         admitted.hold(len(wanted.images))
+        _bound_reply(wanted, view, runtime.settings)
         work = view.run(runtime.pipeline, wanted.images, admitted.deadline)
         outcome = await unless_disconnected(request, work)
         timing_ms = report_phases(runtime.metrics, admitted, outcome.answer.phases_s)
@@ -209,6 +212,15 @@ async def _receive(
     )
     lanes: ParsingLanes = request.app.state.lanes
     return await lanes.parse(parse, 0 if header_length == "0" else len(body))
+
+
+def _bound_reply(wanted: InferRequest, view: View, settings: Settings) -> None:
+    reply_mb = bytes_of_reply(wanted, view.model.loaded.labels) / 1e6
+    if reply_mb > settings.answer_limit_mb:
+        raise BadRequest(
+            f"the outputs asked for take {reply_mb:.3g} MB, the limit is "
+            f"{settings.answer_limit_mb:g} MB: name fewer outputs, or send fewer images"
+        )
 
 
 def _health(body: BaseModel, *, is_ready: bool) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import threading
@@ -16,6 +17,8 @@ from tests.fakes import FakeEngine, GatedEngine
 from tests.running import grey, noise, running
 
 pytestmark = pytest.mark.anyio
+
+PICTURE = base64.b64encode(grey(1)).decode()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,30 @@ async def test_too_many_rows_are_refused() -> None:
 
     assert reply.status_code == 400
     assert reply.json()["error"] == "the request holds 3 images, the limit is 2"
+
+
+async def test_the_bytes_of_a_reply_are_bounded_before_anything_runs() -> None:
+    """They are known from the manifest: those of masks, fewer raw, and of classes as text."""
+    engine = FakeEngine()
+    texts = [{"name": "PROBS", "parameters": {"classification": 3}}]
+    many = {"name": "IMAGE", "datatype": "BYTES", "shape": [2], "data": [PICTURE, PICTURE]}
+    one = many | {"shape": [1], "data": [PICTURE]}
+    top = [{"name": "TOP_INDEX"}, {"name": "TOP_LABEL"}]
+    async with running(engine=engine, answer_limit_mb=0.0002) as service:
+        warmed_up = len(engine.ran)
+        refused = [
+            await infer(service, "tiny-explain", json={"inputs": [one]}),
+            await infer(service, "tiny-image", json={"inputs": [many], "outputs": top}),
+            await infer(service, "tiny", json=tensor_request(noise(1), noise(1), outputs=texts)),
+        ]
+        ran = len(engine.ran) - warmed_up
+        inside = service.runtime.admission.in_use
+        fits = await infer(service, "tiny-image", json={"inputs": [one], "outputs": top})
+
+    assert [reply.status_code for reply in refused] == [400, 400, 400]
+    assert refused[0].json()["error"].startswith("the outputs asked for take 0.000")
+    assert (ran, inside) == (0, 0)
+    assert fits.status_code == 200
 
 
 async def test_permits_are_given_back() -> None:
