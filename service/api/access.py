@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import reprlib
 import time
 
 import structlog
@@ -19,7 +20,12 @@ from service.api.context import (
     open_context,
     path_of,
 )
-from service.api.errors import ADMISSION_CODES, internal_error, service_error_response
+from service.api.errors import (
+    ADMISSION_CODES,
+    error_response,
+    internal_error,
+    service_error_response,
+)
 from service.api.loop_watch import LoopWatch
 from service.errors import TooManyConnections
 from service.metrics import Metrics
@@ -29,6 +35,8 @@ PREDICT_PATH = "/v1/predict"
 PREDICTIONS = re.compile(
     rf"{PREDICT_PATH}|/v2/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?/infer"
 )
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # characters that no path of ours holds
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 # On every answer: a page has what it needs from here, and nobody shows it as a part of theirs.
@@ -108,6 +116,9 @@ class RequestScope:
             return service_error_response(
                 Request(scope), TooManyConnections("every connection but those for probes is taken")
             )
+        if _CONTROL.search(path_of(scope)):  # a route would match though a line break follows
+            message = f"{scope['method']} {reprlib.repr(path_of(scope))}: no such path"
+            return error_response(Request(scope), 404, Outcome.NOT_FOUND, message)
         return self._app
 
     def _count(self, context: RequestContext) -> None:

@@ -50,6 +50,7 @@ class Connection(Answering):
         app_state: dict[str, Any],
     ) -> None:
         super().__init__(shared, config, server_state, app_state)
+        self.url = b""
         self._received = ReceivedBytes(shared.head_bytes)
         self._is_for_probes = False
         self._is_head_begun = False
@@ -73,6 +74,12 @@ class Connection(Answering):
     def may_send(self) -> bool:
         """Whether the client may be sending something at this moment."""
         return (self._is_deaf or self._received.is_in_body) and not self._has_eof
+
+    @property
+    def _is_v2(self) -> bool:
+        """Whether the newest head is of the Open Inference Protocol, as far as it has come."""
+        path = self.url.partition(b"?")[0].removeprefix(self._shared.root)
+        return path.split(b"/")[1:2] == [b"v2"]
 
     def begin_linger(self) -> None:
         """Drop what comes from now on."""
@@ -222,7 +229,8 @@ class Connection(Answering):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if is_owed:
-            self.transport.write(refusal(status, code, message, self.server_state.default_headers))
+            headers = self.server_state.default_headers
+            self.transport.write(refusal(status, code, message, headers, is_v2=self._is_v2))
         self.end()
 
     # -- what it is answered

@@ -40,6 +40,7 @@ class Connections:
     def __init__(self, settings: Settings, count: Callable[[CloseReason], None]) -> None:
         self.limit = fit_connections(settings.max_connections, settings.probe_connections)
         self.head_bytes = int(settings.head_limit_kb * 1000)
+        self.root = settings.root_path.encode()
         self.head_timeout_s = settings.head_timeout_s
         self.keep_alive_s = settings.keep_alive_s
         self.unread = UnreadAnswers(

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.access import RequestScope
+from service.api.access import SECURITY, RequestScope
 from service.api.context import REQUEST_ID_HEADER, path_of
 from service.api.early_refusal import EarlyRefusal
 from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
@@ -50,7 +51,7 @@ def surround(app: FastAPI, runtime: Runtime) -> None:
     )
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            CrossOrigin,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
@@ -58,6 +59,16 @@ def surround(app: FastAPI, runtime: Runtime) -> None:
         )
     if settings.root_path:
         app.add_middleware(RootPath, root_path=settings.root_path)
+
+
+class CrossOrigin(CORSMiddleware):
+    """Answers preflights, which nothing else sees, with the headers of every answer."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer one."""
+        response = super().preflight_response(request_headers)
+        response.raw_headers.extend(SECURITY.items())
+        return response
 
 
 class RootPath:

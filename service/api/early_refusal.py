@@ -6,9 +6,7 @@ every parameter of a route first, which takes ten times as long as to see that t
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
-
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,6 +22,7 @@ from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
 
 DEADLINE_HEADER = "X-Request-Deadline-Ms"
+MARKS_OF_A_NAME = (b"model", b"version", b"%")  # whatever names a model holds one of these
 
 
 class EarlyRefusal:
@@ -68,17 +67,15 @@ class EarlyRefusal:
         path, models = path_of(scope), self._runtime.models
         if path == PREDICT_PATH:
             query = scope["query_string"]
-            if b"model=" not in query and b"version=" not in query:
+            if not any(mark in query for mark in MARKS_OF_A_NAME):
                 return models.find(None, None)
-            named = parse_qs(query[:LONGEST_QUERY].decode("latin-1"))
-            return models.find(_last(named, "model"), _last(named, "version"))
+            if len(query) > LONGEST_QUERY:
+                return None
+            named = QueryParams(query)  # read as the route reads it
+            return models.find(named.get("model"), named.get("version"))
         if called := PREDICTIONS.fullmatch(path):
             return find_view(models, called["name"], called["version"]).model
         return None
-
-
-def _last(named: dict[str, list[str]], name: str) -> str | None:
-    return named[name][-1] if name in named else None
 
 
 def _limit_ms(scope: Scope) -> float | None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.access import SECURITY
 from service.app import create_app
 from tests.connecting import Listening, listening, new_runtime
 from tests.running import until
@@ -103,7 +104,20 @@ async def test_a_head_of_16_mb_is_refused_and_the_refusal_can_be_read() -> None:
 
     assert (refused.status_code, code_of(refused.content)) == (431, "head_too_large")
     assert (refused.headers["connection"], rest) == ("close", b"")
+    assert SECURITY.items() <= dict(refused.headers.raw).items()
     assert service.closed("head_too_large") == 1
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/models/tiny/infer?a=b", "/below/v2/models"])
+async def test_what_is_no_request_of_v2_is_refused_in_its_form(path: str) -> None:
+    """As far as the head tells; under a root path, too."""
+    async with serving(head_limit_kb=1, root_path="/below") as service:
+        client = await service.connect()
+        await client.send(f"POST {path} HTTP/1.1\r\nX: {'x' * 2000}\r\n\r\n".encode())
+        refused = await client.answer()
+
+    assert refused.status_code == 431
+    assert refused.json() == {"error": "the head has more than 1000 bytes, which is the limit"}
 
 
 @pytest.mark.parametrize("line", [b"X: y\r\n", b"\r\n", b"X: " + b"y" * 90 + b"\r\n"])

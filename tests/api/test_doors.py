@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from service.api import operations, reference, v1
+from service.api.access import SECURITY
 from service.api.v2 import routes as v2
 from service.api.v2 import statistics
 from tests.connecting import listening, new_runtime
@@ -87,6 +88,7 @@ async def test_scripts_of_other_origins_are_shut_out() -> None:
     assert "access-control-allow-origin" not in closed.headers
     assert refused.status_code == 405
     assert (allowed.status_code, answered.status_code) == (200, 400)
+    assert SECURITY.items() <= dict(allowed.headers.raw).items()
     assert allowed.headers["access-control-allow-origin"] == ORIGIN["Origin"]
     assert answered.headers["access-control-allow-origin"] == ORIGIN["Origin"]
     assert "X-Request-Id" in answered.headers["access-control-expose-headers"]

@@ -56,7 +56,16 @@ async def test_who_finds_no_room_is_refused_before_anything_is_read(path: str, s
     assert (rejected, counted) == (1, 1)
 
 
-@pytest.mark.parametrize(("query", "status"), [("model=tiny&version=1", 429), ("topk=1", 429)])
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("model=tiny&version=1", 429),
+        ("topk=1", 429),
+        ("%6Dodel=none", 404),
+        ("model=none&model=", 429),
+        ("version=7;model=tiny", 404),
+    ],
+)
 async def test_parameters_are_looked_at_for_the_model_alone(query: str, status: int) -> None:
     """Under overload nobody takes the time to say what else is wrong."""
     async with full() as service:

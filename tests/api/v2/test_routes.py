@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import time
 from typing import Any
 
 import httpx
@@ -211,3 +212,20 @@ async def test_statistics_are_those_of_the_metrics() -> None:
     assert (batches["batch_size"], batches["compute_infer"]["count"]) == (2, 1)
     assert 0 < batches["compute_infer"]["ns"] <= after["inference_stats"]["success"]["ns"]
     assert after["last_inference"] > 1_700_000_000_000  # milliseconds, not seconds
+
+
+async def test_statistics_of_many_models_hold_the_loop_no_longer_than_those_of_one() -> None:
+    """The counters are gone through once, on a thread."""
+    models = [tiny_model(f"m{number}") for number in range(10)]
+    async with running(*models, engine=FakeEngine()) as service:
+        before_s = time.thread_time()
+        reply = await service.client.get("/v2/models/stats")
+        spent_s = time.thread_time() - before_s
+
+    assert [entry["name"] for entry in reply.json()["model_stats"][:3]] == [
+        "m0",
+        "m0-image",
+        "m0-explain",
+    ]
+    assert len(reply.json()["model_stats"]) == 30
+    assert spent_s < 0.02
