@@ -86,17 +86,19 @@ PREDICT_EXAMPLE: dict[str, Any] = {
 }
 
 _ERRORS = {
-    400: "the image cannot be decoded",
+    400: "the image cannot be decoded; a host name that is none of ours, or no request of HTTP/1.1",
     404: "no such model or version",
-    408: "the body takes too long to arrive",
+    408: "the body or the head takes too long to arrive",
     413: "the body or an image is over a limit",
     415: "an image format, a content type or a content encoding that is not accepted; "
     "`Accept-Encoding` names the encodings that are",
     422: "a parameter, a header or the body makes no sense",
     429: "every permit, or the memory for bodies, is taken, or the share of this API key; "
     "`Retry-After` says when to try again",
+    431: "the head is over a limit",
     500: "the service failed, or the model on this image",
-    503: "not ready, or stopping; `Retry-After` says when to try again",
+    503: "not ready, stopping, or every connection but those for probes is taken; `Retry-After` "
+    "says when to try again",
     504: "no answer within the deadline",
 }
 
@@ -106,7 +108,8 @@ def errors_of(*statuses: int) -> Responses:
     return {status: {"model": ErrorBody, "description": _ERRORS[status]} for status in statuses}
 
 
-EVERY_ROUTE = errors_of(422, 500)
+EVERY_ROUTE = errors_of(400, 408, 422, 431, 500)
+EVERY_ROUTE_BUT_PROBES = {**EVERY_ROUTE, **errors_of(503)}
 NOT_READY: Responses = {503: {"model": ReadinessBody, "description": "not every model can answer"}}
 PREDICT_RESPONSES: Responses = {
     200: {

@@ -15,7 +15,7 @@ from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import (
-    EVERY_ROUTE,
+    EVERY_ROUTE_BUT_PROBES,
     PREDICT_BODY,
     PREDICT_RESPONSES,
     DeadlineMs,
@@ -32,7 +32,7 @@ from service.serving.pipeline import Answer, Result, read_options
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
 
-router = APIRouter(tags=["native"], route_class=BoundedRoute, responses=EVERY_ROUTE)
+router = APIRouter(tags=["native"], route_class=BoundedRoute, responses=EVERY_ROUTE_BUT_PROBES)
 
 
 @router.post(

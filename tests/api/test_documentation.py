@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import TypeAdapter
+from starlette.types import Receive, Scope, Send
 
 from service.api.bounded_route import LONGEST_QUERY
+from service.api.context import PROBES_ONLY
 from service.api.schemas import ErrorBody
 from service.api.v2.documentation import V2Error
 from service.serving.served_model import Tier
@@ -115,6 +117,31 @@ async def test_every_answer_of_the_protocol_is_documented() -> None:
             service.runtime.admission.drain()
 
     assert len(operations) == 3
+
+
+async def test_what_any_route_may_answer_is_documented_for_each() -> None:
+    """No room but for probes, a host name that is none of ours, and what is no request."""
+    async with running(engine=FakeEngine(), allowed_hosts="service") as service:
+
+        async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
+            await service.app({**scope, PROBES_ONLY: True}, receive, send)
+
+        asked = set()
+        for method in ("get", "post"):
+            for template, operation in await operations_of(service, method):
+                path = paths_of(template)[-1]
+                for app, host in ((crowded, "service"), (service.app, "other")):
+                    transport = httpx.ASGITransport(app)
+                    async with httpx.AsyncClient(
+                        transport=transport, base_url=f"http://{host}"
+                    ) as client:
+                        reply = await client.request(method, path)
+                    require_documented(operation, reply)
+                    asked.add(reply.status_code)
+                known = operation["responses"]
+                assert {"400", "408", "431"} <= known.keys() or "4XX" in known
+
+    assert {400, 503} <= asked
 
 
 async def test_a_long_query_costs_nothing() -> None:

@@ -46,11 +46,15 @@ def _errors(errors: dict[int | str, str]) -> Responses:
 
 
 EVERY_ROUTE = _errors({"4XX": "the request makes no sense", 500: "the service failed"})
-NO_MODEL = _errors({404: "no such model or version"})
+NO_ROOM = _errors({503: "stopping, or every connection but those for probes is taken"})
+NO_MODEL = {**NO_ROOM, **_errors({404: "no such model or version"})}
 NOT_READY: Responses = {503: {"model": ReadyBody, "description": "not every model can answer"}}
 MODEL_HEALTH: dict[str, Any] = {
     "response_model": ModelReadyBody,
-    "responses": {**NO_MODEL, 503: {"model": ModelReadyBody, "description": "it cannot answer"}},
+    "responses": {
+        **NO_MODEL,
+        503: {"model": ModelReadyBody | V2Error, "description": "it cannot answer"},
+    },
 }
 
 

@@ -25,6 +25,7 @@ from service.api.v2.documentation import (
     INFER,
     MODEL_HEALTH,
     NO_MODEL,
+    NO_ROOM,
     NOT_READY,
     HeaderLength,
     LiveBody,
@@ -67,7 +68,7 @@ class IndexQuery(Head):
     ready: bool = False
 
 
-@router.get("/v2", summary="Describe the server")
+@router.get("/v2", summary="Describe the server", responses=NO_ROOM)
 async def server(runtime: RuntimeOf) -> dict[str, Any]:
     """Return the server's name, its version and the extensions that work."""
     has_statistics = "statistics" not in runtime.settings.closed
@@ -134,7 +135,7 @@ async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     }
 
 
-@router.post("/v2/repository/index", summary="List the models")
+@router.post("/v2/repository/index", summary="List the models", responses=NO_ROOM)
 async def index(request: Request, runtime: RuntimeOf) -> list[dict[str, str]]:
     """Return every view of every version, with its state.
 

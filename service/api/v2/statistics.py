@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop
 from service.api.context import Outcome, RuntimeOf
-from service.api.v2.documentation import EVERY_ROUTE, NO_MODEL
+from service.api.v2.documentation import EVERY_ROUTE, NO_MODEL, NO_ROOM
 from service.api.v2.paths import MODEL, VERSION, ViewOf
 from service.api.v2.views import View, every_view, name_of
 from service.metrics import Metrics
@@ -34,7 +34,7 @@ router = APIRouter(
 )
 
 
-@router.get("/v2/models/stats", summary="What every model has done")
+@router.get("/v2/models/stats", summary="What every model has done", responses=NO_ROOM)
 async def every_statistics(runtime: RuntimeOf) -> dict[str, Any]:
     """Return the statistics of every view of every model."""
     return await off_the_loop(_statistics, list(every_view(runtime.models)), runtime.metrics)
