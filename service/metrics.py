@@ -16,6 +16,7 @@ Phase = Literal["decode", "queue", "infer", "postprocess", "total"]
 PHASES: tuple[str, ...] = get_args(Phase)
 CloseReason = Literal[
     "idle",
+    "slow_handshake",
     "slow_head",
     "head_too_large",
     "malformed_request",
@@ -159,7 +160,9 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.connections = Gauge("sge_connections", "Open connections.", registry=registry)
+        self.connections = Gauge(
+            "sge_connections", "Open connections, handshakes among them.", registry=registry
+        )
         self.connections_limit = Gauge(
             "sge_connections_limit",
             "Connections that serve more than probes, at most.",

@@ -55,6 +55,11 @@ class Answering(HttpToolsProtocol):
         raise NotImplementedError
 
     @property
+    def is_read(self) -> bool:
+        """Whether nothing waits for the client to read."""
+        return self._unread is None or not self._unread.size_bytes
+
+    @property
     def is_ending(self) -> bool:
         """Whether nothing more can be answered."""
         return self._is_ended or self.transport.is_closing()
@@ -101,9 +106,13 @@ class Answering(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def count(self, reason: CloseReason) -> None:
+        """Count that the service closes the connection on its own account."""
+        self._shared.count(reason)
+
     def drop(self, reason: CloseReason) -> None:
         """Close the connection at once, and count it; what was not read is lost."""
-        self._shared.count(reason)
+        self.count(reason)
         self.transport.abort()
 
     def end(self) -> None:
@@ -162,7 +171,7 @@ class Answering(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close what has said nothing for too long."""
         if not self.transport.is_closing():
-            self._shared.count("idle")
+            self.count("idle")
             self.transport.close()
 
 

@@ -59,16 +59,38 @@ class Connection(Answering):
 
     # -- the connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it in; it has so long to say something."""
-        super().connection_made(transport)
+    def enter(self, transport: asyncio.Transport) -> None:
+        """Count it in, as soon as it is accepted: a handshake of TLS comes only then."""
+        self.transport = transport
+        self.connections.add(self)
         self._is_for_probes = self._shared.enter(self)
+
+    def leave_unless_made(self) -> None:
+        """Count it out where its handshake has failed."""
+        if self.scheme is None:
+            self.cancel_timer()
+            self._leave()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it in, unless it has been; it has so long to say something."""
+        super().connection_made(transport)
+        if self.scheme == "http":
+            self.enter(transport)
         self.set_timer(self._shared.head_timeout_s, self._on_slow_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count it out, and let go of everything."""
-        self._shared.leave(self)
+        self._leave()
         super().connection_lost(exc)
+
+    def _leave(self) -> None:
+        self._shared.leave(self)
+        self.connections.discard(self)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether no request of it is in progress."""
+        return self.cycle is None or self.cycle.response_complete
 
     @property
     def may_send(self) -> bool:
@@ -185,8 +207,8 @@ class Connection(Answering):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what is complete before the connection is closed; drop what is not."""
         self._has_eof = True
-        is_answered = self.cycle is None or self.cycle.response_complete
-        if is_answered or self._is_ended or self._received.is_in_body or self.scheme == "https":
+        is_over = self.is_answered or self._is_ended or self._received.is_in_body
+        if is_over or self.scheme == "https":
             return False
         self.cancel_timer()
         self._is_deaf = True
@@ -214,12 +236,12 @@ class Connection(Answering):
     def _turn_deaf(self, reason: CloseReason) -> None:
         self._is_deaf = True
         self.cancel_timer()
-        self._shared.count(reason)
+        self.count(reason)
 
     def _refuse(self, status: int, code: CloseReason, message: str) -> None:
         """Answer what is no request, and close; a request that is being answered comes first."""
         self._turn_deaf(code)
-        if self.cycle is None or self.cycle.response_complete:
+        if self.is_answered:
             is_owed = not self._received.is_in_body  # else its request was answered
         elif not self._received.is_in_body:
             self.cycle.keep_alive = False

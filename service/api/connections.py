@@ -21,6 +21,14 @@ log = structlog.stdlib.get_logger(__name__)
 class Droppable(Protocol):
     """A connection."""
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether no request of it is in progress."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing waits for the client to read."""
+
     def drop(self, reason: CloseReason) -> None:
         """Close it at once, and count it."""
 
@@ -29,8 +37,9 @@ class Connections:
     """All connections of a server; lives on the event loop.
 
     Beyond the limit a new one is for probes alone. There are so many of those, too, and a further
-    one takes the place of the oldest: whoever holds them all by saying nothing cannot keep out a
-    probe, which says at once what it wants.
+    one takes the place of the oldest that is not being answered: whoever holds them all by saying
+    nothing cannot keep out a probe, which says at once what it wants, and a flood cannot push one
+    out that has been asked for its answer. Where all are being answered the further one goes.
 
     Args:
         settings: have the limits.
@@ -65,12 +74,17 @@ class Connections:
         if not self._is_full:
             self._is_full = True
             log.warning("every connection is taken", limit=self.limit)
-        if len(self._probes) >= self._limit_probes:
-            oldest = next(iter(self._probes))
-            del self._probes[oldest]
-            oldest.drop("too_many_connections")
         self._probes[connection] = None
+        if len(self._probes) > self._limit_probes:
+            surplus = self._find_surplus(connection)
+            del self._probes[surplus]
+            surplus.drop("too_many_connections")
         return True
+
+    def _find_surplus(self, newest: Droppable) -> Droppable:
+        """The oldest that waits for nothing; else one that does not read; else the newest."""
+        answered = [probe for probe in self._probes if probe.is_answered and probe is not newest]
+        return min(answered, key=lambda probe: not probe.is_read, default=newest)
 
     def leave(self, connection: Droppable) -> None:
         """Count a connection out."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -21,6 +21,7 @@ from service.api.connection import Connection
 from service.api.connections import Connections
 from service.api.last_resort import LastResort
 from service.api.tls import find_certificate
+from service.api.tls_listener import TlsListener
 from service.serving.admission import Admission
 from service.serving.runtime import Runtime
 
@@ -109,13 +110,13 @@ class DrainingServer(uvicorn.Server):
     ) -> asyncio.Server:
         # What a client does not read shall wait where it is counted.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        timeouts: dict[str, Any] = {}
-        if self._tls:
-            timeouts["ssl_handshake_timeout"] = self._connections.head_timeout_s
-            timeouts["ssl_shutdown_timeout"] = self._connections.head_timeout_s
-        return await asyncio.get_running_loop().create_server(
-            connect, sock=listener, ssl=self._tls, backlog=self.config.backlog, **timeouts
-        )
+        if self._tls is None:
+            return await asyncio.get_running_loop().create_server(
+                connect, sock=listener, backlog=self.config.backlog
+            )
+        tls = TlsListener(listener, connect, self._tls, self._connections.head_timeout_s)
+        tls.listen(self.config.backlog)
+        return cast("asyncio.Server", tls)  # which is closed and waited for, no more
 
     async def main_loop(self) -> None:
         """Run until told to stop, then until nothing is inside."""

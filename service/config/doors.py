@@ -57,7 +57,7 @@ class DoorSettings(BaseModel):
         32,
         ge=1,
         description="connections kept for probes beside them; where those are taken, too, the "
-        "oldest is closed",
+        "oldest that is not being answered is closed",
     )
     head_limit_kb: float = Field(
         32.0,
@@ -68,8 +68,9 @@ class DoorSettings(BaseModel):
         10.0,
         gt=0,
         le=LONGEST_TIMEOUT_S,
-        description="how long a new connection may say nothing, a head may take to arrive, and a "
-        "client that has its answer may go on sending; half a head is refused with 408",
+        description="how long a handshake of TLS may take, a new connection may say nothing, a "
+        "head may take to arrive, and a client that has its answer may go on sending; half a "
+        "head is refused with 408",
     )
     keep_alive_s: float = Field(
         75.0,  # longer than the 60 s of common load balancers, so that they close first

@@ -418,6 +418,31 @@ async def test_probes_are_answered_while_clients_hold_every_connection() -> None
     assert service.closed("too_many_connections") == 1
 
 
+async def test_a_probe_that_is_being_answered_keeps_its_connection() -> None:
+    """The oldest that is not gives way; where there is none, the newest."""
+    app = Application()
+    app.may_answer.clear()
+    async with serving(app, max_connections=1, probe_connections=2) as service:
+        holder = await service.connect()
+        first = await service.connect()
+        await first.send(GET % b"first")
+        await app.began.wait()
+        silent = await service.connect()
+        app.began.clear()
+        second = await service.connect()
+        await second.send(GET % b"second")
+        pushed_out = await silent.rest()
+        await app.began.wait()
+        too_late = await (await service.connect()).rest()
+        app.may_answer.set()
+        answers = [await first.answer(), await second.answer()]
+        holder.close()
+
+    assert (pushed_out, too_late) == (b"", b"")
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert service.closed("too_many_connections") == 2
+
+
 # -- answers that are not read
 
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
 from service.api.tls import Certificate, find_certificate
+from service.app import create_app
 from service.config import Settings
 from service.metrics import Metrics
 from tests.certificates import HAS_OPENSSL, new_certificate
@@ -62,8 +63,12 @@ async def test_answers_over_tls_that_nobody_reads_are_bounded(tmp_path: Path) ->
         async def is_over() -> bool:
             return service.closed("unread_answers") >= 5
 
+        async def is_settled() -> bool:
+            return service.closed("unread_answers") >= 10  # of the 12: there is room for the others
+
         await until(is_over)
         held = service.gauge("sge_unread_answer_bytes")
+        await until(is_settled)
         reading = await connect(service, files)
         await reading.send(GET)
         answer = await reading.answer()
@@ -73,13 +78,53 @@ async def test_answers_over_tls_that_nobody_reads_are_bounded(tmp_path: Path) ->
 
 
 async def test_a_handshake_has_the_time_of_a_head(tmp_path: Path) -> None:
-    """Who connects and says nothing is closed, before there is a connection of HTTP."""
+    """Who connects and says nothing is closed, and counted, before there is any HTTP."""
     runtime = new_runtime(None, head_timeout_s=0.1, **new_certificate(tmp_path))
     async with listening(app, runtime) as service:
         client = await service.connect()
         rest = await client.rest()
 
-    assert rest == b""
+    assert (rest, service.closed("slow_handshake")) == (b"", 1)
+
+
+async def test_handshakes_are_connections_and_a_probe_is_answered_beside_them(
+    tmp_path: Path,
+) -> None:
+    """More of them than there may be connections: the oldest in a probe's place goes."""
+    files = new_certificate(tmp_path)
+    runtime = new_runtime(None, max_connections=3, probe_connections=2, **files)
+    async with listening(create_app(runtime), runtime) as service:
+        silent = [await service.connect() for _ in range(20)]
+
+        async def are_counted() -> bool:
+            return service.closed("too_many_connections") == 15
+
+        await until(are_counted)
+        held = service.gauge("sge_connections")
+        gone = [await client.rest() for client in silent[3:18]]
+        probe = await connect(service, files)
+        await probe.send(b"GET /healthz HTTP/1.1\r\nHost: service\r\n\r\n")
+        answer = await probe.answer()
+
+    assert (held, gone) == (5, [b""] * 15)
+    assert (answer.status_code, service.closed("too_many_connections")) == (200, 16)
+    assert service.gauge("sge_connections") == 0
+
+
+async def test_a_handshake_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Of a client that speaks no TLS, and of one that hangs up."""
+    async with listening(app, new_runtime(None, **new_certificate(tmp_path))) as service:
+        plain, leaving = await service.connect(), await service.connect()
+        await plain.send(GET)
+        said = await plain.rest()
+        leaving.close()
+
+        async def are_gone() -> bool:
+            return service.gauge("sge_connections") == 0
+
+        await until(are_gone)
+
+    assert b"HTTP" not in said
 
 
 async def serial_of(service: Listening) -> str:
