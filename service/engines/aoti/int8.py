@@ -47,7 +47,12 @@ def torchao_is_installed() -> bool:
 
 PIXEL_SOURCES = (
     *("contract", "decode", "cost", "flatten", "formats"),
-    *("preprocess", "resize", "strip"),
+    *("preprocess", "resize"),
+    *(
+        f"strip.{name}"
+        for name in ("avif", "bmp", "gif", "jpeg", "png", "tiff", "tiff_tags", "webp")
+    ),
+    *("strip.orientation", "strip.stripped"),
 )
 
 
