@@ -11,7 +11,7 @@ from tests.fuzz.__main__ import main
 from tests.fuzz.campaign import fuzz
 from tests.fuzz.target import BROKEN, TARGETS, find_target
 
-SECONDS = 20
+SECONDS = 10
 needs_atheris = pytest.mark.skipif(
     find_spec("atheris") is None, reason="atheris is not installed: no wheel for this Python"
 )
