@@ -19,7 +19,7 @@ from service.images.contract import ImageLimits, InputContract
 from service.images.decode import decode, silence_decoders
 from service.images.preprocess import preprocess
 
-LIMITS = ImageLimits(16_000_000, 40_000_000, 256_000_000)  # the defaults of the settings
+LIMITS = ImageLimits(16_000_000, 40_000_000, 288_000_000)  # the defaults of the settings
 IMAGENET = InputContract(size_px=224, fit="crop", shorter_side_px=256)
 
 

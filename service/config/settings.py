@@ -108,7 +108,7 @@ class Settings(DoorSettings, BaseSettings):
     image_limit_mb: float = Field(16.0, gt=0, description="largest encoded image, in megabytes")
     pixel_limit_mp: float = Field(40.0, gt=0, description="largest image, in megapixels")
     decoded_limit_mb: float = Field(
-        256.0,
+        288.0,
         gt=0,
         description="memory that decoding takes at one time, over all images, in megabytes; an "
         "image that takes more is refused with 413",

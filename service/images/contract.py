@@ -25,7 +25,7 @@ class ImageLimits:
 
     encoded_bytes: int
     pixels: int
-    decoded_bytes: int = 256_000_000
+    decoded_bytes: int = 288_000_000
 
 
 class InputContract(BaseModel):
