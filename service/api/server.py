@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import select
 import signal
 import socket
 import ssl
@@ -26,6 +27,7 @@ from service.serving.admission import Admission
 from service.serving.runtime import Runtime
 
 TICK_S = 0.1  # how soon the drain notices its end or a second signal
+MOST_TURNS = 1000  # of the event loop, each of which accepts some: clients may go on coming
 SILENCE_S = 0.5  # a client that is about to use its connection again has done so by then
 LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
 OVERTIME_S = 1.5  # after the drain's time, for everything else that is to end
@@ -65,6 +67,7 @@ class DrainingServer(uvicorn.Server):
         self._drained_by = float("inf")
         self._connections = _connections_of(runtime)
         self.cut_requests = 0
+        self._listeners: list[socket.socket] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -103,7 +106,8 @@ class DrainingServer(uvicorn.Server):
         connect = functools.partial(
             Connection, self._connections, self.config, self.server_state, self.lifespan.state
         )
-        self.servers = [await self._listen(listener, connect) for listener in sockets or ()]
+        self._listeners = list(sockets or ())
+        self.servers = [await self._listen(listener, connect) for listener in self._listeners]
 
     async def _listen(
         self, listener: socket.socket, connect: Callable[[], Connection]
@@ -121,12 +125,21 @@ class DrainingServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Run until told to stop, then until nothing is inside."""
         await super().main_loop()
+        await self._accept_who_has_come()
         for listener in self.servers:
             listener.close()
         await self._answer_what_is_inside()
         await self._wait_for_silence()
         self.cut_requests = self._admission.requests
         self.force_exit |= self.cut_requests > 0
+
+    async def _accept_who_has_come(self) -> None:
+        """Let those in whose connections stand: they would be reset, and are to get their 503."""
+        waiting = [listener.fileno() for listener in self._listeners]
+        for _ in range(MOST_TURNS):
+            if self.force_exit or not select.select(waiting, [], [], 0)[0]:
+                return
+            await asyncio.sleep(0)
 
     @property
     def _left_s(self) -> float:
