@@ -23,6 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not IMAGE.endswith(":cpu"), reason="compose's profile cpu runs that image"),
 ]
 
+LISTENS_WITHIN_S = 60
+
 
 @pytest.fixture(scope="module")
 def engine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
@@ -30,10 +32,24 @@ def engine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     if ENGINE != "podman":
         yield {}
         return
-    address = f"unix://{tmp_path_factory.mktemp('podman')}/socket"
+    path = tmp_path_factory.mktemp("podman") / "socket"
+    address = f"unix://{path}"
     with subprocess.Popen(["podman", "system", "service", "--time", "0", address]) as listening:
-        yield {"DOCKER_HOST": address}
-        listening.terminate()
+        try:
+            wait_until_listening(path, listening)
+            yield {"DOCKER_HOST": address}
+        finally:
+            listening.terminate()
+
+
+def wait_until_listening(path: Path, listening: subprocess.Popen[bytes]) -> None:
+    """Knock at a Unix socket until its process answers."""
+    for _ in looks(LISTENS_WITHIN_S):
+        assert listening.poll() is None, f"podman's service ended with {listening.returncode}"
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            return
+    pytest.fail(f"podman does not listen after {LISTENS_WITHIN_S} s")
 
 
 def free_port() -> int:
