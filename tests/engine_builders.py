@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.export import ExportedProgram
 
-from service.engines.aoti.build import export_network
+from service.engines.aoti.build import ToCompile
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.aoti.package import NETWORK
 from service.engines.background_build import Build
@@ -36,10 +35,10 @@ needs_torchao = pytest.mark.skipif(
 class AnyBatchEngine(CompiledEngine):
     """A compiled engine without the program for one image: it takes as long to build again."""
 
-    def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: the network for any batch."""
-        side_px = self.model.manifest.input.size_px
-        return {NETWORK: export_network(self.fused_graph(self.precision), side_px)}
+    def to_compile(self) -> ToCompile:
+        """The network for any batch."""
+        programs, kernels = super().to_compile()
+        return ToCompile({NETWORK: programs[NETWORK]}, kernels)
 
 
 def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:

@@ -301,7 +301,7 @@ def test_the_architecture_and_the_decisions_name_files_that_are_there() -> None:
     strays = [
         f"{page.name}: {name}"
         for page in PACKAGE.rglob("*.md")
-        for name in re.findall(r"`([\w/]+\.(?:py|sh))`", page.read_text(encoding="utf-8"))
+        for name in re.findall(r"`([\w/]+\.(?:py|sh|cpp|h))`", page.read_text(encoding="utf-8"))
         if not any((folder / name).exists() for folder in (PACKAGE, ROOT))
     ]
 

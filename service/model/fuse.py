@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -87,16 +87,36 @@ class InterleavedEnhance(nn.Module):
         wide = torch.float32 if x.dtype == torch.float16 else x.dtype  # products overflow float16
         products = grouped.to(wide) * descriptor.to(wide)
         values = products.float().sum(dim=3) - length  # (B, H, W, G)
+        gates, raw_similarity = self.gates(values)
+        gates = gates.to(x.dtype).unsqueeze(3)
+        enhanced = (grouped * gates).view(batch, height, width, channels)
+        return enhanced.permute(0, 3, 1, 2), raw_similarity
+
+    def gates(self, values: Tensor) -> tuple[Tensor, RawSimilarity]:
+        """Turn raw similarities into gates.
+
+        Args:
+            values: (B, H, W, G) float32; their mean over positions is about 0.
+
+        Returns:
+            Gates (B, H, W, G) float32, and the values with what normalises them.
+        """
         mean = values.mean(dim=(1, 2), keepdim=True)
         variance = (values.square().mean(dim=(1, 2), keepdim=True) - mean.square()).clamp(min=0)
-        positions = height * width
+        positions = values.shape[1] * values.shape[2]
         deviation = (variance * (positions / (positions - 1))).sqrt()
         scale = 1 / (deviation + EPSILON)
         raw_similarity = RawSimilarity(values, scale, -mean * scale)
         similarity = values * scale + raw_similarity.shift
-        gates = torch.sigmoid(similarity * self.gamma + self.beta).to(x.dtype)  # (B, H, W, G)
-        enhanced = (grouped * gates.unsqueeze(3)).view(batch, height, width, channels)
-        return enhanced.permute(0, 3, 1, 2), raw_similarity
+        return torch.sigmoid(similarity * self.gamma + self.beta), raw_similarity
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A fused network, in whatever form it is computed."""
+
+    def classify(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
+        """Classify (B, 3, H, W): logits (B, K), and the raw similarity of every block."""
 
 
 class FusedBlock(nn.Module):
@@ -128,15 +148,25 @@ class FusedBlock(nn.Module):
         for convolution in self.inner:
             x = F.relu(convolution(x))
         branch = self.last(x)
-        enhanced, raw_similarity = self.enhance(branch, self._descriptor(x, branch))
+        enhanced, raw_similarity = self.enhance(branch, mean_of_branch(self.last, x, branch))
         return F.relu(enhanced + shortcut), raw_similarity
 
-    def _descriptor(self, hidden: Tensor, branch: Tensor) -> Tensor:
-        """The mean (B, C) of the branch over its positions, by the cheaper way."""
-        if self.last.kernel_size != (1, 1):
-            return branch.float().mean(dim=(2, 3)).to(branch.dtype)
-        mean = hidden.float().mean(dim=(2, 3)).to(hidden.dtype)
-        return F.linear(mean, self.last.weight.flatten(1), self.last.bias)
+
+def mean_of_branch(last: nn.Conv2d, hidden: Tensor, branch: Tensor) -> Tensor:
+    """The mean of a branch over its positions, by the cheaper way.
+
+    Args:
+        last: the convolution that wrote it.
+        hidden: (B, C', h, w), what that read.
+        branch: (B, C, H, W).
+
+    Returns:
+        (B, C), typed as `branch`.
+    """
+    if last.kernel_size != (1, 1):
+        return branch.float().mean(dim=(2, 3)).to(branch.dtype)
+    mean = hidden.float().mean(dim=(2, 3)).to(hidden.dtype)
+    return F.linear(mean, last.weight.flatten(1), last.bias)
 
 
 class FusedResNet(nn.Module):

@@ -19,7 +19,8 @@ from torch._inductor import config as inductor_config
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
-from service.engines.aoti.build import build_package, export_network
+from service.engines.aoti.build import ToCompile, build_package, export_network
+from service.engines.aoti.kernels.use import use_kernels
 from service.engines.aoti.package import NETWORK, load_package
 from service.errors import EngineFailed
 from service.model.resnet import ResNetSpec
@@ -98,10 +99,12 @@ def plain_pass(model: LoadedModel, pixels: Tensor) -> Pass:
 
 def fused_pass(model: LoadedModel, pixels: Tensor) -> Pass:
     """The network with SGE as the compiled engine builds it, the whole batch at once."""
-    exported = export_network(graph_of(model, FUSED, "fp32"), model.manifest.input.size_px)
+    graph, side_px = graph_of(model, FUSED, "fp32"), model.manifest.input.size_px
+    kernels = use_kernels(graph, side_px)
+    programs = {NETWORK: lambda: export_network(graph, side_px)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "package.pt2"
-        build_package({NETWORK: exported}, path, profiled=True)
+        build_package(ToCompile(programs, kernels), path, profiled=True)
         with path.open("rb") as package:
             program = load_package(package, CPU)
     return lambda: program([pixels])

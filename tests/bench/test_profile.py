@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from service.engines.aoti.build import EXAMPLE_BATCH, build_package, export_program
+from service.engines.aoti.build import EXAMPLE_BATCH, ToCompile, build_package, export_program
 from service.engines.aoti.package import NETWORK
 from service.engines.aoti.unlocked import load_unlocked
 from service.errors import EngineFailed
@@ -98,7 +98,8 @@ def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
     """Convolutions and SGE of one block, whose kernels are named as a network's."""
     package = tmp_path / "block.pt2"
     maps = torch.rand(EXAMPLE_BATCH, 64, 8, 8)
-    build_package({NETWORK: export_program(OneBlock().eval(), maps)}, package, profiled=True)
+    wanted = ToCompile({NETWORK: lambda: export_program(OneBlock().eval(), maps)})
+    build_package(wanted, package, profiled=True)
     with package.open("rb") as file:
         program = load_unlocked(file, NETWORK)
 

@@ -11,15 +11,16 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from service.engines.aoti.kernels.library import Kernels, linking_options
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE
-from service.model.fuse import FusedResNet
+from service.model.fuse import Classifier
 from service.model.graph import InferenceGraph
 
 if TYPE_CHECKING:  # a torch that only runs packages may lack what it names
@@ -29,6 +30,9 @@ LARGEST_BATCH = 1024  # that a setting allows
 # No power of two: where the example has an image for each thread, the compiler's loops run over
 # images alone, and a batch of one on one core.
 EXAMPLE_BATCH = 3
+
+Export = Callable[[], ExportedProgram]
+"""Exports a program; takes seconds."""
 
 _CALL_BACK = "aoti_torch_proxy_executor_call_function("
 
@@ -43,6 +47,13 @@ class CompiledProgram:
     packing: Packing
 
 
+class ToCompile(NamedTuple):
+    """What a package is made of: what exports its programs, by name, and what they call."""
+
+    programs: Mapping[str, Export]
+    kernels: Kernels | None = None
+
+
 class FlatNetwork(nn.Module):
     """What is exported: the inference graph with a flat list as its output."""
 
@@ -53,7 +64,7 @@ class FlatNetwork(nn.Module):
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Run (B, 3, h, w) uint8: logits, then the parts of every block's raw similarity."""
         network = self.inference.network
-        if not isinstance(network, FusedResNet):
+        if not isinstance(network, Classifier):
             raise TypeError("only a fused network gives raw similarities")
         logits, raw_similarities = network.classify(self.inference.normalised(pixels))
         return [logits.float(), *(part for raw in raw_similarities for part in raw)]
@@ -92,15 +103,15 @@ def export_program(module: nn.Module, example: Tensor) -> ExportedProgram:
 
 
 def build_package(
-    programs: Mapping[str, ExportedProgram], package: Path, *, profiled: bool = False
+    wanted: ToCompile, package: Path, *, profiled: bool = False
 ) -> dict[str, Packing]:
-    """Compile exported programs into one file, without one for a batch of one that gains nothing.
+    """Compile programs into one file, without one for a batch of one that gains nothing.
 
     A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
     files without regard to weights, so each build has a folder of its own.
 
     Args:
-        programs: by name.
+        wanted: what is compiled.
         package: the file to write; the compiler works in its folder, which needs several times its
             size.
         profiled: every kernel tells torch's profiler of itself.
@@ -115,31 +126,34 @@ def build_package(
     from torch._inductor.package.package import package_aoti  # noqa: PLC0415
     from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 
+    options = {"cpp.enable_kernel_profile": profiled}
+    if wanted.kernels is not None:
+        options |= linking_options(wanted.kernels)
     with fresh_cache(dir=str(package.parent)):
-        compiled = compile_needed(programs, functools.partial(_compile, profiled=profiled))
+        compiled = compile_needed(wanted.programs, functools.partial(_compile, options=options))
         package_aoti(str(package), {name: program.files for name, program in compiled.items()})
     return {name: program.packing for name, program in compiled.items()}
 
 
 def compile_needed(
-    programs: Mapping[str, ExportedProgram],
+    programs: Mapping[str, Export],
     compile_one: Callable[[str, ExportedProgram], CompiledProgram],
 ) -> dict[str, CompiledProgram]:
     """Compile programs in turn, but not the one for a batch of one where it gains nothing.
 
     Args:
-        programs: by name; the one for any batch comes first.
+        programs: by name, what exports them; the one for any batch comes first.
         compile_one: compiles one, which it is told the name of.
     """
     compiled: dict[str, CompiledProgram] = {}
-    for name, program in programs.items():
+    for name, export in programs.items():
         if name == NETWORK_OF_ONE and not compiled[NETWORK].packing.differs_for_one:
             continue
-        compiled[name] = compile_one(name, program)
+        compiled[name] = compile_one(name, export())
     return compiled
 
 
-def _compile(name: str, program: ExportedProgram, *, profiled: bool) -> CompiledProgram:
+def _compile(name: str, program: ExportedProgram, *, options: Mapping[str, Any]) -> CompiledProgram:
     from torch._inductor import aot_compile  # noqa: PLC0415 - takes seconds
 
     from service.engines.aoti.packing import Packing, packing_pass  # noqa: PLC0415
@@ -149,17 +163,17 @@ def _compile(name: str, program: ExportedProgram, *, profiled: bool) -> Compiled
     if not is_on_cpu:
         offer_cuda_headers()
     packing = Packing()
-    options = {
+    all_options = {
+        **options,
         "aot_inductor.package": True,
         "freezing": is_on_cpu,
         # It would turn (B, H, W, G) into what is best for (B, C, H, W).
         "layout_optimization": not is_on_cpu,
         "cpp.dynamic_threads": True,  # any number of threads may run it
-        "cpp.enable_kernel_profile": profiled,
         "post_grad_custom_pre_pass": packing_pass(packing) if is_on_cpu else None,
     }
     with torch.no_grad():
-        files: Any = aot_compile(program.module(check_guards=False), inputs, options=options)
+        files: Any = aot_compile(program.module(check_guards=False), inputs, options=all_options)
     _require_own_code(name, files)
     log.info("program is compiled", program=name, **dataclasses.asdict(packing))
     return CompiledProgram(files, packing)

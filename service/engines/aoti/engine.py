@@ -11,10 +11,16 @@ from pathlib import Path
 import structlog
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
-from service.engines.aoti.build import build_package, export_network, export_network_of_one
+from service.engines.aoti.build import (
+    Export,
+    ToCompile,
+    build_package,
+    export_network,
+    export_network_of_one,
+)
 from service.engines.aoti.cuda_graphs import RecordedProgram
+from service.engines.aoti.kernels.library import Kernels, kernel_sources
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE, Program, load_package
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
@@ -28,11 +34,13 @@ from service.engines.identity import (
 from service.engines.torch_engine import TorchEngine
 from service.errors import EngineFailed
 from service.model.fuse import RawSimilarity
+from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
 from service.store.load import LoadedModel
 
 log = structlog.stdlib.get_logger(__name__)
 
+KERNEL_MODULES = ("library", "measure", "network", "operators", "use", "weights")
 COPIES = 3  # of the weights in a package: two with a program for one image, and room for the code
 
 
@@ -59,6 +67,7 @@ class CompiledEngine(TorchEngine):
         "service.engines.aoti.packing",
         "service.engines.aoti.build",
         "service.engines.aoti.package",
+        *(f"service.engines.aoti.kernels.{module}" for module in KERNEL_MODULES),
     )
     """The modules whose change outdates every package."""
 
@@ -90,6 +99,7 @@ class CompiledEngine(TorchEngine):
         return identity_of(
             platform_parts(self.device),
             source_parts(self.sources),
+            kernel_sources(),
             model_parts(self.model),
             self.precision,
         )
@@ -154,14 +164,25 @@ class CompiledEngine(TorchEngine):
         """Let go of the program, and with it of the weights."""
         self.program = None
 
-    def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: the network for any batch, on a CPU for one image, too."""
+    def to_compile(self) -> ToCompile:
+        """The network for any batch, on a CPU for one image, too."""
         side_px = self.model.manifest.input.size_px
         graph = self.fused_graph(self.precision)
-        programs = {NETWORK: export_network(graph, side_px)}
+        kernels = self._with_kernels(graph)
+        programs: dict[str, Export] = {NETWORK: functools.partial(export_network, graph, side_px)}
         if self.device.type == "cpu":
-            programs[NETWORK_OF_ONE] = export_network_of_one(graph, side_px)
-        return programs
+            programs[NETWORK_OF_ONE] = functools.partial(export_network_of_one, graph, side_px)
+        return ToCompile(programs, kernels)
+
+    def _with_kernels(self, graph: InferenceGraph) -> Kernels | None:
+        """Let kernels of our own compute what they are faster at; they know float32 on a CPU."""
+        if (self.device.type, self.precision) != ("cpu", "fp32"):
+            return None
+        # Only a build needs it, and what it registers with torch.
+        from service.engines.aoti.kernels.use import use_kernels  # noqa: PLC0415
+
+        self.use_threads()
+        return use_kernels(graph, self.model.manifest.input.size_px)
 
     def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process.
@@ -177,7 +198,7 @@ class CompiledEngine(TorchEngine):
         started = time.monotonic()
         with files.workspace() as folder:
             path = folder / "package.pt2"
-            build_package(self.exported(), path)
+            build_package(self.to_compile(), path)
             with path.open("rb") as package:
                 files.write(self.key, package)
         seconds = round(time.monotonic() - started, 1)

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.export import ExportedProgram
 
+from service.engines.aoti.build import ToCompile
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.aoti.package import NETWORK
 from service.engines.artifact_cache import ArtifactCache
@@ -131,8 +131,8 @@ class Int8Engine(CompiledEngine):
                 "pip install 'sge-serve[int8]'"
             )
 
-    def exported(self) -> dict[str, ExportedProgram]:
-        """What is compiled: the network for any batch, quantised."""
+    def to_compile(self) -> ToCompile:
+        """The network for any batch, quantised."""
         if self.calibration is None:
             raise self._no_pictures()
         pixels = torch.from_numpy(self.calibration.pixels(self.model.manifest.input))
@@ -140,7 +140,8 @@ class Int8Engine(CompiledEngine):
         from service.engines.aoti.quantise import export_quantised  # noqa: PLC0415
 
         bits = weight_bits(torch.cpu.get_capabilities())
-        return {NETWORK: export_quantised(self.fused_graph("fp32"), pixels, bits)}
+        graph = self.fused_graph("fp32")
+        return ToCompile({NETWORK: lambda: export_quantised(graph, pixels, bits)})
 
     def compile_into(self, files: ArtifactCache) -> None:
         """Build the package in this process, and note by which pictures."""

@@ -27,7 +27,7 @@ def test_a_program_of_one_is_compiled_where_one_image_is_another_matter(
     *, differs: bool, compiled: list[str]
 ) -> None:
     """And only there: it takes as long to build as the program itself."""
-    programs: dict[str, Any] = {NETWORK: "for any", NETWORK_OF_ONE: "for one"}
+    programs: dict[str, Any] = {NETWORK: lambda: "for any", NETWORK_OF_ONE: lambda: "for one"}
 
     def compile_one(_: str, __: ExportedProgram) -> CompiledProgram:
         return CompiledProgram([], Packing(differs_for_one=differs))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.engines.aoti.build import build_package, export_program
+from service.engines.aoti.build import ToCompile, build_package, export_program
 from service.engines.aoti.package import NETWORK
 from service.engines.aoti.packing import _are_alike, _reorder
 from service.engines.aoti.unlocked import load_unlocked
@@ -48,7 +48,8 @@ def test_packed_weights_change_no_result(pair: Pair, tmp_path: Path) -> None:
     """For one image and for several; every convolution was looked at."""
     package = tmp_path / "pair.pt2"
 
-    packing = build_package({NETWORK: export_program(pair, images(3))}, package)[NETWORK]
+    wanted = ToCompile({NETWORK: lambda: export_program(pair, images(3))})
+    packing = build_package(wanted, package)[NETWORK]
 
     with package.open("rb") as file:
         program = load_unlocked(file, NETWORK)

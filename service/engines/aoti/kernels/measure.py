@@ -1,0 +1,211 @@
+"""Which convolutions the kernels take over: those that they are faster at here, as measured.
+
+Every pair of ways runs by turns, so that what else the machine does meets both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+import torch
+from torch import Tensor, nn
+
+from service.engines.aoti.kernels.library import Kernels
+from service.engines.aoti.kernels.network import ONEDNN, Choice
+from service.engines.aoti.kernels.operators import NEVER
+from service.engines.aoti.kernels.weights import pack, pack_for_winograd
+from service.model.fuse import FusedBlock, FusedResNet
+
+log = structlog.stdlib.get_logger(__name__)
+
+BATCHES = (1, 2, 8)
+ROUNDS = 3
+WORTH = 1.1
+"""How much faster oneDNN has to be at a layer to keep it.
+
+It reads weights in another order for one image than for several, so that a network which leaves it
+layers may need a second program, with all weights again.
+"""
+WHOLE_LINES = 16  # input channels that a kernel's transforms take at a time
+
+Run = Callable[[], object]
+
+_pointwise = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
+_reorder = torch.ops.mkldnn._reorder_convolution_weight  # noqa: SLF001
+
+
+class Layer(NamedTuple):
+    """A convolution as far as its speed depends on it; `groups` are SGE's, 0 where none follows."""
+
+    outputs: int
+    channels: int
+    kernel: int
+    stride: int
+    padding: int
+    height: int
+    width: int
+    groups: int
+
+    @property
+    def is_for_winograd(self) -> bool:
+        """Whether Winograd's method is written for it."""
+        is_3x3 = (self.kernel, self.stride, self.padding) == (3, 1, 1)
+        return is_3x3 and self.channels % WHOLE_LINES == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds of a layer by oneDNN, directly and by Winograd, for each batch measured.
+
+    Attributes:
+        seconds: by batch.
+    """
+
+    seconds: Mapping[int, Sequence[float]]
+
+    def choice(self, panel: int) -> Choice:
+        """The kernels' faster way, unless oneDNN is faster still, over all batches, by `WORTH`."""
+        winograd_from = NEVER
+        for batch in sorted(self.seconds, reverse=True):
+            _, direct, winograd = self.seconds[batch]
+            if winograd > direct:
+                break
+            winograd_from = batch
+        gains = [math.log(onednn / min(own)) for onednn, *own in self.seconds.values()]
+        slower = math.exp(-sum(gains) / len(gains))
+        return ONEDNN if slower > WORTH else Choice(panel, winograd_from)
+
+
+def choose_by_measurement(
+    network: FusedResNet, side_px: int, kernels: Kernels
+) -> dict[nn.Conv2d, Choice]:
+    """Measure every convolution of a network.
+
+    Args:
+        network: float32, on the CPU.
+        side_px: of its input.
+        kernels: compiled for this processor.
+    """
+    layers = dict(layers_of(network, side_px))
+    with torch.inference_mode():
+        choices = {
+            layer: measure(layer, kernels).choice(kernels.panel)
+            if can_take(layer, kernels.panel)
+            else ONEDNN
+            for layer in set(layers.values())
+        }
+    chosen = {convolution: choices[layer] for convolution, layer in layers.items()}
+    log.info(
+        "convolutions are measured",
+        by_kernels=sum(choice.panel is not None for choice in chosen.values()),
+        by_winograd=sum(choice.winograd_from < NEVER for choice in chosen.values()),
+        by_onednn=sum(choice.panel is None for choice in chosen.values()),
+    )
+    return chosen
+
+
+def can_take(layer: Layer, panel: int) -> bool:
+    """Whether the kernels compute such a layer."""
+    gated = layer.groups % panel == 0 and (not layer.groups or layer.channels % WHOLE_LINES == 0)
+    return layer.outputs % panel == 0 and gated
+
+
+def layers_of(network: FusedResNet, side_px: int) -> Iterator[tuple[nn.Conv2d, Layer]]:
+    """The convolutions of a network, with the maps that they read."""
+    gated = {
+        block.last: block.enhance.groups
+        for block in network.modules()
+        if isinstance(block, FusedBlock) and block.last.kernel_size == (1, 1)
+    }
+    found: list[tuple[nn.Conv2d, Layer]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if not isinstance(module, nn.Conv2d):
+            return
+        height, width = inputs[0].shape[2:]
+        found.append(
+            (
+                module,
+                Layer(
+                    *(module.out_channels, module.in_channels),
+                    *(module.kernel_size[0], module.stride[0], int(module.padding[0])),
+                    *(height, width, gated.get(module, 0)),
+                ),
+            )
+        )
+
+    hooks = [module.register_forward_pre_hook(note) for module in network.modules()]
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, side_px, side_px).to(memory_format=torch.channels_last))
+    for hook in hooks:
+        hook.remove()
+    yield from found
+
+
+def measure(layer: Layer, kernels: Kernels) -> Measured:
+    """Run a layer in every way that can compute it, with numbers of no meaning."""
+    return Measured(
+        {batch: fastest(ways(layer, batch, kernels), time.perf_counter) for batch in BATCHES}
+    )
+
+
+def fastest(ways: Sequence[Run | None], clock: Callable[[], float]) -> list[float]:
+    """The least seconds of each way, of some rounds by turns; infinite for None."""
+    least = [math.inf] * len(ways)
+    for _, (index, run) in itertools.product(range(ROUNDS), enumerate(ways)):
+        if run is not None:
+            began = clock()
+            run()
+            least[index] = min(least[index], clock() - began)
+    return least
+
+
+def ways(layer: Layer, batch: int, kernels: Kernels) -> list[Run | None]:
+    """A layer by oneDNN, directly and by Winograd; each with all that SGE needs of it.
+
+    oneDNN's result is read once more to be compared with its mean, and once to be enhanced; for the
+    loops that do so, which the compiler makes, stand two operations on as much memory.
+    """
+    outputs, channels, side, stride, padding, height, width, groups = layer
+    maps = torch.rand(batch, height, width, channels)
+    weight, bias = torch.rand(outputs, channels, side, side), torch.rand(outputs)
+    pairs = ([padding, padding], [stride, stride], [1, 1])
+    packed = _reorder(weight, *pairs, 1, [batch, channels, height, width])
+    direct, nothing = pack(weight, kernels.panel), torch.empty(0)
+
+    def by_onednn() -> Tensor:
+        result: Tensor = _pointwise(
+            maps.permute(0, 3, 1, 2), packed, bias, *pairs, 1, "none" if groups else "relu", [], ""
+        )
+        return result
+
+    shape = by_onednn().permute(0, 2, 3, 1).shape
+    shortcut = torch.rand(shape)
+    gates = torch.rand(*shape[:3], groups) if groups else None
+
+    def by_onednn_enhanced() -> None:
+        branch = by_onednn().permute(0, 2, 3, 1)
+        branch.sum()
+        torch.add(branch, shortcut)
+
+    def directly() -> None:
+        if groups:
+            kernels.compare(maps, direct, bias, groups)
+        numbers = (side, stride, padding, NEVER, 1)
+        added = shortcut if groups else None
+        kernels.convolve(maps, direct, nothing, bias, *numbers, gates=gates, shortcut=added)
+
+    if not layer.is_for_winograd:
+        return [by_onednn_enhanced if groups else by_onednn, directly, None]
+    transformed = pack_for_winograd(weight, kernels.panel)
+
+    def by_winograd() -> None:
+        kernels.convolve(maps, nothing, transformed, bias, side, stride, padding, 1, 1)
+
+    return [by_onednn, directly, by_winograd]
