@@ -5,9 +5,9 @@ B: batch, K: classes, G: groups.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from service.engines.aoti.cuda_toolkit import offered_cuda
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE
 from service.model.fuse import FusedResNet
 from service.model.graph import InferenceGraph
@@ -96,8 +97,8 @@ def build_package(
 ) -> dict[str, Packing]:
     """Compile exported programs into one file, without one for a batch of one that gains nothing.
 
-    A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
-    files without regard to weights, so each build has a folder of its own.
+    A C++ compiler is needed, for a GPU CUDA's headers, too. A program's weights are part of it. The
+    compiler names its files without regard to weights, so each build has a folder of its own.
 
     Args:
         programs: by name.
@@ -109,16 +110,26 @@ def build_package(
         What became of the weights of each program in the package.
 
     Raises:
+        EngineFailed: it is for a GPU, and CUDA's headers or its driver are missing.
         Exception: whatever the compiler raises.
     """
     # These imports take seconds, and only a build needs them.
     from torch._inductor.package.package import package_aoti  # noqa: PLC0415
     from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 
-    with fresh_cache(dir=str(package.parent)):
+    is_for_gpu = any(device_of(program).type != "cpu" for program in programs.values())
+    cuda = offered_cuda(package.parent / "cuda") if is_for_gpu else contextlib.nullcontext()
+    with cuda, fresh_cache(dir=str(package.parent)):
         compiled = compile_needed(programs, functools.partial(_compile, profiled=profiled))
         package_aoti(str(package), {name: program.files for name, program in compiled.items()})
     return {name: program.packing for name, program in compiled.items()}
+
+
+def device_of(program: ExportedProgram) -> torch.device:
+    """The device for which a program was exported."""
+    inputs, _ = program.example_inputs
+    device: torch.device = inputs[0].device
+    return device
 
 
 def compile_needed(
@@ -145,9 +156,7 @@ def _compile(name: str, program: ExportedProgram, *, profiled: bool) -> Compiled
     from service.engines.aoti.packing import Packing, packing_pass  # noqa: PLC0415
 
     inputs, _ = program.example_inputs
-    is_on_cpu = inputs[0].device.type == "cpu"
-    if not is_on_cpu:
-        offer_cuda_headers()
+    is_on_cpu = device_of(program).type == "cpu"
     packing = Packing()
     options = {
         "aot_inductor.package": True,
@@ -163,30 +172,6 @@ def _compile(name: str, program: ExportedProgram, *, profiled: bool) -> Compiled
     _require_own_code(name, files)
     log.info("program is compiled", program=name, **dataclasses.asdict(packing))
     return CompiledProgram(files, packing)
-
-
-def offer_cuda_headers() -> None:
-    """Show torch CUDA's headers, for which it looks in one place."""
-    from torch.utils import cpp_extension  # noqa: PLC0415
-
-    cpp_extension.CUDA_HOME = cuda_home(cpp_extension.CUDA_HOME)
-
-
-def cuda_home(toolkit: str | None) -> str | None:
-    """Where CUDA's headers are: in the toolkit, else in the wheels (extra `[cuda]`), if anywhere.
-
-    Args:
-        toolkit: the folder of the one that is installed; None where there is none.
-    """
-    return toolkit or cuda_of_wheels()
-
-
-def cuda_of_wheels() -> str | None:
-    """The folder into which wheels put CUDA, if they did."""
-    spec = importlib.util.find_spec("nvidia")
-    places = spec.submodule_search_locations if spec else None
-    found = [path for place in places or () for path in Path(place).glob("cu*/include/crt")]
-    return str(found[0].parent.parent) if found else None
 
 
 def _require_own_code(name: str, files: Sequence[Any]) -> None:

@@ -58,6 +58,7 @@ class CompiledEngine(TorchEngine):
         __name__,
         "service.engines.aoti.packing",
         "service.engines.aoti.build",
+        "service.engines.aoti.cuda_toolkit",
         "service.engines.aoti.package",
     )
     """The modules whose change outdates every package."""

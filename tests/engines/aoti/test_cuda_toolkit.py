@@ -1,0 +1,138 @@
+"""What a build for a GPU is shown of CUDA: headers that are there, and a driver to link against."""
+
+from __future__ import annotations
+
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils import cpp_extension
+
+from service.engines.aoti.cuda_toolkit import (
+    DRIVER,
+    HEADERS,
+    cuda_with_headers,
+    folders_of_wheels,
+    library_in,
+    link_cuda,
+    offered_cuda,
+)
+from service.errors import EngineFailed
+from tests.engine_builders import needs_compiler
+
+WRAPPER = "#include <torch/csrc/inductor/cpp_wrapper/cuda.h>\n"
+MAPS = """\
+7f0e5c000000-7f0e5c200000 r--p 00000000 08:01 1053 /usr/lib/libcudadebugger.so.580.65.06
+7f0e5e000000-7f0e5e200000 r--p 00000000 08:01 1054 /usr/lib/my libs/libcuda.so.580.65.06
+7f0e5f000000-7f0e5f200000 rw-p 00000000 00:00 0
+"""
+needs_cuda_build = pytest.mark.skipif(
+    torch.version.cuda is None, reason="this torch is built without CUDA"
+)
+
+
+def cuda_at(folder: Path, *, without: str = "", version: int = 13000) -> Path:
+    """A folder of CUDA with the headers that are asked for, and no others."""
+    for name in HEADERS:
+        header = folder / "include" / name
+        header.parent.mkdir(parents=True, exist_ok=True)
+        if name != without:
+            header.write_text(f"/* CUDA */\n#define CUDA_VERSION {version}\n")
+    return folder
+
+
+@pytest.mark.parametrize("missing", HEADERS)
+def test_a_folder_without_a_header_is_passed_over(tmp_path: Path, missing: str) -> None:
+    """As a toolkit of libraries alone is, and wheels without those of the extra."""
+    bare = cuda_at(tmp_path / "bare", without=missing)
+    whole = cuda_at(tmp_path / "whole")
+
+    assert cuda_with_headers([tmp_path / "none", bare, whole], "13.0") == whole
+
+
+def test_a_toolkit_with_headers_goes_before_the_wheels(tmp_path: Path) -> None:
+    """Whoever has installed one has a reason."""
+    toolkit, wheels = cuda_at(tmp_path / "toolkit"), cuda_at(tmp_path / "wheels")
+
+    assert cuda_with_headers([toolkit, wheels], "13.0") == toolkit
+
+
+def test_headers_of_another_major_version_are_passed_over(tmp_path: Path) -> None:
+    """They name functions that the runtime of torch does not have."""
+    older = cuda_at(tmp_path / "older", version=12080)
+    own = cuda_at(tmp_path / "own", version=13010)
+
+    assert cuda_with_headers([older, own], "13.0") == own
+
+
+def test_headers_that_are_nowhere_are_told(tmp_path: Path) -> None:
+    """With what to install, and what each place lacks."""
+    bare = cuda_at(tmp_path / "bare", without="nv/target")
+    older = cuda_at(tmp_path / "older", version=12080)
+
+    with pytest.raises(EngineFailed) as failure:
+        cuda_with_headers([bare, older], "13.0")
+
+    assert failure.value.message == (
+        "a build for a GPU needs the headers of CUDA 13.0: pip install 'sge-serve[cuda]' "
+        f"({bare} lacks nv/target; {older} is of CUDA 12)"
+    )
+
+
+def test_the_driver_is_found_where_the_process_has_it_from() -> None:
+    """By the name of its file, whatever its version, and no other library's."""
+    assert library_in(MAPS, DRIVER) == Path("/usr/lib/my libs/libcuda.so.580.65.06")
+    assert library_in(MAPS, "libcudart.so") is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
+@needs_cuda_build
+def test_a_build_without_a_driver_is_refused(tmp_path: Path) -> None:
+    """Torch is left as it was."""
+    before = cpp_extension.CUDA_HOME
+
+    with pytest.raises(EngineFailed, match="is not loaded"), offered_cuda(tmp_path / "cuda"):
+        pass
+
+    assert cpp_extension.CUDA_HOME is before
+
+
+@needs_compiler
+@needs_cuda_build
+def test_the_wheels_headers_compile_a_wrapper(tmp_path: Path) -> None:
+    """The file that every program for CUDA begins with finds all that it includes."""
+    cuda = cuda_with_headers(folders_of_wheels(), str(torch.version.cuda))
+    source = tmp_path / "wrapper.cpp"
+    source.write_text(WRAPPER)
+    folders = [
+        *cpp_extension.include_paths("cpu"),
+        sysconfig.get_path("include"),
+        f"{cuda}/include",
+    ]
+
+    command = ["g++", "-std=c++20", "-fsyntax-only", "-DUSE_CUDA"]
+    subprocess.run([*command, *(f"-I{folder}" for folder in folders), source], check=True)
+
+
+@needs_compiler
+def test_a_program_is_linked_against_a_driver_of_another_name(tmp_path: Path) -> None:
+    """`-lcuda` finds a driver that brings no `libcuda.so`, and the program asks for its soname."""
+    driver, program = tmp_path / "libcuda.so.1.2", tmp_path / "program.so"
+    makes = (tmp_path / "driver.cpp", 'extern "C" int cuInit(unsigned) { return 0; }')
+    calls = (
+        tmp_path / "program.cpp",
+        'extern "C" int cuInit(unsigned); int i() { return cuInit(0); }',
+    )
+    for source, text in (makes, calls):
+        source.write_text(text)
+    library = ["g++", "-shared", "-fPIC"]
+    subprocess.run([*library, "-Wl,-soname,libcuda.so.1", makes[0], "-o", driver], check=True)
+    offered = tmp_path / "cuda"
+
+    link_cuda(offered, cuda_at(tmp_path / "toolkit"), driver)
+    subprocess.run([*library, calls[0], f"-L{offered}/lib64", "-lcuda", "-o", program], check=True)
+
+    assert b"libcuda.so.1\0" in program.read_bytes()
+    assert (offered / "include" / "cuda.h").is_file()
