@@ -28,6 +28,7 @@ PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
 HAS_COMPILER = shutil.which("g++") is not None and PYTHON_HEADER.exists()
 NO_COMPILER = "torch.compile needs a C++ compiler and Python's headers on a CPU"
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason=NO_COMPILER)
+no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 needs_torchao = pytest.mark.skipif(
     importlib.util.find_spec("torchao") is None, reason="the extra int8 is not installed"
 )

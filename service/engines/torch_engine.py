@@ -12,6 +12,7 @@ from torch import Tensor
 from service.engines.base import EngineDescription, EngineOutputs, Row
 from service.engines.device import DTYPES
 from service.engines.device_loss import telling_device_loss
+from service.engines.staging import page_locked
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
@@ -66,7 +67,7 @@ class TorchEngine(abc.ABC):
     def collate(self, rows: Sequence[Row]) -> Tensor:
         """Stack rows to (B, 3, h, w) uint8, page-locked where the device is a GPU."""
         batch = torch.from_numpy(np.stack(rows))
-        return batch.pin_memory() if self.device.type == "cuda" else batch
+        return page_locked(batch) if self.device.type == "cuda" else batch
 
     def infer(self, batch: Tensor, blocks: frozenset[str]) -> EngineOutputs:
         """Run a collated batch and wait for it; this thread alone waits for the device."""

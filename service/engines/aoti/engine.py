@@ -18,6 +18,7 @@ from service.engines.aoti.cuda_graphs import RecordedProgram
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE, Program, load_package
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
+from service.engines.device_loss import telling_device_loss
 from service.engines.identity import (
     GRAPH_SOURCES,
     identity_of,
@@ -185,13 +186,18 @@ class CompiledEngine(TorchEngine):
         log.info("engine is compiled", model=self.model.key, seconds=seconds)
 
     def _kept(self, files: ArtifactCache) -> Program | None:
-        """Load what was built; None where there is nothing, or nothing of use."""
+        """Load what was built; None where there is nothing, or nothing of use.
+
+        Raises:
+            EngineLost: the device is lost, which says nothing of what was built.
+        """
         package = files.open(self.key)
         if package is None:
             return None
         with package:
             try:
-                return load_package(package, self.device)
+                with telling_device_loss(self.device):
+                    return load_package(package, self.device)
             except RuntimeError as error:
                 log.warning("what was compiled cannot be loaded", reason=str(error))
                 return None
@@ -223,9 +229,10 @@ class CompiledEngine(TorchEngine):
         side_px = self.model.manifest.input.size_px
         shape = (self.max_batch, 3, side_px, side_px)
         try:
-            return RecordedProgram(
-                program, torch.zeros(shape, dtype=torch.uint8, device=self.device)
-            )
+            with telling_device_loss(self.device):
+                return RecordedProgram(
+                    program, torch.zeros(shape, dtype=torch.uint8, device=self.device)
+                )
         except RuntimeError as error:
             log.warning("CUDA does not record the program", reason=str(error))
             return program

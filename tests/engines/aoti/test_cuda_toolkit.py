@@ -20,7 +20,7 @@ from service.engines.aoti.cuda_toolkit import (
     offered_cuda,
 )
 from service.errors import EngineFailed
-from tests.engine_builders import needs_compiler
+from tests.engine_builders import needs_compiler, no_cuda
 
 WRAPPER = "#include <torch/csrc/inductor/cpp_wrapper/cuda.h>\n"
 MAPS = """\
@@ -87,7 +87,7 @@ def test_the_driver_is_found_where_the_process_has_it_from() -> None:
     assert library_in(MAPS, "libcudart.so") is None
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
+@no_cuda
 @needs_cuda_build
 def test_a_build_without_a_driver_is_refused(tmp_path: Path) -> None:
     """Torch is left as it was."""
