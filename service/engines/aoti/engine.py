@@ -235,6 +235,7 @@ class CompiledEngine(TorchEngine):
                 )
         except RuntimeError as error:
             log.warning("CUDA does not record the program", reason=str(error))
+            torch.cuda.empty_cache()  # of what the recording had taken
             return program
 
     def _largest_package(self) -> int:
