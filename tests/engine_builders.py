@@ -19,6 +19,7 @@ from service.engines.aoti.package import NETWORK
 from service.engines.background_build import Build
 from service.engines.base import Engine, EngineOutputs
 from service.engines.eager import EagerEngine
+from service.engines.gpu import GpuSurvey
 from tests.engines.networks import EVERY_BLOCK, short_model
 from tests.running import noise
 
@@ -31,6 +32,11 @@ needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason=NO_COMPILER)
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 needs_torchao = pytest.mark.skipif(
     importlib.util.find_spec("torchao") is None, reason="the extra int8 is not installed"
+)
+
+
+USABLE_GPU = GpuSurvey(
+    "13.0", 13000, is_available=True, name="GPU", capability=(7, 5), architectures=("sm_75",)
 )
 
 

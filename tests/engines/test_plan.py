@@ -10,6 +10,7 @@ from service.config import Settings
 from service.engines.base import EngineDescription
 from service.engines.plan import Machine, plan_engines
 from service.errors import BadSetting
+from tests.engine_builders import USABLE_GPU
 from tests.running import tiny_model
 
 
@@ -62,7 +63,7 @@ def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
 ) -> None:
     """The compiled engine is the next choice; without TensorRT it is the first."""
     settings = Settings(cache_dir=tmp_path, precision="bf16", tiered=False)
-    machine = Machine(has_cuda=lambda: True, has_tensorrt=lambda: has_tensorrt)
+    machine = Machine(survey=lambda: USABLE_GPU, has_tensorrt=lambda: has_tensorrt)
 
     plan = plan_engines(tiny_model(), settings, machine=machine)
 
@@ -72,7 +73,7 @@ def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
 def test_on_a_gpu_the_eager_engine_answers_while_tensorrt_builds(tmp_path: Path) -> None:
     """In the precision that was set, and the compiled engine is what comes next."""
     settings = Settings(cache_dir=tmp_path, precision="bf16", tiered=True)
-    machine = Machine(has_cuda=lambda: True, has_tensorrt=lambda: True)
+    machine = Machine(survey=lambda: USABLE_GPU, has_tensorrt=lambda: True)
 
     plan = plan_engines(tiny_model(), settings, machine=machine)
 
