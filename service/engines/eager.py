@@ -31,7 +31,8 @@ class EagerEngine(TorchEngine):
 
     def load(self) -> None:
         """Copy the weights to the device, in the engine's precision."""
-        self.graph = self.fused_graph(self.precision)
+        with self.on_device():
+            self.graph = self.fused_graph(self.precision)
 
     def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""

@@ -18,7 +18,6 @@ from service.engines.aoti.cuda_graphs import RecordedProgram
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE, Program, load_package
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
-from service.engines.device_loss import telling_device_loss
 from service.engines.identity import (
     GRAPH_SOURCES,
     identity_of,
@@ -196,7 +195,7 @@ class CompiledEngine(TorchEngine):
             return None
         with package:
             try:
-                with telling_device_loss(self.device):
+                with self.on_device():
                     return load_package(package, self.device)
             except RuntimeError as error:
                 log.warning("what was compiled cannot be loaded", reason=str(error))
@@ -229,7 +228,7 @@ class CompiledEngine(TorchEngine):
         side_px = self.model.manifest.input.size_px
         shape = (self.max_batch, 3, side_px, side_px)
         try:
-            with telling_device_loss(self.device):
+            with self.on_device():
                 return RecordedProgram(
                     program, torch.zeros(shape, dtype=torch.uint8, device=self.device)
                 )

@@ -128,8 +128,9 @@ class TensorRtEngine(TorchEngine):
         """
         library = self.library()
         blocks = tuple(block.name for block in self.model.manifest.spec.blocks())
-        self.with_last = self._built_graph(library, blocks[-1:])
-        self.with_all = self._built_graph(library, blocks)
+        with self.on_device():
+            self.with_last = self._built_graph(library, blocks[-1:])
+            self.with_all = self._built_graph(library, blocks)
 
     def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
