@@ -14,7 +14,9 @@ from torch import Tensor
 from service.engines.base import EngineDescription, EngineOutputs, Row
 from service.engines.device import DTYPES
 from service.engines.device_loss import telling_device_loss
+from service.engines.gpu_memory import why_too_little
 from service.engines.staging import fetch, page_locked
+from service.errors import EngineFailed
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
@@ -99,10 +101,26 @@ class TorchEngine(abc.ABC):
         with telling_device_loss(self.device), torch.cuda.stream(self.stream):
             yield
 
+    def require_memory(self, needed_bytes: int) -> None:
+        """Refuse to be loaded where the device's memory is too little for it.
+
+        Raises:
+            EngineFailed: it is; the numbers are told.
+            EngineLost: the device is lost.
+        """
+        with telling_device_loss(self.device):
+            reason = why_too_little(needed_bytes, self.device)
+        if reason is not None:
+            raise EngineFailed(f"the {self.name} engine is not loaded: {reason}")
+
     def use_threads(self) -> None:
         """Let the calling thread compute with as many threads as the engine may use."""
         if self.threads and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)  # a property of the calling thread
+
+    def weight_bytes(self, precision: str) -> int:
+        """What the weights take in a precision."""
+        return self.model.weight_bytes * DTYPES[precision].itemsize // torch.float32.itemsize
 
     def fused_graph(self, precision: str) -> InferenceGraph:
         """The model as every engine runs it: a copy of its network, fused, on the device.

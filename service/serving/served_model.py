@@ -204,7 +204,8 @@ class ServedModel:
             self._retire_info()
             await self.batcher.switch_engine(engine)
             self._enter(self._settled_tier if self.is_ready else "restarting")
-            self._plan.first.close()
+            # Not on the event loop: a GPU may let it wait.
+            await self._builder.run(self._plan.first.close)
 
     async def restart(self) -> None:
         """Warm the engine up again on a new thread, then answer again.

@@ -22,6 +22,7 @@ WITHOUT_EFFECT = {
     "service.engines.device_loss",  # runs what was built
     "service.engines.staging",  # runs what was built
     "service.engines.gpu",  # whether it can be built
+    "service.engines.gpu_memory",  # whether it can be loaded
     "service.engines.identity",  # names it
     "service.engines.artifact_cache",  # keeps it
     "service.engines.aoti.unlocked",  # runs what was built

@@ -33,6 +33,19 @@ class Recording:
         return [output[: len(batch)] for output in self.outputs]
 
 
+def bytes_to_record(program: Program, example: Tensor) -> int:
+    """Measure what recording every bucket takes: run the largest once, on the current stream.
+
+    That is what it takes while it runs, and what all others write to: less than what it writes to
+    itself. What another engine takes meanwhile is counted, too.
+    """
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    outputs = program([example])
+    torch.cuda.current_stream().synchronize()
+    return torch.cuda.max_memory_allocated() - before + sum(output.nbytes for output in outputs)
+
+
 class RecordedProgram:
     """A program that runs every batch in the smallest bucket that holds it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from service.engines.aoti.build import build_package, export_network, export_network_of_one
-from service.engines.aoti.cuda_graphs import RecordedProgram
+from service.engines.aoti.cuda_graphs import RecordedProgram, bytes_to_record
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE, Program, load_package
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
+from service.engines.gpu_memory import give_back, why_too_little
 from service.engines.identity import (
     GRAPH_SOURCES,
     identity_of,
@@ -121,7 +123,7 @@ class CompiledEngine(TorchEngine):
 
         Raises:
             EngineFailed: the process that compiles has failed, or what it made cannot be loaded,
-                now or when it was made before.
+                now or when it was made before, or a GPU's memory is too little for it.
             Exception: the compiler is missing or fails.
         """
         if self.load_kept():
@@ -154,6 +156,7 @@ class CompiledEngine(TorchEngine):
     def close(self) -> None:
         """Let go of the program, and with it of the weights."""
         self.program = None
+        give_back(self.device)
 
     def exported(self) -> dict[str, ExportedProgram]:
         """What is compiled: the network for any batch, on a CPU for one image, too."""
@@ -188,12 +191,14 @@ class CompiledEngine(TorchEngine):
         """Load what was built; None where there is nothing, or nothing of use.
 
         Raises:
-            EngineLost: the device is lost, which says nothing of what was built.
+            EngineFailed: a GPU's memory is too little for it, or the GPU is lost, which says
+                nothing of what was built.
         """
         package = files.open(self.key)
         if package is None:
             return None
         with package:
+            self.require_memory(os.fstat(package.fileno()).st_size)  # nearly all of it is weights
             try:
                 with self.on_device():
                     return load_package(package, self.device)
@@ -229,13 +234,18 @@ class CompiledEngine(TorchEngine):
         shape = (self.max_batch, 3, side_px, side_px)
         try:
             with self.on_device():
-                return RecordedProgram(
-                    program, torch.zeros(shape, dtype=torch.uint8, device=self.device)
-                )
+                example = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+                needed_bytes = bytes_to_record(program, example)
+                reason = why_too_little(needed_bytes, self.device)
+                if reason is None:
+                    recorded = RecordedProgram(program, example)
+                    log.info("CUDA has recorded the program", mb=round(needed_bytes / 1e6))
+                    return recorded
         except RuntimeError as error:
-            log.warning("CUDA does not record the program", reason=str(error))
-            torch.cuda.empty_cache()  # of what the recording had taken
-            return program
+            reason = str(error)
+        log.warning("CUDA does not record the program", reason=reason)
+        give_back(self.device)
+        return program
 
     def _largest_package(self) -> int:
         """Bytes that a package may take; int8 keeps some of its weights in more than 8 bits."""

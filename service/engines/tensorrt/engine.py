@@ -21,6 +21,7 @@ from torch import Tensor
 
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.device import DTYPES
+from service.engines.gpu_memory import give_back
 from service.engines.identity import (
     GRAPH_SOURCES,
     identity_of,
@@ -143,6 +144,7 @@ class TensorRtEngine(TorchEngine):
     def close(self) -> None:
         """Let go of the engines, and with them of the weights."""
         self.with_last = self.with_all = None
+        give_back(self.device)
 
     def _built_graph(self, library: Library, blocks: tuple[str, ...]) -> BuiltGraph:
         name = f"{self._identity(library, blocks)}.engine"
