@@ -84,9 +84,8 @@ class InterleavedEnhance(nn.Module):
         )  # (B, H, W, J, G)
         descriptor = descriptor.view(batch, 1, 1, -1, self.groups)  # (B, 1, 1, J, G)
         length = descriptor.float().square().sum(dim=3)  # (B, 1, 1, G)
-        wide = torch.float32 if x.dtype == torch.float16 else x.dtype  # products overflow float16
-        products = grouped.to(wide) * descriptor.to(wide)
-        values = products.float().sum(dim=3) - length  # (B, H, W, G)
+        products = grouped.float() * descriptor.float()  # float16 overflows, bfloat16 rounds them
+        values = products.sum(dim=3) - length  # (B, H, W, G)
         mean = values.mean(dim=(1, 2), keepdim=True)
         variance = (values.square().mean(dim=(1, 2), keepdim=True) - mean.square()).clamp(min=0)
         positions = height * width
