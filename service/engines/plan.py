@@ -192,6 +192,7 @@ def _tensorrt(parts: _EngineParts) -> TensorRtEngine:
         max_batch=settings.max_batch,
         cache_dir=settings.cache_dir,
         cache_limit_bytes=settings.cache_limit_bytes,
+        build=parts.build("tensorrt"),
     )
 
 

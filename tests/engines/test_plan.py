@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from service.config import Settings
+from service.engines.aoti.engine import CompiledEngine
+from service.engines.background_build import BackgroundBuild
 from service.engines.base import EngineDescription
 from service.engines.plan import Machine, plan_engines
+from service.engines.tensorrt.engine import TensorRtEngine
 from service.errors import BadSetting
 from tests.engine_builders import USABLE_GPU
 from tests.running import tiny_model
@@ -80,6 +83,18 @@ def test_on_a_gpu_the_eager_engine_answers_while_tensorrt_builds(tmp_path: Path)
     assert [e.description for e in (plan.first, plan.final, *plan.others)] == [
         EngineDescription(name, "bf16", "cuda") for name in ("eager", "tensorrt", "compiled")
     ]
+
+
+def test_a_service_has_every_engine_built_in_another_process(tmp_path: Path) -> None:
+    """TensorRT's, too: minutes in which its own process answers."""
+    settings = Settings(cache_dir=tmp_path, precision="bf16")
+    machine = Machine(survey=lambda: USABLE_GPU, has_tensorrt=lambda: True)
+
+    plan = plan_engines(tiny_model(), settings, in_background=True, machine=machine)
+
+    for engine in (plan.final, *plan.others):
+        assert isinstance(engine, CompiledEngine | TensorRtEngine)
+        assert isinstance(engine.build, BackgroundBuild)
 
 
 def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:

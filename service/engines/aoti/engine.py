@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,12 +207,7 @@ class CompiledEngine(TorchEngine):
 
     def _built(self) -> Program:
         """Build the package and load it; where it cannot be kept, it serves this time only."""
-        with tempfile.TemporaryDirectory() as folder:
-            files = self.files
-            if reason := files.why_not(self._largest_package()):
-                folder_name = str(files.folder)
-                log.warning("not kept for the next start", folder=folder_name, reason=reason)
-                files = ArtifactCache(Path(folder) / self.name)
+        with self.files.with_room_for(self._largest_package()) as files:
             if self.build is None:
                 self.compile_into(files)
             else:
