@@ -132,6 +132,7 @@ def masks(scene: Scene) -> Figures:
 def out_of_memory(scene: Scene) -> Figures:
     """Leave a large batch no room: the error is told for what it is, the next one is answered."""
     engine, rows = scene.eager("fp32"), scene.rows(scene.max_batch)
+    infer(engine, rows[:1])  # libraries take theirs once, and say otherwise that they cannot
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     hog = torch.empty(max(0, free - LEFT_BYTES), dtype=torch.uint8, device=scene.device)

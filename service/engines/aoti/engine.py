@@ -202,6 +202,8 @@ class CompiledEngine(TorchEngine):
                 with self.on_device():
                     return load_package(package, self.device)
             except RuntimeError as error:
+                if "out of memory" in str(error):  # of a GPU: no fault of what was built
+                    raise EngineFailed(f"no memory for what was compiled: {error}") from error
                 log.warning("what was compiled cannot be loaded", reason=str(error))
                 return None
 
