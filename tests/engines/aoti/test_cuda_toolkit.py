@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -27,6 +28,18 @@ MAPS = """\
 7f0e5c000000-7f0e5c200000 r--p 00000000 08:01 1053 /usr/lib/libcudadebugger.so.580.65.06
 7f0e5e000000-7f0e5e200000 r--p 00000000 08:01 1054 /usr/lib/my libs/libcuda.so.580.65.06
 7f0e5f000000-7f0e5f200000 rw-p 00000000 00:00 0
+"""
+SHOWN = """
+import ctypes, sys
+from pathlib import Path
+from torch.utils import cpp_extension
+from service.engines.aoti.cuda_toolkit import offered_cuda
+before = cpp_extension.CUDA_HOME
+ctypes.CDLL(sys.argv[1])
+with offered_cuda(Path(sys.argv[2])):
+    print(*(p for p in cpp_extension.include_paths("cuda") if p.startswith(sys.argv[2])))
+    print(*(p for p in cpp_extension.library_paths("cuda") if p.startswith(sys.argv[2])))
+print("as before" if before == cpp_extension.CUDA_HOME else cpp_extension.CUDA_HOME)
 """
 needs_cuda_build = pytest.mark.skipif(
     torch.version.cuda is None, reason="this torch is built without CUDA"
@@ -116,23 +129,40 @@ def test_the_wheels_headers_compile_a_wrapper(tmp_path: Path) -> None:
     subprocess.run([*command, *(f"-I{folder}" for folder in folders), source], check=True)
 
 
+def driver_at(folder: Path) -> Path:
+    """A driver of one function, in a file with a version, as drivers come."""
+    source, driver = folder / "driver.cpp", folder / "libcuda.so.1.2"
+    source.write_text('extern "C" int cuInit(unsigned) { return 0; }')
+    soname = "-Wl,-soname,libcuda.so.1"
+    subprocess.run(["g++", "-shared", "-fPIC", soname, source, "-o", driver], check=True)
+    return driver
+
+
 @needs_compiler
 def test_a_program_is_linked_against_a_driver_of_another_name(tmp_path: Path) -> None:
     """`-lcuda` finds a driver that brings no `libcuda.so`, and the program asks for its soname."""
-    driver, program = tmp_path / "libcuda.so.1.2", tmp_path / "program.so"
-    makes = (tmp_path / "driver.cpp", 'extern "C" int cuInit(unsigned) { return 0; }')
-    calls = (
-        tmp_path / "program.cpp",
-        'extern "C" int cuInit(unsigned); int i() { return cuInit(0); }',
-    )
-    for source, text in (makes, calls):
-        source.write_text(text)
-    library = ["g++", "-shared", "-fPIC"]
-    subprocess.run([*library, "-Wl,-soname,libcuda.so.1", makes[0], "-o", driver], check=True)
-    offered = tmp_path / "cuda"
+    source, program, offered = (tmp_path / name for name in ("p.cpp", "p.so", "cuda"))
+    source.write_text('extern "C" int cuInit(unsigned); int begin() { return cuInit(0); }')
 
-    link_cuda(offered, cuda_at(tmp_path / "toolkit"), driver)
-    subprocess.run([*library, calls[0], f"-L{offered}/lib64", "-lcuda", "-o", program], check=True)
+    link_cuda(offered, cuda_at(tmp_path / "toolkit"), driver_at(tmp_path))
+    linked = [f"-L{offered}/lib64", "-lcuda"]
+    subprocess.run(["g++", "-shared", "-fPIC", source, *linked, "-o", program], check=True)
 
     assert b"libcuda.so.1\0" in program.read_bytes()
     assert (offered / "include" / "cuda.h").is_file()
+
+
+@no_cuda
+@needs_compiler
+@needs_cuda_build
+def test_torch_looks_where_cuda_is_offered(tmp_path: Path) -> None:
+    """In a process that has a driver: for headers, for the driver; afterwards where it did."""
+    driver, offered = driver_at(tmp_path), tmp_path / "cuda"
+
+    shown = subprocess.run(
+        [sys.executable, "-c", SHOWN, driver, offered], capture_output=True, text=True, check=True
+    )
+
+    assert shown.stdout.splitlines() == [f"{offered}/include", f"{offered}/lib64", "as before"]
+    assert all((offered / "include" / name).is_file() for name in HEADERS)
+    assert (offered / "lib64" / DRIVER).resolve() == driver
