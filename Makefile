@@ -11,7 +11,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --strip
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install serve test image-test bench load soak check lock clean
+.PHONY: help install serve test image-test gpu-test bench load soak check lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/requirements-dev.lock  ## run the tests; the slow ones by ARGS="-m
 
 image-test: $(VENV)/requirements-dev.lock  ## build the cpu image and check it running; ARGS=cuda for the other
 	@tests/docker/image_test.sh $(ARGS)
+
+gpu-test: $(VENV)/requirements-dev.lock  ## everything that needs an NVIDIA GPU, with a report; ARGS="--json report.json"
+	@$(BIN)/python -m tests.gpu $(ARGS)
 
 bench: $(VENV)/requirements-dev.lock  ## measure; ARGS="engines", "decode", "service" or "profile", --help for flags
 	@$(BIN)/python -m tests.bench $(ARGS)

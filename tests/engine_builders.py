@@ -18,6 +18,7 @@ from service.engines.aoti.package import NETWORK
 from service.engines.background_build import Build
 from service.engines.base import Engine, EngineOutputs
 from service.engines.eager import EagerEngine
+from service.engines.gpu import GpuSurvey
 from tests.engines.networks import EVERY_BLOCK, short_model
 from tests.running import noise
 
@@ -27,8 +28,14 @@ PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
 HAS_COMPILER = shutil.which("g++") is not None and PYTHON_HEADER.exists()
 NO_COMPILER = "torch.compile needs a C++ compiler and Python's headers on a CPU"
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason=NO_COMPILER)
+no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 needs_torchao = pytest.mark.skipif(
     importlib.util.find_spec("torchao") is None, reason="the extra int8 is not installed"
+)
+
+
+USABLE_GPU = GpuSurvey(
+    "13.0", 13000, is_available=True, name="GPU", capability=(7, 5), architectures=("sm_75",)
 )
 
 
@@ -37,8 +44,8 @@ class AnyBatchEngine(CompiledEngine):
 
     def to_compile(self) -> ToCompile:
         """The network for any batch."""
-        programs, kernels = super().to_compile()
-        return ToCompile({NETWORK: programs[NETWORK]}, kernels)
+        wanted = super().to_compile()
+        return wanted._replace(programs={NETWORK: wanted.programs[NETWORK]})
 
 
 def eager(precision: str = "fp32", device: str = "cpu") -> EagerEngine:

@@ -11,6 +11,7 @@ from service.engines.aoti.engine import CompiledEngine
 from service.engines.base import Engine
 from service.engines.calibration import plan_with_pictures
 from service.engines.plan import EnginePlan
+from service.engines.tensorrt.engine import TensorRtEngine
 from service.errors import BadSetting
 from service.images.decode import silence_decoders
 from service.logs import configure_logs
@@ -71,7 +72,7 @@ def run_for_service(settings: Settings) -> int:
         raise version.error
     for loaded in contents.models:
         engine = plan_with_pictures(loaded, settings).final
-        if not isinstance(engine, CompiledEngine):
+        if not isinstance(engine, CompiledEngine | TensorRtEngine):
             raise BadSetting(f"SGE_ENGINE={settings.engine} is not compiled in the background")
         asyncio.run(_compile(engine))
     return 0
@@ -88,7 +89,7 @@ async def _load_all(engines: list[tuple[LoadedModel, Engine]], say: Say) -> None
     await builder.stop()
 
 
-async def _compile(engine: CompiledEngine) -> None:
+async def _compile(engine: CompiledEngine | TensorRtEngine) -> None:
     builder = WorkerThread(lambda _: None, "builder")
     builder.start()
     await builder.run(engine.compile_into, engine.files)

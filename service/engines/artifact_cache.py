@@ -137,6 +137,19 @@ class ArtifactCache:
         with tempfile.TemporaryDirectory(dir=building) as folder:
             yield Path(folder)
 
+    @contextlib.contextmanager
+    def with_room_for(self, size: int) -> Iterator[ArtifactCache]:
+        """Lend this cache or, where it cannot keep so many bytes, one that is gone afterwards.
+
+        Its folder has the same name, and nothing else beside it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            files = self
+            if reason := self.why_not(size):
+                log.warning("not kept for the next start", folder=str(self.folder), reason=reason)
+                files = ArtifactCache(Path(folder) / self.folder.name)
+            yield files
+
     def keep(self, name: str, content: bytes) -> None:
         """Write a file if that is possible; else say so: who wrote it can do without."""
         try:

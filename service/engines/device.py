@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
 import torch
 
 from service.config import DeviceName, Precision
+from service.engines.gpu import GpuSurvey, survey_gpu
 from service.errors import BadSetting
+
+log = structlog.stdlib.get_logger(__name__)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(
-    device: DeviceName, has_cuda: Callable[[], bool] = torch.cuda.is_available
-) -> torch.device:
-    """Take CUDA where it is wanted or, with `auto`, where there is one.
+def choose_device(device: DeviceName, survey: Callable[[], GpuSurvey] = survey_gpu) -> torch.device:
+    """Take CUDA where it is wanted or, with `auto`, where there is a GPU that can be used.
 
     Args:
         device: the setting.
-        has_cuda: whether there is a usable CUDA device.
+        survey: looks at the GPU.
 
     Raises:
-        BadSetting: CUDA was asked for by name and is not there.
+        BadSetting: CUDA was asked for by name and cannot be used.
     """
-    use_cuda = device != "cpu" and has_cuda()
-    if device == "cuda" and not use_cuda:
-        raise BadSetting("SGE_DEVICE=cuda, but torch finds no usable CUDA device")
-    if use_cuda:
+    if device == "cpu":
+        return torch.device("cpu")
+    gpu = survey()
+    reason = gpu.why_not()
+    if reason is None:
         torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32; whoever wants speed takes bf16
-    return torch.device("cuda" if use_cuda else "cpu")
+        return torch.device("cuda")
+    if device == "cuda":
+        raise BadSetting(f"SGE_DEVICE=cuda, but {reason}")
+    if gpu.has_driver:
+        log.warning("GPU is not used", reason=reason)
+    return torch.device("cpu")
 
 
 def choose_precision(precision: Precision, device: torch.device) -> str:

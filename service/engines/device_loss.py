@@ -10,10 +10,20 @@ import torch
 from service.errors import EngineLost
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait for what this thread has asked of a device.
+
+    Not for the whole device: while another thread has CUDA record, that would be an error.
+
+    Raises:
+        RuntimeError: it failed, or the device is lost.
+    """
+    torch.accelerator.current_stream(device).synchronize()
+
+
 @contextmanager
 def telling_device_loss(
-    device: torch.device,
-    synchronize: Callable[[torch.device], None] = torch.accelerator.synchronize,
+    device: torch.device, wait: Callable[[torch.device], None] = wait_for
 ) -> Iterator[None]:
     """Turn an error after which every call on an accelerator fails into `EngineLost`.
 
@@ -23,7 +33,7 @@ def telling_device_loss(
 
     Args:
         device: on which the calls inside run; a CPU is never lost.
-        synchronize: waits for the device, and raises when it is lost.
+        wait: for the device, and raises when it is lost.
 
     Raises:
         EngineLost: the device is lost; the error that showed it is the cause.
@@ -31,14 +41,14 @@ def telling_device_loss(
     try:
         yield
     except RuntimeError as error:
-        if device.type != "cpu" and _is_lost(device, synchronize):
+        if device.type != "cpu" and _is_lost(device, wait):
             raise EngineLost(f"the device {device} is lost: {error}") from error
         raise
 
 
-def _is_lost(device: torch.device, synchronize: Callable[[torch.device], None]) -> bool:
+def _is_lost(device: torch.device, wait: Callable[[torch.device], None]) -> bool:
     try:
-        synchronize(device)
+        wait(device)
     except RuntimeError:
         return True
     return False

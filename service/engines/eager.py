@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from service.engines.gpu_memory import give_back
 from service.engines.torch_engine import TorchEngine
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs
@@ -30,8 +31,14 @@ class EagerEngine(TorchEngine):
         self.graph: InferenceGraph | None = None
 
     def load(self) -> None:
-        """Copy the weights to the device, in the engine's precision."""
-        self.graph = self.fused_graph(self.precision)
+        """Copy the weights to the device, in the engine's precision.
+
+        Raises:
+            EngineFailed: a GPU's memory is too little for them.
+        """
+        self.require_memory(self.weight_bytes(self.precision))
+        with self.on_device():
+            self.graph = self.fused_graph(self.precision)
 
     def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
@@ -43,3 +50,4 @@ class EagerEngine(TorchEngine):
     def close(self) -> None:
         """Let go of the weights."""
         self.graph = None
+        give_back(self.device)

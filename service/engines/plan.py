@@ -15,6 +15,7 @@ from service.engines.background_build import BackgroundBuild, Build
 from service.engines.base import Engine
 from service.engines.device import choose_device, choose_precision, choose_threads
 from service.engines.eager import EagerEngine
+from service.engines.gpu import GpuSurvey, survey_gpu
 from service.engines.stub import StubEngine
 from service.engines.tensorrt.engine import TensorRtEngine, tensorrt_is_installed
 from service.errors import BadSetting
@@ -47,12 +48,12 @@ class Machine:
     """What engines find where they run.
 
     Attributes:
-        has_cuda: whether torch finds a usable CUDA device.
+        survey: looks at the GPU.
         has_tensorrt: whether Torch-TensorRT is installed.
         has_torchao: whether torchao is.
     """
 
-    has_cuda: Callable[[], bool] = torch.cuda.is_available
+    survey: Callable[[], GpuSurvey] = survey_gpu
     has_tensorrt: Callable[[], bool] = tensorrt_is_installed
     has_torchao: Callable[[], bool] = torchao_is_installed
 
@@ -113,7 +114,7 @@ def plan_engines(
     if settings.engine == "stub":
         stub = StubEngine(model.manifest)
         return EnginePlan(stub, stub)
-    device = choose_device(settings.device, machine.has_cuda)
+    device = choose_device(settings.device, machine.survey)
     parts = _EngineParts(model, settings, machine, device, calibration, in_background)
     if settings.engine == "eager":
         eager = EagerEngine(model, parts.device, parts.precision, parts.threads)
@@ -191,6 +192,7 @@ def _tensorrt(parts: _EngineParts) -> TensorRtEngine:
         max_batch=settings.max_batch,
         cache_dir=settings.cache_dir,
         cache_limit_bytes=settings.cache_limit_bytes,
+        build=parts.build("tensorrt"),
     )
 
 

@@ -84,9 +84,8 @@ class InterleavedEnhance(nn.Module):
         )  # (B, H, W, J, G)
         descriptor = descriptor.view(batch, 1, 1, -1, self.groups)  # (B, 1, 1, J, G)
         length = descriptor.float().square().sum(dim=3)  # (B, 1, 1, G)
-        wide = torch.float32 if x.dtype == torch.float16 else x.dtype  # products overflow float16
-        products = grouped.to(wide) * descriptor.to(wide)
-        values = products.float().sum(dim=3) - length  # (B, H, W, G)
+        products = grouped.float() * descriptor.float()  # float16 overflows, bfloat16 rounds them
+        values = products.sum(dim=3) - length  # (B, H, W, G)
         gates, raw_similarity = self.gates(values)
         gates = gates.to(x.dtype).unsqueeze(3)
         enhanced = (grouped * gates).view(batch, height, width, channels)

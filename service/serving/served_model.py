@@ -157,7 +157,7 @@ class ServedModel:
         try:
             if not (await self._builder.run(load_kept)).result:
                 return False
-            await self._builder.run(self._warm_up, self._plan.final)
+            await self._builder.run(self.warm_up, self._plan.final)
         except EngineFailed as error:
             log.warning("what was built cannot run", model=self.loaded.key, reason=error.message)
             return False
@@ -190,7 +190,7 @@ class ServedModel:
 
     async def _bring_up(self, engine: Engine) -> None:
         await self._builder.run(engine.load)
-        await self._builder.run(self._warm_up, engine)
+        await self._builder.run(self.warm_up, engine)
 
     def _give_up(self, engine: Engine, error: EngineFailed) -> None:
         engine.close()
@@ -204,7 +204,8 @@ class ServedModel:
             self._retire_info()
             await self.batcher.switch_engine(engine)
             self._enter(self._settled_tier if self.is_ready else "restarting")
-            self._plan.first.close()
+            # Not on the event loop: a GPU may let it wait.
+            await self._builder.run(self._plan.first.close)
 
     async def restart(self) -> None:
         """Warm the engine up again on a new thread, then answer again.
@@ -216,7 +217,7 @@ class ServedModel:
         """
         async with self._changing:
             if self.tier == "restarting":
-                await self.device.run(self._warm_up, self.batcher.engine)
+                await self.device.run(self.warm_up, self.batcher.engine)
                 self._enter(self._settled_tier)
 
     def retire(self) -> None:
@@ -234,7 +235,8 @@ class ServedModel:
             NotReady(f"the engine of {self.loaded.key} is being restarted", retry_after_s=2.0)
         )
 
-    def _warm_up(self, engine: Engine) -> None:
+    def warm_up(self, engine: Engine) -> None:
+        """Run an engine's batch sizes once, on the thread that is to own it."""
         side = self.loaded.manifest.input.size_px
         every_block = frozenset(block.name for block in self.blocks)
         warm_up(engine, (3, side, side), every_block, self.max_batch)

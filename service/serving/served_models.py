@@ -179,8 +179,17 @@ class ServedModels:
         on_built()
 
     def _on_builder_crash(self, error: EngineLost) -> None:
+        """Begin anew; what ended the builder may have taken the device along."""
         log.error("builder crashed", reason=error.message)
         self._builder.start()
+        self._spawn(self._try_engines())
+
+    async def _try_engines(self) -> None:
+        """Run what answers once: an engine that is lost is a crash, and brought back."""
+        for model in self:
+            if model.is_ready:
+                with contextlib.suppress(EngineFailed):  # a crash is told to `on_crash`
+                    await self._device.run(model.warm_up, model.batcher.engine)
 
     def _on_device_crash(self, error: EngineLost) -> None:
         log.error("engine crashed", reason=error.message, exc_info=error)

@@ -211,3 +211,25 @@ def test_what_a_killed_build_left_is_removed_by_a_later_one(tmp_path: Path) -> N
 
     with files.workspace():
         assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_cache_with_room_lends_itself(tmp_path: Path) -> None:
+    """What is written stays."""
+    cache = ArtifactCache(tmp_path / "compiled")
+
+    with cache.with_room_for(1000) as lent:
+        lent.write("package", b"content")
+
+    assert cache.read("package") == b"content"
+
+
+def test_a_cache_without_room_lends_one_that_is_gone_afterwards(tmp_path: Path) -> None:
+    """In a folder of the same name, so that another process finds it by that."""
+    cache = ArtifactCache(tmp_path / "compiled", limit_bytes=10)
+
+    with cache.with_room_for(1000) as lent:
+        lent.write("package", b"content of more bytes")
+        is_kept = lent.read("package") is not None
+
+    assert (is_kept, lent.folder.name, lent.folder.exists()) == (True, "compiled", False)
+    assert not cache.holds("package")

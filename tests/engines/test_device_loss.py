@@ -31,12 +31,12 @@ def test_an_error_on_a_device_that_fails_is_its_loss() -> None:
     assert str(loss.value.__cause__) == "a Triton kernel failed"
 
 
-@pytest.mark.parametrize(("device", "synchronize"), [(CUDA, works), (CPU, fails)])
+@pytest.mark.parametrize(("device", "wait"), [(CUDA, works), (CPU, fails)])
 def test_other_errors_stay_what_they_are(
-    device: torch.device, synchronize: Callable[[torch.device], None]
+    device: torch.device, wait: Callable[[torch.device], None]
 ) -> None:
     """An error on a device that works, as out of memory, is that call's alone."""
-    with pytest.raises(torch.OutOfMemoryError), telling_device_loss(device, synchronize):
+    with pytest.raises(torch.OutOfMemoryError), telling_device_loss(device, wait):
         raise torch.OutOfMemoryError("no memory left")
 
 

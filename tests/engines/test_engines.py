@@ -15,7 +15,7 @@ from service.engines.device import choose_device, choose_precision
 from service.engines.eager import EagerEngine
 from service.engines.stub import StubEngine
 from service.errors import BadSetting
-from tests.engine_builders import CPU, assert_close, compiled, eager, infer, rows
+from tests.engine_builders import CPU, assert_close, compiled, eager, infer, no_cuda, rows
 from tests.engines.networks import BASIC, EVERY_BLOCK, short_model
 from tests.fakes import FakeEngine
 
@@ -142,7 +142,15 @@ def test_the_model_is_not_changed_by_an_engine() -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@no_cuda
+def test_stacking_a_batch_needs_no_device() -> None:
+    """A lost device is met on its own thread, where the loss is told, and not before."""
+    batch = eager(device="cuda").collate(rows(1, 2))
+
+    assert (batch.shape, batch.device) == ((2, 3, 32, 32), CPU)
+
+
+@no_cuda
 def test_a_device_that_is_not_there_is_refused() -> None:
     """Asking for CUDA by name is an error, `auto` takes the CPU."""
     with pytest.raises(BadSetting, match="SGE_DEVICE=cuda"):

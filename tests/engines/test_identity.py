@@ -20,6 +20,9 @@ WITHOUT_EFFECT = {
     "service.engines.base",  # a protocol
     "service.engines.aoti.cuda_graphs",  # runs what was built
     "service.engines.device_loss",  # runs what was built
+    "service.engines.staging",  # runs what was built
+    "service.engines.gpu",  # whether it can be built
+    "service.engines.gpu_memory",  # whether it can be loaded
     "service.engines.identity",  # names it
     "service.engines.artifact_cache",  # keeps it
     "service.engines.aoti.unlocked",  # runs what was built

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from service.config import Settings
+from service.engines.aoti.engine import CompiledEngine
+from service.engines.background_build import BackgroundBuild
 from service.engines.base import EngineDescription
 from service.engines.plan import Machine, plan_engines
+from service.engines.tensorrt.engine import TensorRtEngine
 from service.errors import BadSetting
+from tests.engine_builders import USABLE_GPU
 from tests.running import tiny_model
 
 
@@ -62,7 +66,7 @@ def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
 ) -> None:
     """The compiled engine is the next choice; without TensorRT it is the first."""
     settings = Settings(cache_dir=tmp_path, precision="bf16", tiered=False)
-    machine = Machine(has_cuda=lambda: True, has_tensorrt=lambda: has_tensorrt)
+    machine = Machine(survey=lambda: USABLE_GPU, has_tensorrt=lambda: has_tensorrt)
 
     plan = plan_engines(tiny_model(), settings, machine=machine)
 
@@ -72,13 +76,25 @@ def test_on_a_gpu_auto_is_tensorrt_where_it_is_installed(
 def test_on_a_gpu_the_eager_engine_answers_while_tensorrt_builds(tmp_path: Path) -> None:
     """In the precision that was set, and the compiled engine is what comes next."""
     settings = Settings(cache_dir=tmp_path, precision="bf16", tiered=True)
-    machine = Machine(has_cuda=lambda: True, has_tensorrt=lambda: True)
+    machine = Machine(survey=lambda: USABLE_GPU, has_tensorrt=lambda: True)
 
     plan = plan_engines(tiny_model(), settings, machine=machine)
 
     assert [e.description for e in (plan.first, plan.final, *plan.others)] == [
         EngineDescription(name, "bf16", "cuda") for name in ("eager", "tensorrt", "compiled")
     ]
+
+
+def test_a_service_has_every_engine_built_in_another_process(tmp_path: Path) -> None:
+    """TensorRT's, too: minutes in which its own process answers."""
+    settings = Settings(cache_dir=tmp_path, precision="bf16")
+    machine = Machine(survey=lambda: USABLE_GPU, has_tensorrt=lambda: True)
+
+    plan = plan_engines(tiny_model(), settings, in_background=True, machine=machine)
+
+    for engine in (plan.final, *plan.others):
+        assert isinstance(engine, CompiledEngine | TensorRtEngine)
+        assert isinstance(engine.build, BackgroundBuild)
 
 
 def test_the_first_engine_of_a_cpu_computes_in_fp32() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from service.model.fuse import FusedBlock, FusedResNet, fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet
+from service.model.sge import EPSILON
 from tests.store_fixtures import random_network
 
 SPECS = [
@@ -111,6 +112,28 @@ def test_a_uniform_map_has_no_pattern(dtype: torch.dtype, value: float) -> None:
     assert enhanced.isfinite().all()
     assert similarity.abs().max() < 0.05
     assert enhanced.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_similarity_is_not_rounded_to_half_precision(dtype: torch.dtype) -> None:
+    """Of maps in any precision: it is the formula's in float64, but for float32's own rounding."""
+    spec = ResNetSpec("sge_resnet18", 10, groups=8, input_px=33)
+    block = fused_of(spec).blocks[0]
+    assert isinstance(block, FusedBlock)
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(2, 64, 9, 9, generator=generator).relu().to(dtype)
+    x = x.to(memory_format=torch.channels_last)
+    descriptor = x.float().mean(dim=(2, 3)).to(dtype)
+
+    _, raw = block.enhance(x, descriptor)
+
+    products = x.double() * descriptor.double()[:, :, None, None]
+    values = products.view(2, -1, 8, 9, 9).sum(dim=1)  # (B, G, H, W)
+    centred = values - values.mean(dim=(2, 3), keepdim=True)
+    expected = centred / (values.std(dim=(2, 3), keepdim=True) + EPSILON)
+    # The mean of values is taken to be the descriptor's squared length: in half precision it is so
+    # up to the descriptor's rounding, which moves all positions alike and goes with the mean.
+    assert (raw.similarity() - expected).abs().max() < 1e-4
 
 
 def test_bf16_keeps_the_classes_order() -> None:

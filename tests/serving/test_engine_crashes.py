@@ -9,6 +9,7 @@ import pytest
 
 from service.engines.base import EngineOutputs
 from service.engines.plan import EnginePlan
+from service.errors import EngineLost
 from tests.fakes import FakeEngine, GatedEngine, SlowEngine
 from tests.running import Running, grey, running, until
 
@@ -64,6 +65,27 @@ async def test_a_hung_forward_pass_is_a_crash() -> None:
 
     assert (lost.status_code, lost.json()["error"]["code"]) == (500, "engine_lost")
     assert (answered.status_code, crashes) == (200, 1)
+
+
+async def test_a_device_that_the_builder_finds_lost_is_lost_for_the_first_engine_too() -> None:
+    """It is tried at once: nobody has to send a request to find out."""
+    first = FakeEngine()
+
+    class Losing(SlowEngine):
+        def load(self) -> None:
+            super().load()
+            first.device_loss = {0}  # the pixels of every warm-up
+            raise EngineLost("every call on the device fails")
+
+    final = Losing()
+    async with running(engines=EnginePlan(first, final)) as service:
+        service.runtime.models.backoff_s = (0.0,)
+        final.may_load.set()
+        lost = await service.lost
+        ready = await service.client.get("/readyz")
+
+    assert lost.message == "the engine crashed, and 1 restarts of it have failed"
+    assert ready.status_code == 503
 
 
 async def test_an_engine_that_stays_broken_is_told() -> None:

@@ -35,7 +35,7 @@ async def main():
     await models.start(on_built=built.set)
     await built.wait()
     model = next(iter(models))
-    await model.device.run(model._warm_up, model.batcher.engine)
+    await model.device.run(model.warm_up, model.batcher.engine)
     print(len(os.listdir("/proc/self/task")) - threading.active_count())
     await models.stop()
 

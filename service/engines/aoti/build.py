@@ -5,9 +5,9 @@ B: batch, K: classes, G: groups.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from service.engines.aoti.cuda_toolkit import offered_cuda
 from service.engines.aoti.kernels.library import Kernels, linking_options
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE
 from service.model.fuse import Classifier
@@ -48,10 +49,17 @@ class CompiledProgram:
 
 
 class ToCompile(NamedTuple):
-    """What a package is made of: what exports its programs, by name, and what they call."""
+    """What a package is made of.
+
+    Attributes:
+        programs: what exports them, by name.
+        kernels: what they call.
+        device: where they run.
+    """
 
     programs: Mapping[str, Export]
     kernels: Kernels | None = None
+    device: torch.device = torch.device("cpu")
 
 
 class FlatNetwork(nn.Module):
@@ -107,8 +115,8 @@ def build_package(
 ) -> dict[str, Packing]:
     """Compile programs into one file, without one for a batch of one that gains nothing.
 
-    A C++ compiler is needed on a CPU. A program's weights are part of it. The compiler names its
-    files without regard to weights, so each build has a folder of its own.
+    A C++ compiler is needed, for a GPU CUDA's headers, too. A program's weights are part of it. The
+    compiler names its files without regard to weights, so each build has a folder of its own.
 
     Args:
         wanted: what is compiled.
@@ -120,6 +128,7 @@ def build_package(
         What became of the weights of each program in the package.
 
     Raises:
+        EngineFailed: it is for a GPU, and CUDA's headers or its driver are missing.
         Exception: whatever the compiler raises.
     """
     # These imports take seconds, and only a build needs them.
@@ -129,7 +138,9 @@ def build_package(
     options = {"cpp.enable_kernel_profile": profiled}
     if wanted.kernels is not None:
         options |= linking_options(wanted.kernels)
-    with fresh_cache(dir=str(package.parent)):
+    is_for_gpu = wanted.device.type != "cpu"
+    cuda = offered_cuda(package.parent / "cuda") if is_for_gpu else contextlib.nullcontext()
+    with cuda, fresh_cache(dir=str(package.parent)):
         compiled = compile_needed(wanted.programs, functools.partial(_compile, options=options))
         package_aoti(str(package), {name: program.files for name, program in compiled.items()})
     return {name: program.packing for name, program in compiled.items()}
@@ -160,8 +171,6 @@ def _compile(name: str, program: ExportedProgram, *, options: Mapping[str, Any])
 
     inputs, _ = program.example_inputs
     is_on_cpu = inputs[0].device.type == "cpu"
-    if not is_on_cpu:
-        offer_cuda_headers()
     packing = Packing()
     all_options = {
         **options,
@@ -177,30 +186,6 @@ def _compile(name: str, program: ExportedProgram, *, options: Mapping[str, Any])
     _require_own_code(name, files)
     log.info("program is compiled", program=name, **dataclasses.asdict(packing))
     return CompiledProgram(files, packing)
-
-
-def offer_cuda_headers() -> None:
-    """Show torch CUDA's headers, for which it looks in one place."""
-    from torch.utils import cpp_extension  # noqa: PLC0415
-
-    cpp_extension.CUDA_HOME = cuda_home(cpp_extension.CUDA_HOME)
-
-
-def cuda_home(toolkit: str | None) -> str | None:
-    """Where CUDA's headers are: in the toolkit, else in the wheels (extra `[cuda]`), if anywhere.
-
-    Args:
-        toolkit: the folder of the one that is installed; None where there is none.
-    """
-    return toolkit or cuda_of_wheels()
-
-
-def cuda_of_wheels() -> str | None:
-    """The folder into which wheels put CUDA, if they did."""
-    spec = importlib.util.find_spec("nvidia")
-    places = spec.submodule_search_locations if spec else None
-    found = [path for place in places or () for path in Path(place).glob("cu*/include/crt")]
-    return str(found[0].parent.parent) if found else None
 
 
 def _require_own_code(name: str, files: Sequence[Any]) -> None:

@@ -5,9 +5,10 @@ Written without a GPU at hand: the choice of buckets is tested, the recording ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +33,19 @@ class Recording:
         return [output[: len(batch)] for output in self.outputs]
 
 
+def bytes_to_record(program: Program, example: Tensor) -> int:
+    """Measure what recording every bucket takes: run the largest once, on the current stream.
+
+    That is what it takes while it runs, and what all others write to: less than what it writes to
+    itself. What another engine takes meanwhile is counted, too.
+    """
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    outputs = program([example])
+    torch.cuda.current_stream().synchronize()
+    return torch.cuda.max_memory_allocated() - before + sum(output.nbytes for output in outputs)
+
+
 class RecordedProgram:
     """A program that runs every batch in the smallest bucket that holds it.
 
@@ -44,9 +58,11 @@ class RecordedProgram:
     """
 
     def __init__(self, program: Program, example: Tensor) -> None:
-        pool = torch.cuda.graph_pool_handle()  # buckets run in turn, so they share memory
+        # Buckets run in turn, so they share their input and, on one stream, their memory.
+        pool = torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.recordings = {
-            size: _record(program, example[:size], pool)
+            size: _record(program, example[:size], pool, stream)
             for size in reversed(bucket_sizes(len(example)))
         }
 
@@ -67,16 +83,49 @@ def bucket_of(images: int, sizes: Iterable[int]) -> int:
     return min(size for size in sizes if size >= images)
 
 
-def _record(program: Program, example: Tensor, pool: Any) -> Recording:
-    batch = example.clone()
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+class Capture(Protocol):
+    """What is done with a CUDA graph whose recording failed."""
+
+    def capture_end(self) -> None:
+        """End the recording."""
+
+    def reset(self) -> None:
+        """Let go of its memory."""
+
+
+@contextlib.contextmanager
+def ending_capture(
+    capture: Capture, is_capturing: Callable[[], bool] = torch.cuda.is_current_stream_capturing
+) -> Iterator[None]:
+    """Leave nothing behind where a recording fails: a stream in the midst of one takes no work.
+
+    Args:
+        capture: what is recorded inside, on the current stream.
+        is_capturing: whether the current stream is in the midst of a recording.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # CUDA says once more why it failed
+            if is_capturing():
+                capture.capture_end()
+        with contextlib.suppress(RuntimeError):
+            capture.reset()
+        raise
+
+
+def _record(program: Program, batch: Tensor, pool: Any, stream: torch.cuda.Stream) -> Recording:
     stream.wait_stream(torch.cuda.current_stream())
+    graph = torch.cuda.CUDAGraph()
+    # torch gives a thread its stream back only where the recording ends well: this does always.
     with torch.cuda.stream(stream):
         for _ in range(RUNS_BEFORE_RECORDING):
             program([batch])
+        # Another engine may answer meanwhile: what its threads do must not spoil the recording.
+        with (
+            ending_capture(graph),
+            torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+        ):
+            outputs = program([batch])
     torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    # Another engine may answer meanwhile: what its threads allocate must not spoil the recording.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        outputs = program([batch])
     return Recording(graph, batch, outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import tempfile
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,12 @@ from service.engines.aoti.build import (
     export_network,
     export_network_of_one,
 )
-from service.engines.aoti.cuda_graphs import RecordedProgram
+from service.engines.aoti.cuda_graphs import RecordedProgram, bytes_to_record
 from service.engines.aoti.kernels.library import Kernels, kernel_sources
 from service.engines.aoti.package import NETWORK, NETWORK_OF_ONE, Program, load_package
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
+from service.engines.gpu_memory import give_back, why_too_little
 from service.engines.identity import (
     GRAPH_SOURCES,
     identity_of,
@@ -66,6 +67,7 @@ class CompiledEngine(TorchEngine):
         __name__,
         "service.engines.aoti.packing",
         "service.engines.aoti.build",
+        "service.engines.aoti.cuda_toolkit",
         "service.engines.aoti.package",
         *(f"service.engines.aoti.kernels.{module}" for module in KERNEL_MODULES),
     )
@@ -130,7 +132,7 @@ class CompiledEngine(TorchEngine):
 
         Raises:
             EngineFailed: the process that compiles has failed, or what it made cannot be loaded,
-                now or when it was made before.
+                now or when it was made before, or a GPU's memory is too little for it.
             Exception: the compiler is missing or fails.
         """
         if self.load_kept():
@@ -163,6 +165,7 @@ class CompiledEngine(TorchEngine):
     def close(self) -> None:
         """Let go of the program, and with it of the weights."""
         self.program = None
+        give_back(self.device)
 
     def to_compile(self) -> ToCompile:
         """The network for any batch, on a CPU for one image, too."""
@@ -172,7 +175,7 @@ class CompiledEngine(TorchEngine):
         programs: dict[str, Export] = {NETWORK: functools.partial(export_network, graph, side_px)}
         if self.device.type == "cpu":
             programs[NETWORK_OF_ONE] = functools.partial(export_network_of_one, graph, side_px)
-        return ToCompile(programs, kernels)
+        return ToCompile(programs, kernels, self.device)
 
     def _with_kernels(self, graph: InferenceGraph) -> Kernels | None:
         """Let kernels of our own compute what they are faster at; they know float32 on a CPU."""
@@ -205,25 +208,29 @@ class CompiledEngine(TorchEngine):
         log.info("engine is compiled", model=self.model.key, seconds=seconds)
 
     def _kept(self, files: ArtifactCache) -> Program | None:
-        """Load what was built; None where there is nothing, or nothing of use."""
+        """Load what was built; None where there is nothing, or nothing of use.
+
+        Raises:
+            EngineFailed: a GPU's memory is too little for it, or the GPU is lost, which says
+                nothing of what was built.
+        """
         package = files.open(self.key)
         if package is None:
             return None
         with package:
+            self.require_memory(os.fstat(package.fileno()).st_size)  # nearly all of it is weights
             try:
-                return load_package(package, self.device)
+                with self.on_device():
+                    return load_package(package, self.device)
             except RuntimeError as error:
+                if "out of memory" in str(error):  # of a GPU: no fault of what was built
+                    raise EngineFailed(f"no memory for what was compiled: {error}") from error
                 log.warning("what was compiled cannot be loaded", reason=str(error))
                 return None
 
     def _built(self) -> Program:
         """Build the package and load it; where it cannot be kept, it serves this time only."""
-        with tempfile.TemporaryDirectory() as folder:
-            files = self.files
-            if reason := files.why_not(self._largest_package()):
-                folder_name = str(files.folder)
-                log.warning("not kept for the next start", folder=folder_name, reason=reason)
-                files = ArtifactCache(Path(folder) / self.name)
+        with self.files.with_room_for(self._largest_package()) as files:
             if self.build is None:
                 self.compile_into(files)
             else:
@@ -243,12 +250,19 @@ class CompiledEngine(TorchEngine):
         side_px = self.model.manifest.input.size_px
         shape = (self.max_batch, 3, side_px, side_px)
         try:
-            return RecordedProgram(
-                program, torch.zeros(shape, dtype=torch.uint8, device=self.device)
-            )
+            with self.on_device():
+                example = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+                needed_bytes = bytes_to_record(program, example)
+                reason = why_too_little(needed_bytes, self.device)
+                if reason is None:
+                    recorded = RecordedProgram(program, example)
+                    log.info("CUDA has recorded the program", mb=round(needed_bytes / 1e6))
+                    return recorded
         except RuntimeError as error:
-            log.warning("CUDA does not record the program", reason=str(error))
-            return program
+            reason = str(error)
+        log.warning("CUDA does not record the program", reason=reason)
+        give_back(self.device)
+        return program
 
     def _largest_package(self) -> int:
         """Bytes that a package may take; int8 keeps some of its weights in more than 8 bits."""

@@ -47,6 +47,7 @@ def load_package(package: BinaryIO, device: torch.device) -> Program:
         # Alone in its thread, a program needs no locks, which would break a capture by CUDA.
         loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001
         run: Program = loader(str(path), NETWORK, True, 1, -1).boxed_run
+        torch.accelerator.synchronize(device)  # its weights do not come by the engine's stream
         return run
 
 

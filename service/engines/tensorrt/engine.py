@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from service.engines.artifact_cache import ArtifactCache
+from service.engines.background_build import Build
 from service.engines.device import DTYPES
+from service.engines.gpu_memory import give_back
 from service.engines.identity import (
     GRAPH_SOURCES,
     identity_of,
@@ -30,11 +32,14 @@ from service.engines.identity import (
 )
 from service.engines.tensorrt.export import INPUT_NAME, export_graph
 from service.engines.torch_engine import TorchEngine
+from service.errors import EngineFailed
 from service.model.resnet import Outputs
 from service.store.load import LoadedModel
 
 # A change of one of these modules outdates every built engine.
 SOURCES = (*GRAPH_SOURCES, "service.engines.tensorrt.export", __name__)
+
+COPIES = 3  # of the weights: one in either engine, and room for what TensorRT adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class TensorRtEngine(TorchEngine):
         max_batch: images in the largest batch.
         cache_dir: where built engines are kept.
         cache_limit_bytes: of all of them together; None keeps every one.
+        build: fills a cache folder where an engine is missing; None builds in this process.
         library: imports Torch-TensorRT.
     """
 
@@ -110,26 +116,38 @@ class TensorRtEngine(TorchEngine):
         max_batch: int,
         cache_dir: Path,
         cache_limit_bytes: int | None = None,
+        build: Build | None = None,
         library: Callable[[], Library] = import_library,
     ) -> None:
         super().__init__(model, device, precision)
         self.dtype = DTYPES[precision]
         self.max_batch = max_batch
         self.files = ArtifactCache(cache_dir / self.name, cache_limit_bytes)
+        self.build = build
         self.library = library
         self.with_last: BuiltGraph | None = None
         self.with_all: BuiltGraph | None = None
 
+    @property
+    def variants(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The blocks of either engine."""
+        blocks = tuple(block.name for block in self.model.manifest.spec.blocks())
+        return blocks[-1:], blocks
+
     def load(self) -> None:
-        """Take both engines from the cache, or build them.
+        """Take both engines from the cache, or have them built.
 
         Raises:
+            EngineFailed: the process that builds has failed, or has built something else.
             RuntimeError: Torch-TensorRT or a GPU is missing, or an engine cannot be built.
+            OSError: what was built cannot be written.
         """
         library = self.library()
-        blocks = tuple(block.name for block in self.model.manifest.spec.blocks())
-        self.with_last = self._built_graph(library, blocks[-1:])
-        self.with_all = self._built_graph(library, blocks)
+        serialized = self._kept(library, self.files) or self._built(library)
+        with self.on_device():
+            self.with_last, self.with_all = (
+                self._loaded(library, *one) for one in zip(self.variants, serialized, strict=True)
+            )
 
     def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
@@ -142,13 +160,43 @@ class TensorRtEngine(TorchEngine):
     def close(self) -> None:
         """Let go of the engines, and with them of the weights."""
         self.with_last = self.with_all = None
+        give_back(self.device)
 
-    def _built_graph(self, library: Library, blocks: tuple[str, ...]) -> BuiltGraph:
-        name = f"{self._identity(library, blocks)}.engine"
-        serialized = self.files.read(name)
+    def compile_into(self, files: ArtifactCache) -> None:
+        """Build, in this process, what is missing of both engines; it takes minutes.
+
+        Args:
+            files: where they are put.
+
+        Raises:
+            OSError: they cannot be written there.
+            RuntimeError: Torch-TensorRT or a GPU is missing, or an engine cannot be built.
+        """
+        library = self.library()
+        for blocks in self.variants:
+            name = self._file_of(library, blocks)
+            if files.read(name) is None:
+                files.write(name, self._serialized(library, blocks, files))
+
+    def _kept(self, library: Library, files: ArtifactCache) -> list[bytes] | None:
+        """Read both engines; None where one is missing or damaged."""
+        found = [files.read(self._file_of(library, blocks)) for blocks in self.variants]
+        both = [content for content in found if content is not None]
+        return both if len(both) == len(found) else None
+
+    def _built(self, library: Library) -> list[bytes]:
+        """Have both engines built; where they cannot be kept, they serve this time only."""
+        with self.files.with_room_for(COPIES * self.weight_bytes(self.precision)) as files:
+            if self.build is None:
+                self.compile_into(files)
+            else:
+                self.build(files.folder.parent)
+            serialized = self._kept(library, files)
         if serialized is None:
-            serialized = self._build(library, blocks)
-            self.files.keep(name, serialized)
+            raise EngineFailed("what was built is not there: has the model been changed?")
+        return serialized
+
+    def _loaded(self, library: Library, blocks: tuple[str, ...], serialized: bytes) -> BuiltGraph:
         module = library.torch_tensorrt.runtime.TorchTensorRTModule(
             serialized_engine=serialized,
             input_binding_names=[INPUT_NAME],
@@ -156,18 +204,18 @@ class TensorRtEngine(TorchEngine):
         )
         return BuiltGraph(module, blocks)
 
-    def _build(self, library: Library, blocks: tuple[str, ...]) -> bytes:
+    def _serialized(self, library: Library, blocks: tuple[str, ...], files: ArtifactCache) -> bytes:
         """Build an engine, with the timings of earlier builds on this machine."""
         timings = f"{identity_of(self._platform(library))}.timings"
         with tempfile.TemporaryDirectory() as private:
             # Torch-TensorRT rewrites the file in place, so it gets a copy of its own.
             timing_cache = Path(private) / "timings"
-            known = self.files.read(timings)
+            known = files.read(timings)
             if known is not None:
                 timing_cache.write_bytes(known)
             serialized = self._convert(library.torch_tensorrt, blocks, timing_cache)
             if timing_cache.exists():
-                self.files.keep(timings, timing_cache.read_bytes())
+                files.keep(timings, timing_cache.read_bytes())
         return serialized
 
     def _convert(self, torch_tensorrt: Any, blocks: tuple[str, ...], timing_cache: Path) -> bytes:
@@ -191,6 +239,9 @@ class TensorRtEngine(TorchEngine):
             timing_cache_path=str(timing_cache),
         )
         return serialized
+
+    def _file_of(self, library: Library, blocks: tuple[str, ...]) -> str:
+        return f"{self._identity(library, blocks)}.engine"
 
     def _identity(self, library: Library, blocks: tuple[str, ...]) -> str:
         """Stand for all that a built engine depends on."""

@@ -12,9 +12,9 @@ from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.plan import plan_engines
-from service.errors import EngineFailed
+from service.errors import EngineFailed, EngineLost
 from service.store.manifest import Hashes
-from tests.engine_builders import CPU, compiled, copying, infer, refuse, rows
+from tests.engine_builders import CPU, compiled, copying, infer, no_cuda, refuse, rows
 from tests.engines.networks import short_model
 
 
@@ -74,6 +74,20 @@ def test_a_damaged_package_is_compiled_again(
 
     with pytest.raises(NotImplementedError):
         engine.load()
+
+
+@no_cuda
+def test_a_package_is_not_to_blame_for_a_lost_device(tmp_path: Path) -> None:
+    """The loss is told, and a later start, on a device that works, loads the package."""
+    engine = compiled(tmp_path, "fp16", "cuda", build=refuse)
+    engine.key = "package"
+    engine.files.write(engine.key, b"no package of AOTInductor")
+
+    with pytest.raises(EngineLost):
+        engine.load()
+
+    assert engine.is_built
+    assert not engine.files.holds(engine._unloadable)
 
 
 def test_a_package_is_not_taken_for_another(tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from service.errors import BadSetting
 from service.images.contract import InputContract
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
-from tests.engine_builders import eager, infer, needs_compiler, needs_torchao, refuse, rows
+from tests.engine_builders import (
+    USABLE_GPU,
+    eager,
+    infer,
+    needs_compiler,
+    needs_torchao,
+    refuse,
+    rows,
+)
 from tests.engines.networks import EVERY_BLOCK, short_model
 
 
@@ -127,7 +135,7 @@ def test_int8_is_refused_on_a_gpu(tmp_path: Path) -> None:
     settings = Settings(engine="int8", cache_dir=tmp_path)
 
     with pytest.raises(BadSetting, match="int8 runs on a CPU only: set SGE_DEVICE=cpu"):
-        plan_engines(short_model(), settings, Noise(), machine=Machine(has_cuda=lambda: True))
+        plan_engines(short_model(), settings, Noise(), machine=Machine(survey=lambda: USABLE_GPU))
 
 
 def test_the_absence_of_torchao_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from service.engines.tensorrt.engine import (
     import_library,
     tensorrt_is_installed,
 )
+from service.errors import EngineFailed
 from tests.engine_builders import CPU, assert_close, eager, infer, rows
 from tests.engines.networks import BASIC, EVERY_BLOCK, short_model
 from tests.engines.tensorrt.calls import LIBRARY, LibraryCall, calls_of
@@ -138,6 +140,60 @@ def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, P
     engine.close()
     with pytest.raises(RuntimeError, match="infer was called before load"):
         infer(engine, rows(1))
+
+
+def test_what_another_process_has_built_is_taken(
+    started: tuple[StandIn, TensorRtEngine, Path], tmp_path: Path
+) -> None:
+    """This one builds nothing: the service answers meanwhile."""
+    stand_in, _, cache_dir = started
+    asked: list[Path] = []
+
+    def build(folder: Path) -> None:
+        asked.append(folder)
+        shutil.copytree(cache_dir, folder, dirs_exist_ok=True)
+
+    engine = engine_on(stand_in, tmp_path, build=build)
+    engine.load()
+
+    assert asked == [tmp_path]
+    assert infer(engine, rows(1)).similarities.keys() == EVERY_BLOCK
+    assert len(stand_in.programs) == 2
+
+
+def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
+    """As where the model was replaced since the service read it."""
+    engine = engine_on(StandIn(), tmp_path, build=lambda _: None)
+
+    with pytest.raises(EngineFailed, match="has the model been changed"):
+        engine.load()
+
+
+def test_where_nothing_can_be_kept_the_engine_serves_this_time(tmp_path: Path) -> None:
+    """Both engines are built in a folder that is gone afterwards."""
+    (tmp_path / "tensorrt").write_bytes(b"a file where the folder should be")
+    engine = engine_on(StandIn(), tmp_path)
+
+    engine.load()
+
+    assert infer(engine, rows(1)).similarities.keys() == EVERY_BLOCK
+
+
+def test_only_what_is_damaged_is_built_again(tmp_path: Path) -> None:
+    """The other engine is taken as it is."""
+    stand_in = StandIn()
+    engine = engine_on(stand_in, tmp_path)
+    engine.load()
+    last, _ = (
+        engine.files.folder / engine._file_of(engine.library(), blocks)
+        for blocks in engine.variants
+    )
+    last.write_bytes(b"damaged")
+
+    engine.load()
+
+    assert len(stand_in.programs) == 3
+    assert infer(engine, rows(1)).similarities.keys() == EVERY_BLOCK
 
 
 def with_weights(digest: str) -> Any:

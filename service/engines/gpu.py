@@ -1,0 +1,106 @@
+"""Whether there is a GPU that this torch can use, and where there is one that it cannot, why."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+# By the major version of CUDA, the first driver whose programs run on it: NVIDIA's table of
+# "minor version compatibility".
+FIRST_DRIVERS = {"12": "R525", "13": "R580"}
+
+_ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSurvey:
+    """What is to be known of a GPU before it is used.
+
+    Attributes:
+        torch_cuda: the version of CUDA that torch was made for; None where it was made for none.
+        driver_cuda: the newest that the driver runs, 13000 for 13.0; None where there is no driver.
+        is_available: whether torch finds a device.
+        name: of the device.
+        capability: major and minor.
+        architectures: for which torch has code, such as `sm_75`, or `compute_120`, which the driver
+            compiles for whatever is newer.
+    """
+
+    torch_cuda: str | None
+    driver_cuda: int | None
+    is_available: bool = False
+    name: str = ""
+    capability: tuple[int, int] = (0, 0)
+    architectures: tuple[str, ...] = ()
+
+    @property
+    def has_driver(self) -> bool:
+        """Whether NVIDIA's driver is there, so that somebody may expect a GPU to be used."""
+        return self.driver_cuda is not None
+
+    def why_not(self) -> str | None:
+        """What stands in the way of using the GPU; None where nothing does."""
+        if self.torch_cuda is None:
+            return "this torch is built without CUDA"
+        if self.driver_cuda is None:
+            return "there is no NVIDIA driver"
+        major = self.torch_cuda.partition(".")[0]
+        if self.driver_cuda // 1000 < int(major):
+            runs = f"{self.driver_cuda // 1000}.{self.driver_cuda % 1000 // 10}"
+            floor = FIRST_DRIVERS.get(major)
+            return (
+                f"the driver runs CUDA {runs} at most, and this torch needs {self.torch_cuda}"
+                + (f": driver {floor} or newer" if floor else "")
+            )
+        if not self.is_available:
+            return "torch finds no usable CUDA device"
+        if not has_code_for(self.capability, self.architectures):
+            major, minor = map(str, self.capability)
+            return (
+                f"{self.name} is of sm_{major}{minor}, and this torch has code for "
+                f"{', '.join(self.architectures)}"
+            )
+        return None
+
+
+def has_code_for(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
+    """Whether code for one of the architectures runs on a GPU.
+
+    Machine code runs on the same major version, from its own minor version on; what the driver
+    compiles runs on whatever is as new.
+    """
+    found = [match for name in architectures if (match := _ARCHITECTURE.fullmatch(name))]
+    versions = [(match[1], (int(match[2]), int(match[3]))) for match in found]
+    return any(
+        version <= capability and (kind == "compute" or version[0] == capability[0])
+        for kind, version in versions
+    )
+
+
+def survey_gpu() -> GpuSurvey:
+    """Look at this machine's first GPU."""
+    torch_cuda, driver_cuda = torch.version.cuda, _driver_cuda()
+    if driver_cuda is None or not torch.cuda.is_available():
+        return GpuSurvey(torch_cuda, driver_cuda)
+    return GpuSurvey(
+        torch_cuda,
+        driver_cuda,
+        is_available=True,
+        name=torch.cuda.get_device_name(),
+        capability=torch.cuda.get_device_capability(),
+        architectures=tuple(torch.cuda.get_arch_list()),
+    )
+
+
+def _driver_cuda() -> int | None:
+    """Ask the driver itself: torch tells no more than that it found no device."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
