@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import ipaddress
 import os
@@ -66,13 +67,13 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         server.end()
 
     def on_ready() -> None:
-        set_aside_what_stays()
+        settle()
         report_broken(runtime.models.broken[told:], say)
         say(ready_lines(runtime, address))
 
     hooks = Hooks(
         on_ready=on_ready,
-        on_built=set_aside_what_stays,
+        on_built=settle,
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
     )
@@ -91,6 +92,19 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     if runtime.models.is_building:
         _leave_builds_behind(code)
     return code
+
+
+def settle() -> None:
+    """Tidy up once an engine answers: what was loaded stays, and what it was made of goes."""
+    set_aside_what_stays()
+    give_memory_back()
+
+
+def give_memory_back() -> None:
+    """Have glibc, where it is that one, give the system what was freed: it would keep it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def set_aside_what_stays() -> None:
