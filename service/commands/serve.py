@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import ipaddress
 import os
 import socket
@@ -18,6 +16,7 @@ from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.commands.announcements import ready_lines, warn_of_others
 from service.commands.contents import load_contents, report_broken
+from service.commands.memory import settle
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
@@ -92,29 +91,6 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     if runtime.models.is_building:
         _leave_builds_behind(code)
     return code
-
-
-def settle() -> None:
-    """Tidy up once an engine answers: what was loaded stays, and what it was made of goes."""
-    set_aside_what_stays()
-    give_memory_back()
-
-
-def give_memory_back() -> None:
-    """Have glibc, where it is that one, give the system what was freed: it would keep it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
-
-
-def set_aside_what_stays() -> None:
-    """Have collections of garbage pass over everything that is here now.
-
-    A whole collection holds the GIL for 0.13 s over the modules of torch, and for twice as
-    long once its compiler was imported: every request would wait for it.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:
