@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from service import __version__
 from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
+from service.commands.memory import without_collections
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
@@ -141,7 +142,8 @@ def _query_of(parsed: argparse.Namespace) -> PredictQuery:
 
 def _serve(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
-    from service.commands import serve  # torch takes seconds to import; a wrong flag should not
+    with without_collections():
+        from service.commands import serve  # torch takes seconds to import; a wrong flag should not
 
     return serve.run(settings, say=say)
 

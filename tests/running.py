@@ -25,6 +25,7 @@ from service.serving.decode_workers import DecodeHere, Decoder
 from service.serving.runtime import Runtime, build_runtime
 from service.store.load import LoadedModel, StoreContents
 from service.store.manifest import Hashes, Manifest
+from service.store.reference import ReferenceNetwork
 from tests.store_fixtures import LABELS, new_tiny_version, tiny_network
 
 PNG = {"Content-Type": "image/png"}
@@ -45,7 +46,7 @@ def tiny_model(name: str = "tiny", version: str = "1") -> LoadedModel:
         licence=new.licence,
         source=new.source,
     )
-    return LoadedModel(manifest, LABELS, tiny_network())
+    return LoadedModel(manifest, LABELS, ReferenceNetwork(tiny_network(), tiny_network))
 
 
 def png_of(image: NDArray[np.uint8]) -> bytes:

@@ -1,9 +1,12 @@
-"""Importing the service changes nothing: what holds for the process is set at its start."""
+"""Importing the service changes nothing, and whoever computes nothing does not wait for torch."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 IMPORT_ALL = """
 import ctypes, logging, os, pkgutil, sys, threading, warnings
@@ -30,6 +33,17 @@ after = state()
 print(*(name for name in before if before[name] != after[name]), sep="\\n", end="")
 """
 
+RUN_COMMAND = """
+import sys
+from service.cli import run
+try:
+    code = run(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+heavy = [name for name in ("torch", "torchvision", "numpy", "fastapi") if name in sys.modules]
+print(code, *heavy, file=sys.stderr)
+"""
+
 
 def test_importing_every_module_changes_nothing() -> None:
     """No filter of warnings, variable, handler, thread or setting of torch is another then."""
@@ -38,3 +52,35 @@ def test_importing_every_module_changes_nothing() -> None:
     )
 
     assert changed.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("--version", 0),
+        ("--help", 0),
+        ("serve --help", 0),
+        ("predict --help", 0),
+        ("import --help", 0),
+        ("key new --help", 0),
+        ("key new client --file {folder}/keys", 0),
+        ("serve --port none", 2),
+        ("check --max-batch 0", 2),
+        ("compile --engine fast", 2),
+        ("predict picture.png --top-k 0", 2),
+    ],
+)
+def test_a_command_that_computes_nothing_imports_nothing_that_computes(
+    tmp_path: Path, line: str, code: int
+) -> None:
+    """Help, a key or a wrong flag is answered at once: torch alone takes seconds to import.
+
+    In a process of its own, which has imported nothing yet.
+    """
+    arguments = line.format(folder=tmp_path).split()
+
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_COMMAND, *arguments], capture_output=True, text=True, check=True
+    )
+
+    assert ended.stderr.splitlines()[-1] == str(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import ipaddress
 import os
 import socket
@@ -17,6 +16,7 @@ from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.commands.announcements import ready_lines, warn_of_others
 from service.commands.contents import load_contents, report_broken
+from service.commands.memory import settle
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
@@ -66,13 +66,13 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         server.end()
 
     def on_ready() -> None:
-        set_aside_what_stays()
+        settle()
         report_broken(runtime.models.broken[told:], say)
         say(ready_lines(runtime, address))
 
     hooks = Hooks(
         on_ready=on_ready,
-        on_built=set_aside_what_stays,
+        on_built=settle,
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
     )
@@ -91,16 +91,6 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     if runtime.models.is_building:
         _leave_builds_behind(code)
     return code
-
-
-def set_aside_what_stays() -> None:
-    """Have collections of garbage pass over everything that is here now.
-
-    A whole collection holds the GIL for 0.13 s over the modules of torch, and for twice as
-    long once its compiler was imported: every request would wait for it.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,8 @@ class InterleavedEnhance(nn.Module):
     def __init__(self, sge: SpatialGroupEnhance) -> None:
         super().__init__()
         self.groups = sge.groups
-        self.register_buffer("gamma", sge.weight.detach().float().flatten())  # (G,)
-        self.register_buffer("beta", sge.bias.detach().float().flatten())  # (G,)
+        self.register_buffer("gamma", sge.weight.detach().clone().float().flatten())  # (G,)
+        self.register_buffer("beta", sge.bias.detach().clone().float().flatten())  # (G,)
 
     def forward(self, x: Tensor, descriptor: Tensor) -> tuple[Tensor, RawSimilarity]:
         """Enhance a feature map.
@@ -218,19 +218,20 @@ def fuse(network: SgeResNet) -> FusedResNet:
     Returns:
         A network of its own in float32, evaluation mode and channels-last memory.
     """
-    exact = copy.deepcopy(network).double().eval()
     groups = network.spec.groups
-    channels = exact.conv1.out_channels
-    adds_stem = exact.get_submodule("layer1.0").downsample is None  # to channels of stage 1
+    channels = network.conv1.out_channels
+    adds_stem = network.get_submodule("layer1.0").downsample is None  # to channels of stage 1
     order = _interleaved(channels, groups) if adds_stem else torch.arange(channels)
-    stem = nn.Sequential(_fused(exact.conv1, exact.bn1, outputs=order), nn.ReLU(), exact.maxpool)
+    pooling = copy.deepcopy(network.maxpool)
+    stem = nn.Sequential(_fused(network.conv1, network.bn1, outputs=order), nn.ReLU(), pooling)
     blocks = {}
-    for name, block in exact.named_blocks():
+    for name, block in network.named_blocks():
         stage_order = _interleaved(block.sge.channels, groups)
         blocks[name] = _fused_block(block, order, stage_order)
         order = stage_order
-    exact.fc.weight.data = exact.fc.weight.data[:, order]
-    fused = FusedResNet(network.spec, stem, blocks, exact.fc)
+    fc = copy.deepcopy(network.fc)
+    fc.weight.data = fc.weight.data[:, order]
+    fused = FusedResNet(network.spec, stem, blocks, fc)
     fused = fused.float().to(memory_format=torch.channels_last)
     return fused.eval().requires_grad_(requires_grad=False)
 
@@ -258,14 +259,23 @@ def _fused(
     inputs: Tensor | None = None,
     outputs: Tensor | None = None,
 ) -> nn.Conv2d:
-    """Fold a BatchNorm into its convolution, and put the channels in the given orders."""
-    fused: nn.Conv2d = fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type]
+    """Fold a BatchNorm into its convolution, and put the channels in the given orders.
+
+    Computed in float64; a layer at a time, so that a network is never in memory in float64.
+    """
+    exact: nn.Conv2d = fuse_conv_bn_eval(_exact(convolution), _exact(norm))
+    fused = exact.float()
     if inputs is not None:
         fused.weight.data = fused.weight.data[:, inputs]
     if outputs is not None and fused.bias is not None:
         fused.weight.data = fused.weight.data[outputs]
         fused.bias.data = fused.bias.data[outputs]
     return fused
+
+
+def _exact(layer: Any) -> Any:
+    """A copy in float64, for evaluation."""
+    return copy.deepcopy(layer).double().eval()
 
 
 def _interleaved(channels: int, groups: int) -> Tensor:

@@ -175,6 +175,7 @@ class ServedModels:
                 self._give_up(model, error)
                 if not self._models:
                     self._on_lost(error)
+            model.loaded.reference.release()  # its engine has a copy of its own
         await self._builder.stop()
         on_built()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from service.store.files import (
     sha256_of,
 )
 from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from service.store.reference import ReferenceNetwork
 
 _VERSION = re.compile(r"[1-9][0-9]*")
 
@@ -32,12 +34,21 @@ class LoadedModel:
 
     Attributes:
         labels: one a class, in the order of the logits.
-        network: float32 on the CPU, in evaluation mode, without gradients.
+        reference: holds the network; released once every engine has its own copy.
     """
 
     manifest: Manifest
     labels: tuple[str, ...]
-    network: SgeResNet
+    reference: ReferenceNetwork
+
+    @property
+    def network(self) -> SgeResNet:
+        """Float32 on the CPU, in evaluation mode, without gradients.
+
+        Raises:
+            StoreError: it was released, and its files have gone or changed since.
+        """
+        return self.reference.get()
 
     @property
     def key(self) -> str:
@@ -47,7 +58,7 @@ class LoadedModel:
     @property
     def weight_bytes(self) -> int:
         """The size of the network's weights and statistics."""
-        return sum(value.nbytes for value in self.network.state_dict().values())
+        return self.reference.weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +122,8 @@ def load_version(directory: Path) -> LoadedModel:
     manifest = _read_manifest(directory.absolute())
     labels = decode_labels(_read_verified(directory / LABELS_FILE, manifest.sha256.labels))
     check_labels(labels, manifest.classes)
-    content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights)
-    network = build_network(manifest.spec, decode_weights(content, WEIGHTS_FILE))
-    return LoadedModel(manifest, labels, network)
+    read = partial(_read_network, directory.absolute(), manifest)
+    return LoadedModel(manifest, labels, ReferenceNetwork(read(), read))
 
 
 def list_versions(model: Path) -> list[Path]:
@@ -148,6 +158,11 @@ def _read_manifest(directory: Path) -> Manifest:
     if key != folder:
         raise BadManifest(f"the manifest is that of {key}, the folder is {folder}")
     return manifest
+
+
+def _read_network(directory: Path, manifest: Manifest) -> SgeResNet:
+    content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights)
+    return build_network(manifest.spec, decode_weights(content, WEIGHTS_FILE))
 
 
 def _read_verified(path: Path, expected: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import select
 import shutil
@@ -20,7 +19,6 @@ import httpx
 import numpy as np
 import pytest
 
-from service.commands.serve import set_aside_what_stays
 from tests.processes import PATIENCE_S, Served, ready, serving
 from tests.running import PNG, noise, png_of
 
@@ -195,15 +193,3 @@ def test_a_service_without_an_engine_ends(store: Path, tmp_path: Path) -> None:
     assert said.splitlines()[-1].startswith(
         "no engine runs: the process that compiles was killed by signal 9"
     )
-
-
-def test_collections_of_garbage_pass_over_what_stays() -> None:
-    """A collection of the modules of torch takes longer than many a batch."""
-    before = gc.get_freeze_count()
-    try:
-        set_aside_what_stays()
-        frozen = gc.get_freeze_count()
-    finally:
-        gc.unfreeze()
-
-    assert frozen > before + 100_000

@@ -8,6 +8,7 @@ from dataclasses import replace
 from service.model.resnet import ARCHITECTURES, Depth, ResNetSpec, SgeResNet
 from service.store.load import LoadedModel
 from service.store.manifest import Manifest
+from service.store.reference import ReferenceNetwork
 from tests.running import tiny_model
 from tests.store_fixtures import TINY, random_network
 
@@ -42,4 +43,5 @@ def short_model() -> LoadedModel:
     """A model of `BASIC` as the store would give it: not to be changed."""
     model = tiny_model()
     manifest = ShortManifest.model_validate(model.manifest.model_dump())
-    return replace(model, manifest=manifest, network=random_network(SgeResNet, BASIC))
+    read = functools.partial(random_network, SgeResNet, BASIC)
+    return replace(model, manifest=manifest, reference=ReferenceNetwork(read(), read))

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from service.config import Settings
+from service.engines.eager import EagerEngine
 from service.engines.plan import EnginePlan
 from service.errors import EngineFailed
+from service.model.resnet import SgeResNet
 from service.serving.runtime import build_runtime
 from service.store.load import StoreContents
+from service.store.reference import ReferenceNetwork
 from tests.fakes import FakeEngine, GatedEngine
 from tests.running import grey, running, tiny_model, until
+from tests.store_fixtures import TINY, random_network
 
 pytestmark = pytest.mark.anyio
 
@@ -115,6 +122,24 @@ async def test_the_end_of_building_is_told() -> None:
     await built.wait()
 
     assert [model.tier for model in runtime.models] == ["final"]
+    await runtime.models.stop()
+
+
+async def test_one_copy_of_the_weights_stays_once_the_final_engine_serves() -> None:
+    """Neither what the store read nor what the quick engine made of it is in memory then."""
+    read = partial(random_network, SgeResNet, TINY)
+    model = replace(tiny_model(), reference=ReferenceNetwork(read(), read))
+    quick = EagerEngine(model, torch.device("cpu"), "fp32")
+    plan = EnginePlan(quick, FakeEngine())
+    runtime = build_runtime(Settings(), StoreContents((model,), ()), lambda *_: plan)
+    built = asyncio.Event()
+    reference = weakref.ref(model.network)
+
+    await runtime.models.start(on_built=built.set)
+    graph = weakref.ref(quick.graph)
+    await built.wait()
+
+    assert (reference(), graph()) == (None, None)
     await runtime.models.stop()
 
 

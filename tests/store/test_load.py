@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,33 @@ def test_a_healthy_version_loads_ready_to_classify(store: Path) -> None:
     assert {(p.dtype, p.device.type, p.requires_grad) for p in parameters} == {
         (torch.float32, "cpu", False)
     }
+
+
+def test_a_network_that_was_released_is_read_again(store: Path) -> None:
+    """Whoever needs it later gets the same one, and nobody holds it."""
+    model = load_version(store / "tiny" / "1")
+    before = model.network
+    held = weakref.ref(before)
+
+    model.reference.release()
+    again = model.network
+
+    assert again is not before
+    for name, value in before.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    del before, again
+    assert held() is None
+
+
+def test_a_network_is_not_read_again_from_other_weights(store: Path) -> None:
+    """A version is what was verified at the start, or an error."""
+    directory = store / "tiny" / "1"
+    model = load_version(directory)
+    model.reference.release()
+    overwrite(directory / "model.safetensors", b"others")
+
+    with pytest.raises(HashMismatch, match=r"^model\.safetensors has the sha256"):
+        _ = model.network
 
 
 def test_a_version_may_be_named_from_its_models_folder(store: Path) -> None:

@@ -7,7 +7,9 @@ interface is called by ctypes, which lets the lock go.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import tempfile
 import weakref
 import zipfile
@@ -22,6 +24,10 @@ _COUNT = "AOTInductorModelContainerGetNumOutputs"
 _RUN = "AOTInductorModelContainerRunSingleThreaded"  # the caller keeps it to one thread at a time
 _DELETE = "AOTInductorModelContainerDelete"
 
+# Where a library holds the weights that its program copies as it is created (torch 2.14.1).
+_WEIGHTS = "_binary_constants_bin_start", "_binary_constants_bin_end"
+_PUNCH_HOLE = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+
 # Prototypes of our own: the functions that `ctypes.pythonapi` hands out are everybody's.
 _pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
@@ -35,7 +41,8 @@ class UnlockedProgram:
     """A program on a CPU; its code stays mapped until the process ends.
 
     Args:
-        library: the compiled program; it may be removed once it is loaded.
+        library: the compiled program, a file of its own: its weights are taken out of it, since
+            the program has copied them. It may be removed once it is loaded.
 
     Raises:
         RuntimeError: the file is no program, or one of another torch.
@@ -49,6 +56,8 @@ class UnlockedProgram:
         self._container = ctypes.c_void_p()
         create, count = loaded[_CREATE], loaded[_COUNT]
         _require(create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None), _CREATE)
+        with contextlib.suppress(OSError):  # a file system without holes: the pages stay
+            _take_out_weights(library, loaded)
         deletion = weakref.finalize(self, loaded[_DELETE], self._container)
         deletion.atexit = False  # a pass may still hang in it then
         outputs = ctypes.c_size_t()
@@ -117,6 +126,36 @@ def load_unlocked(package: BinaryIO, name: str) -> UnlockedProgram:
             entry for entry in archive.namelist() if f"/{name}/" in entry and entry.endswith(".so")
         )
         return UnlockedProgram(Path(archive.extract(library, folder)))
+
+
+def _take_out_weights(library: Path, loaded: ctypes.CDLL) -> None:
+    """Make a hole of a library's weights: mapped, they would be a second copy in memory.
+
+    Where temporary files lie in memory (tmpfs), even the removed file would hold them.
+
+    Raises:
+        OSError: the file system has no holes, or the kernel does not say what is mapped.
+    """
+    start, end = (ctypes.addressof(ctypes.c_char.in_dll(loaded, name)) for name in _WEIGHTS)
+    offset = ctypes.c_int64(_offset_in_file(start))
+    with library.open("r+b") as file:
+        punch = ctypes.CDLL(None, use_errno=True).fallocate
+        if punch(file.fileno(), _PUNCH_HOLE, offset, ctypes.c_int64(end - start)):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _offset_in_file(address: int) -> int:
+    """Where in its file lies what is mapped at an address.
+
+    Raises:
+        OSError: the kernel does not say it.
+    """
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        addresses, _, offset, *_ = line.split()
+        start, end = (int(number, 16) for number in addresses.split("-"))
+        if start <= address < end:
+            return int(offset, 16) + address - start
+    raise OSError(f"nothing is mapped at {address:#x}")
 
 
 def _require(status: int, call: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import time
 from pathlib import Path
@@ -48,6 +49,28 @@ def test_it_computes_what_the_network_does(
         torch.testing.assert_close(given, network(batch), rtol=1e-4, atol=1e-4)
         assert inputs == []
         assert torch.equal(batch, pixels(2, seed))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says what is mapped")
+def test_its_file_holds_no_second_copy_of_the_weights(
+    program: UnlockedProgram, compiled_engine: CompiledEngine
+) -> None:
+    """What is mapped of libraries that were loaded is their code."""
+    program([pixels(1)])
+
+    assert mapped_bytes("/aotinductor/") < compiled_engine.model.weight_bytes / 4
+
+
+def mapped_bytes(folder: str) -> int:
+    """What is in memory of the files below a folder that this process has mapped."""
+    total, is_below = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        name, *values = line.split()
+        if not name.endswith(":"):
+            is_below = folder in line
+        elif name == "Rss:" and is_below:
+            total += 1024 * int(values[0])
+    return total
 
 
 def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:

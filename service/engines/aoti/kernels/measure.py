@@ -26,7 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 BATCHES = (1, 2, 8)
 ROUNDS = 3
-WORTH = 1.1
+WORTH = 1.25
 """How much faster oneDNN has to be at a layer to keep it.
 
 It reads weights in another order for one image than for several, so that a network which leaves it
