@@ -175,6 +175,8 @@ def _compile(name: str, program: ExportedProgram, *, options: Mapping[str, Any])
     all_options = {
         **options,
         "aot_inductor.package": True,
+        # For the two files of a build they take longer than they save.
+        "aot_inductor.precompile_headers": False,
         "freezing": is_on_cpu,
         # It would turn (B, H, W, G) into what is best for (B, C, H, W).
         "layout_optimization": not is_on_cpu,

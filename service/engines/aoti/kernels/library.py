@@ -167,6 +167,8 @@ def linking_options(kernels: Kernels) -> dict[str, Any]:
     return {
         "aot_inductor.custom_ops_to_c_shims": C_SHIMS,
         "aot_inductor.custom_op_libs": [f":{ARCHIVE} -L{shlex.quote(str(kernels.folder))}"],
+        # It need not try whether the compiler makes code for this processor: it just has.
+        "cpp.vec_isa_ok": True,
     }
 
 
