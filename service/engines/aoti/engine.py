@@ -42,7 +42,7 @@ from service.store.load import LoadedModel
 log = structlog.stdlib.get_logger(__name__)
 
 KERNEL_MODULES = ("library", "measure", "network", "operators", "use", "weights")
-COPIES = 3  # of the weights in a package: two with a program for one image, and room for the code
+COPIES = 6  # of the weights in a package: those for Winograd's method are four times as large
 
 
 class CompiledEngine(TorchEngine):

@@ -34,6 +34,10 @@ float* scratch(std::size_t numbers) {
 
 namespace {
 
+void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(what);
+}
+
 // What an operator is given: float32, contiguous, channels last.
 struct Tensor {
   float* numbers = nullptr;
@@ -41,30 +45,44 @@ struct Tensor {
 
   explicit Tensor(AtenTensorHandle handle) {
     void* data = nullptr;
-    int64_t dimensions = 0, *found = nullptr;
-    require(aoti_torch_get_data_ptr(handle, &data));
-    require(aoti_torch_get_dim(handle, &dimensions));
-    require(aoti_torch_get_sizes(handle, &found));
+    int64_t dimensions = 0, *found = nullptr, *strides = nullptr;
+    int32_t type = 0;
+    check(aoti_torch_get_data_ptr(handle, &data));
+    check(aoti_torch_get_dim(handle, &dimensions));
+    check(aoti_torch_get_sizes(handle, &found));
+    check(aoti_torch_get_strides(handle, &strides));
+    check(aoti_torch_get_dtype(handle, &type));
+    require(type == aoti_torch_dtype_float32(), "a tensor is not float32");
     numbers = static_cast<float*>(data);
     sizes.assign(found, found + dimensions);
+    int64_t stride = 1;
+    for (int64_t i = dimensions - 1; i >= 0; i--) {
+      require(sizes[i] == 1 || strides[i] == stride, "a tensor is not contiguous");
+      stride *= sizes[i];
+    }
   }
   // An optional one.
   explicit Tensor(AtenTensorHandle* handle) {
     if (handle) *this = Tensor(*handle);
   }
 
-  static void require(AOTITorchError status) {
-    if (status != AOTI_TORCH_SUCCESS) throw std::runtime_error("torch refuses a tensor");
-  }
+  static void check(AOTITorchError status) { require(status == AOTI_TORCH_SUCCESS, "no tensor"); }
   int size(int dimension) const { return static_cast<int>(sizes.at(dimension)); }
 };
+
+// Weights, which were packed for panels of this width.
+const float* packed(AtenTensorHandle handle) {
+  const Tensor weights(handle);
+  require(!weights.sizes.empty() && weights.sizes.back() == kPanel, "weights of another processor");
+  return weights.numbers;
+}
 
 // A new tensor: (B, H, W, C), its memory not set.
 Tensor allocate(int64_t images, int64_t height, int64_t width, int64_t channels,
                 AtenTensorHandle* handle) {
   const int64_t sizes[] = {images, height, width, channels};
   const int64_t strides[] = {height * width * channels, width * channels, channels, 1};
-  Tensor::require(aoti_torch_empty_strided(4, sizes, strides, aoti_torch_dtype_float32(),
+  Tensor::check(aoti_torch_empty_strided(4, sizes, strides, aoti_torch_dtype_float32(),
                                            aoti_torch_device_type_cpu(), 0, handle));
   return Tensor(*handle);
 }
@@ -111,10 +129,13 @@ SGE_EXPORT AOTITorchError aoti_torch_cpu_convolve(AtenTensorHandle maps, AtenTen
     const int groups = given_gates.numbers ? given_gates.size(3) : 0;
     const sge::Output output{to.numbers,          shape.outputs, offsets.numbers, added.numbers,
                              given_gates.numbers, groups,        relu != 0};
+    sge::require(shape.outputs % sge::kPanel == 0 && groups % sge::kPanel == 0,
+                 "channels or groups are no whole panels");
     if (shape.images >= winograd_from) {
-      sge::convolve_by_winograd(shape, from.numbers, sge::Tensor(winograd).numbers, output);
+      sge::require(!groups, "Winograd's method has no gates");
+      sge::convolve_by_winograd(shape, from.numbers, sge::packed(winograd), output);
     } else {
-      sge::convolve_directly(shape, from.numbers, sge::Tensor(weights).numbers, output);
+      sge::convolve_directly(shape, from.numbers, sge::packed(weights), output);
     }
   });
 }
@@ -128,7 +149,7 @@ SGE_EXPORT AOTITorchError aoti_torch_cpu_compare(AtenTensorHandle maps, AtenTens
                            1,            1,            0,              offsets.size(0)};
     const sge::Tensor to =
         sge::allocate(shape.images, shape.height, shape.width, groups, result);
-    sge::compare(shape, from.numbers, sge::Tensor(weights).numbers, offsets.numbers,
+    sge::compare(shape, from.numbers, sge::packed(weights), offsets.numbers,
                  static_cast<int>(groups), to.numbers);
   });
 }

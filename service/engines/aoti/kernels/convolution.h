@@ -1,5 +1,5 @@
 // Convolutions of float32 maps (B, H, W, C), channels last, with weights packed for this processor
-// (see kernels.py). K: output channels, G: groups of SGE.
+// (weights.py). K: output channels, G: groups of SGE.
 #pragma once
 
 #include "product.h"
@@ -21,17 +21,19 @@ struct Shape {
 void convolve_directly(const Shape& shape, const float* maps, const float* weights,
                        const Output& output);
 
-// By Winograd's minimal filtering, for 3x3, stride 1 and padding 1. Weights: [36][K / kPanel][C]
-// [kPanel].
+// By Winograd's minimal filtering, for 3x3, stride 1, padding 1 and C a multiple of 16; `output` has no
+// gates. Weights: [36][K / kPanel][C][kPanel].
 void convolve_by_winograd(const Shape& shape, const float* maps, const float* weights,
                           const Output& output);
 
 // How much each position resembles its groups' descriptors in the output of a convolution of 1x1, from
-// the convolution's input: (B, H, W, G), less the mean of each image and group. G: a multiple of kPanel.
+// the convolution's input: (B, H, W, G), less the mean of each image and group. G: a multiple of kPanel,
+// C: of 16.
 void compare(const Shape& shape, const float* maps, const float* weights, const float* bias,
              int groups, float* similarity);
 
-// Memory that a thread keeps for its next call: at least so many numbers, on a cache line.
+// Memory that a thread keeps for its next call: at least so many numbers, on a cache line. No kernel asks
+// for more than some megabytes, whatever the batch.
 float* scratch(std::size_t numbers);
 
 }  // namespace sge

@@ -59,10 +59,13 @@ void convolve_directly(const Shape& shape, const float* maps, const float* weigh
   while (row_blocks * panel_blocks < 4 * threads && panel_blocks * 2 <= panels) panel_blocks *= 2;
   const int tasks = row_blocks * panel_blocks;
 
-#pragma omp parallel
+  const std::vector<float> zeros(shape.channels);
+  const long of_one = runs * (fitting + 1);
+  std::vector<const float*> all_pieces(threads * of_one);
+
+#pragma omp parallel num_threads(threads)
   {
-    const std::vector<float> zeros(shape.channels);
-    std::vector<const float*> pieces(runs * (fitting + 1));
+    const float** pieces = all_pieces.data() + omp_get_thread_num() * of_one;
     int gathered = -1;
 #pragma omp for schedule(dynamic, 1)
     for (int task = 0; task < tasks; task++) {
@@ -72,10 +75,10 @@ void convolve_directly(const Shape& shape, const float* maps, const float* weigh
       const int first_panel = panels * panel_block / panel_blocks;
       const int some = panels * (panel_block + 1) / panel_blocks - first_panel;
       if (gathered != row_block) {
-        gather(shape, maps, zeros.data(), first, count, pieces.data());
+        gather(shape, maps, zeros.data(), first, count, pieces);
         gathered = row_block;
       }
-      multiply(count, {pieces.data(), count, runs, length}, some,
+      multiply(count, {pieces, count, runs, length}, some,
                weights + first_panel * depth * kPanel, output.from(first, first_panel * kPanel));
     }
   }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import functools
 import shlex
 import shutil
 import subprocess
@@ -151,12 +150,21 @@ def kernel_sources() -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*")))
 
 
-@functools.cache
+_compiled: list[Kernels] = []
+
+
 def kernels_of_this_process() -> Kernels:
-    """Compile the kernels, once in a process."""
-    folder = tempfile.mkdtemp(prefix="sge-kernels-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return compile_kernels(Path(folder))
+    """Compile the kernels, once in a process, as long as nobody clears its temporary folder.
+
+    Raises:
+        RuntimeError: there is no compiler, or it fails.
+        OSError: they cannot be written, or not be loaded.
+    """
+    if not _compiled or not (_compiled[-1].folder / ARCHIVE).exists():
+        folder = tempfile.mkdtemp(prefix="sge-kernels-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _compiled.append(compile_kernels(Path(folder)))
+    return _compiled[-1]
 
 
 def linking_options(kernels: Kernels) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which convolutions the kernels take over: those that they are faster at here, as measured.
+"""Which convolutions the kernels take over, as measured here.
 
 Every pair of ways runs by turns, so that what else the machine does meets both.
 """
@@ -26,11 +26,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 BATCHES = (1, 2, 8)
 ROUNDS = 3
-WORTH = 1.25
-"""How much faster oneDNN has to be at a layer to keep it.
+EVEN = 1.25
+"""By how much oneDNN may be faster at a layer and lose it, where the kernels can take every layer.
 
 It reads weights in another order for one image than for several, so that a network which leaves it
-layers may need a second program, with all weights again.
+any needs a second program, with all weights again.
 """
 WHOLE_LINES = 16  # input channels that a kernel's transforms take at a time
 
@@ -69,8 +69,8 @@ class Measured:
 
     seconds: Mapping[int, Sequence[float]]
 
-    def choice(self, panel: int) -> Choice:
-        """The kernels' faster way, unless oneDNN is faster still, over all batches, by `WORTH`."""
+    def choice(self, panel: int, even: float = 1.0) -> Choice:
+        """The kernels' faster way, unless oneDNN is faster by over `even`, over all batches."""
         winograd_from = NEVER
         for batch in sorted(self.seconds, reverse=True):
             _, direct, winograd = self.seconds[batch]
@@ -79,7 +79,18 @@ class Measured:
             winograd_from = batch
         gains = [math.log(onednn / min(own)) for onednn, *own in self.seconds.values()]
         slower = math.exp(-sum(gains) / len(gains))
-        return ONEDNN if slower > WORTH else Choice(panel, winograd_from)
+        return ONEDNN if slower > even else Choice(panel, winograd_from)
+
+    def of(self, choice: Choice) -> list[float]:
+        """The seconds of a choice, batch by batch."""
+        return [
+            onednn
+            if choice.panel is None
+            else winograd
+            if batch >= choice.winograd_from
+            else direct
+            for batch, (onednn, direct, winograd) in self.seconds.items()
+        ]
 
 
 def choose_by_measurement(
@@ -94,13 +105,13 @@ def choose_by_measurement(
     """
     layers = dict(layers_of(network, side_px))
     with torch.inference_mode():
-        choices = {
-            layer: measure(layer, kernels).choice(kernels.panel)
-            if can_take(layer, kernels.panel)
-            else ONEDNN
+        measured = {
+            layer: measure(layer, kernels)
             for layer in set(layers.values())
+            if can_take(layer, kernels.panel)
         }
-    chosen = {convolution: choices[layer] for convolution, layer in layers.items()}
+    by_layer = choose(list(layers.values()), measured, kernels.panel)
+    chosen = {convolution: by_layer[layer] for convolution, layer in layers.items()}
     log.info(
         "convolutions are measured",
         by_kernels=sum(choice.panel is not None for choice in chosen.values()),
@@ -108,6 +119,30 @@ def choose_by_measurement(
         by_onednn=sum(choice.panel is None for choice in chosen.values()),
     )
     return chosen
+
+
+def choose(
+    layers: Sequence[Layer], measured: Mapping[Layer, Measured], panel: int
+) -> dict[Layer, Choice]:
+    """Choose for each layer of a network; all are oneDNN's if the whole would be slower otherwise.
+
+    Args:
+        layers: those of the network, each as often as it is there.
+        measured: those that the kernels can take.
+        panel: of the kernels.
+    """
+    even = EVEN if all(layer in measured for layer in layers) else 1.0
+    choices = dict.fromkeys(layers, ONEDNN)
+    choices |= {layer: found.choice(panel, even) for layer, found in measured.items()}
+    taken = [layer for layer in layers if layer in measured]
+    gain = 0.0
+    for batch in range(len(BATCHES)):
+        before, after = (
+            sum(measured[layer].of(ways[layer])[batch] for layer in taken)
+            for ways in (dict.fromkeys(layers, ONEDNN), choices)
+        )
+        gain += math.log(before / after) if taken else 0.0
+    return choices if gain > 0 else dict.fromkeys(layers, ONEDNN)
 
 
 def can_take(layer: Layer, panel: int) -> bool:

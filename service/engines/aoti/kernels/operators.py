@@ -46,7 +46,7 @@ def convolve(  # noqa: PLR0913, PLR0917 - an operator's arguments are what its s
         padding: zeros on each side.
         winograd_from: the smallest batch that is convolved by Winograd's minimal filtering.
         relu: cut off below 0 in the end.
-        gates: (B, h, w, G) float32; channel k has the gate of group k % G.
+        gates: (B, h, w, G) float32; channel k has the gate of group k % G. Not by Winograd.
         shortcut: (B, h, w, K) float32.
 
     Returns:

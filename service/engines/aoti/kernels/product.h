@@ -37,15 +37,17 @@ struct Output {
   const float* gates = nullptr;     // (rows, G): column k has the gate of group k % G
   int groups = 0;                   // G, a multiple of kPanel
   bool relu = false;
+  int column = 0;  // the first one's number: it has the gate of that group
 
-  // The same with another first row and column; gates keep theirs, since they need the column.
-  Output from(long row, int column) const {
+  // The same with another first row and column.
+  Output from(long row, int by) const {
     Output moved = *this;
-    const long offset = row * width + column;
+    const long offset = row * width + by;
     moved.numbers += offset;
-    if (bias) moved.bias += column;
+    if (bias) moved.bias += by;
     if (shortcut) moved.shortcut += offset;
-    if (gates) moved.gates += row * groups + column % groups;
+    if (gates) moved.gates += row * groups;
+    moved.column += by;
     return moved;
   }
 };
@@ -95,8 +97,9 @@ static void multiply_rows(const Rows& rows, const float* panel, const Output& ou
       SGE_UNROLL for (int r = 0; r < kCount; r++) sums[r][v] += bias;
     }
     if (output.gates) {
+      const float* gates = output.gates + output.column % output.groups + v * kLanes;
       SGE_UNROLL for (int r = 0; r < kCount; r++) {
-        sums[r][v] *= load(output.gates + r * long{output.groups} + v * kLanes);
+        sums[r][v] *= load(gates + r * long{output.groups});
       }
     }
     if (output.shortcut) {

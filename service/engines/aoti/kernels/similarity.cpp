@@ -9,15 +9,29 @@ namespace sge {
 namespace {
 
 constexpr long kBlockRows = 96;
+constexpr long kSummed = 128;
+constexpr int kImagesAtOnce = 32;  // whose directions are kept: 4 MB where C is 512 and G 64
 
-// The mean over positions of `width` channels from one on.
+// The mean over positions of `width` channels from one on, a line of the cache at a time. Sums of some
+// positions are added up, since one sum over all of a large map would lose digits.
 void average(const float* maps, long positions, int channels, int width, float* mean) {
-  std::fill(mean, mean + width, 0.f);
-  for (long position = 0; position < positions; position++) {
-    const float* from = maps + position * channels;
-    for (int channel = 0; channel < width; channel++) mean[channel] += from[channel];
+  constexpr int kParts = kLine / kLanes;
+  std::fill_n(mean, width, 0.f);
+  for (long first = 0; first < positions; first += kSummed) {
+    const long end = std::min(first + kSummed, positions);
+    for (int channel = 0; channel < width; channel += kLine) {
+      Vector sums[kParts] = {};
+      for (long at = first; at < end; at++) {
+        SGE_UNROLL for (int part = 0; part < kParts; part++) {
+          sums[part] += load(maps + at * channels + channel + part * kLanes);
+        }
+      }
+      SGE_UNROLL for (int part = 0; part < kParts; part++) {
+        float* to = mean + channel + part * kLanes;
+        store(to, load(to) + sums[part] / static_cast<float>(positions));
+      }
+    }
   }
-  for (int channel = 0; channel < width; channel++) mean[channel] /= static_cast<float>(positions);
 }
 
 // to[c] += the sum over kCount panels of weights of descriptor * panel[c], for all input channels c.
@@ -62,10 +76,8 @@ void direct_panel(const Shape& shape, const float* weights, const float* descrip
   }
 }
 
-}  // namespace
-
-void compare(const Shape& shape, const float* maps, const float* weights, const float* bias,
-             int groups, float* similarity) {
+void compare_some(const Shape& shape, const float* maps, const float* weights, const float* bias,
+                  int groups, float* similarity) {
   const long positions = long{shape.height} * shape.width, depth = shape.channels;
   const int threads = omp_get_max_threads(), panels = groups / kPanel;
   float* means = scratch(shape.images * (depth + shape.outputs + depth * groups + groups));
@@ -73,12 +85,15 @@ void compare(const Shape& shape, const float* maps, const float* weights, const 
   float* directions = descriptors + long{shape.images} * shape.outputs;
   float* centres = directions + shape.images * depth * groups;
   // Where images are fewer than threads, their channels are shared out, too.
-  const int cuts = shape.images >= threads ? 1 : static_cast<int>(depth / kLanes);
+  const int cuts = shape.images >= threads ? 1 : static_cast<int>(depth / kLine);
   const int width = static_cast<int>(depth) / cuts;
   const int blocks = static_cast<int>((positions + kBlockRows - 1) / kBlockRows);
+  const long of_one = std::max<long>(kBlockRows, shape.images);
+  std::vector<const float*> all_pieces(threads * of_one);
 
 #pragma omp parallel num_threads(threads)
   {
+    const float** pieces = all_pieces.data() + omp_get_thread_num() * of_one;
 #pragma omp for collapse(2) schedule(static)
     for (int image = 0; image < shape.images; image++) {
       for (int cut = 0; cut < cuts; cut++) {
@@ -86,11 +101,10 @@ void compare(const Shape& shape, const float* maps, const float* weights, const 
                 means + image * depth + cut * width);
       }
     }
-    std::vector<const float*> pieces(std::max<long>(kBlockRows, shape.images));
     for (int image = 0; image < shape.images; image++) pieces[image] = means + image * depth;
 #pragma omp for schedule(static)
     for (int panel = 0; panel < shape.outputs / kPanel; panel++) {
-      multiply(shape.images, {pieces.data(), shape.images, 1, shape.channels}, 1,
+      multiply(shape.images, {pieces, shape.images, 1, shape.channels}, 1,
                weights + panel * depth * kPanel,
                {descriptors + panel * kPanel, shape.outputs, bias + panel * kPanel});
     }
@@ -110,11 +124,24 @@ void compare(const Shape& shape, const float* maps, const float* weights, const 
         const int count = static_cast<int>(positions * (block + 1) / blocks - first);
         const long row = image * positions + first;
         for (int r = 0; r < count; r++) pieces[r] = maps + (row + r) * depth;
-        multiply(count, {pieces.data(), count, 1, shape.channels}, panels,
+        multiply(count, {pieces, count, 1, shape.channels}, panels,
                  directions + image * depth * groups,
                  {similarity + row * groups, groups, centres + long{image} * groups});
       }
     }
+  }
+}
+
+}  // namespace
+
+void compare(const Shape& shape, const float* maps, const float* weights, const float* bias,
+             int groups, float* similarity) {
+  const long positions = long{shape.height} * shape.width;
+  for (int first = 0; first < shape.images; first += kImagesAtOnce) {
+    Shape some = shape;
+    some.images = std::min(kImagesAtOnce, shape.images - first);
+    compare_some(some, maps + first * positions * shape.channels, weights, bias, groups,
+                 similarity + first * positions * groups);
   }
 }
 

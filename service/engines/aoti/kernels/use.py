@@ -28,10 +28,10 @@ def use_kernels(graph: InferenceGraph, side_px: int) -> Kernels | None:
         raise TypeError("only a fused network can be computed by the kernels")
     try:
         kernels = kernels_of_this_process()
-    except RuntimeError as error:
+        choices = choose_by_measurement(graph.network, side_px, kernels)
+    except (RuntimeError, OSError) as error:  # as where nothing in the temporary folder may be run
         log.warning("kernels are left out", reason=str(error))
         return None
-    choices = choose_by_measurement(graph.network, side_px, kernels)
     if all(choice.panel is None for choice in choices.values()):
         return None
     graph.network = with_kernels(graph.network, choices.__getitem__)  # type: ignore[assignment]

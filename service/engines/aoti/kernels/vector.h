@@ -25,6 +25,7 @@ typedef float UnalignedVector __attribute__((vector_size(kLanes * sizeof(float))
 SGE_INLINE Vector load(const float* from) { return *reinterpret_cast<const UnalignedVector*>(from); }
 SGE_INLINE void store(float* to, Vector value) { *reinterpret_cast<UnalignedVector*>(to) = value; }
 SGE_INLINE Vector broadcast(float value) { return value - Vector{}; }
-SGE_INLINE Vector relu(Vector value) { return value > Vector{} ? value : Vector{}; }
+// What is no number stays none.
+SGE_INLINE Vector relu(Vector value) { return Vector{} > value ? Vector{} : value; }
 
 }  // namespace sge

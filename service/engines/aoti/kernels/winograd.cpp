@@ -309,6 +309,7 @@ void convolve_by_winograd(const Shape& shape, const float* maps, const float* we
   const long of_values = Values::size(most, shape.channels);
   const long of_products = Values::size(most, some_panels * kPanel);
   const long blocks = (tiles + most - 1) / most;
+  std::vector<const float*> all_pieces(threads * most);
 
   const auto multiply_part = [&](int part, long first, int count, const Values& values,
                                  const float** pieces, const Values& products) {
@@ -328,7 +329,7 @@ void convolve_by_winograd(const Shape& shape, const float* maps, const float* we
       float* own = memory + omp_get_thread_num() * (of_values + of_products);
       const Values values = Values::in(own, most, shape.channels);
       const Values products = Values::in(own + of_values, most, some_panels * kPanel);
-      std::vector<const float*> pieces(most);
+      const float** pieces = all_pieces.data() + omp_get_thread_num() * most;
 #pragma omp for schedule(dynamic, 1)
       for (long share = 0; share < shares; share++) {
         const long first = tiles * share / shares;
@@ -337,7 +338,7 @@ void convolve_by_winograd(const Shape& shape, const float* maps, const float* we
           winograd.evaluate(first + tile, values.numbers + tile * values.tile, values);
         }
         for (int part = 0; part < parts; part++) {
-          multiply_part(part, first, count, values, pieces.data(), products);
+          multiply_part(part, first, count, values, pieces, products);
         }
       }
     }
@@ -349,7 +350,7 @@ void convolve_by_winograd(const Shape& shape, const float* maps, const float* we
   {
     float* own = memory + of_values + omp_get_thread_num() * of_products;
     const Values products = Values::in(own, most, some_panels * kPanel);
-    std::vector<const float*> pieces(most);
+    const float** pieces = all_pieces.data() + omp_get_thread_num() * most;
     for (long block = 0; block < blocks; block++) {
       const long first = tiles * block / blocks;
       const int count = static_cast<int>(tiles * (block + 1) / blocks - first);
@@ -359,7 +360,7 @@ void convolve_by_winograd(const Shape& shape, const float* maps, const float* we
       }
 #pragma omp for schedule(dynamic, 1)
       for (int part = 0; part < parts; part++) {
-        multiply_part(part, first, count, values, pieces.data(), products);
+        multiply_part(part, first, count, values, pieces, products);
       }
     }
   }

@@ -139,7 +139,57 @@ def test_gates_shortcut_and_relu(
 
 
 @needs_compiler
-@pytest.mark.parametrize(("batch", "side_px"), [(1, 14), (2, 7), (5, 3)])
+def test_gates_of_groups_that_are_no_power_of_two(
+    kernels: Kernels, generator: torch.Generator
+) -> None:
+    """Panels begin at any of a few groups."""
+    maps, bias = numbers(generator, 1, 13, 13, 16), numbers(generator, 480)
+    packed = pack(weights(generator, 480, 16, 1), kernels.panel)
+    gates = torch.rand(1, 13, 13, 3 * kernels.panel)
+
+    given = kernels.convolve(maps, packed, NOTHING, bias, 1, 1, 0, NEVER, 0, gates=gates)
+
+    expected = operators.convolve(maps, packed, NOTHING, bias, 1, 1, 0, NEVER, False, gates, None)
+    assert error(given, expected) < 2e-6
+
+
+@needs_compiler
+def test_what_is_no_number_is_not_cut_off(kernels: Kernels, generator: torch.Generator) -> None:
+    """A broken image is seen as one."""
+    maps, weight = numbers(generator, 2, 4, 4, 16), weights(generator, 64, 16, 3)
+    maps[0] = float("nan")
+    for packed in (
+        (pack(weight, kernels.panel), NOTHING, torch.zeros(64), 3, 1, 1, NEVER, 1),
+        (NOTHING, pack_for_winograd(weight, kernels.panel), torch.zeros(64), 3, 1, 1, 1, 1),
+    ):
+        given = kernels.convolve(maps, *packed)
+
+        assert given[0].isnan().all()
+        assert given[1].isfinite().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("what", ["not contiguous", "not float32", "weights of another"])
+def test_what_a_kernel_cannot_read_is_refused(
+    kernels: Kernels, generator: torch.Generator, capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    """Rather than read as what it is not."""
+    maps, weight = numbers(generator, 2, 4, 4, 16), weights(generator, 64, 16, 1)
+    packed = pack(weight, kernels.panel)
+    given = {
+        "not contiguous": (maps.transpose(1, 3), packed),
+        "not float32": (maps.double(), packed),
+        "weights of another": (maps, pack(weight, 8)),
+    }[what]
+
+    with pytest.raises(RuntimeError):
+        kernels.convolve(given[0], given[1], NOTHING, torch.zeros(64), 1, 1, 0, NEVER, 0)
+
+    assert what in capfd.readouterr().err
+
+
+@needs_compiler
+@pytest.mark.parametrize(("batch", "side_px"), [(1, 14), (2, 7), (5, 3), (1, 112), (35, 2)])
 @pytest.mark.parametrize("groups", [32, 64])
 def test_compare(
     kernels: Kernels, generator: torch.Generator, batch: int, side_px: int, groups: int

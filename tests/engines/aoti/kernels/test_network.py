@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from service.engines.aoti.build import EXAMPLE_BATCH, ToCompile, build_package, export_network
 from service.engines.aoti.kernels import use
 from service.engines.aoti.kernels.library import kernels_of_this_process
-from service.engines.aoti.kernels.measure import Layer, Measured, can_take, fastest, layers_of
+from service.engines.aoti.kernels.measure import (
+    Layer,
+    Measured,
+    can_take,
+    choose,
+    fastest,
+    layers_of,
+)
 from service.engines.aoti.kernels.network import ONEDNN, Choice, with_kernels
 from service.engines.aoti.kernels.use import use_kernels
 from service.engines.aoti.package import NETWORK, load_package
@@ -41,15 +48,15 @@ def everything(convolution: nn.Conv2d, panel: int = PANEL) -> Choice:
 
 
 @pytest.mark.parametrize("spec", [BASIC, BOTTLENECKS])
-@pytest.mark.parametrize("choose", [everything, lambda _: ONEDNN])
-def test_the_same_function(spec: ResNetSpec, choose: object, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("ways", [everything, lambda _: ONEDNN])
+def test_the_same_function(spec: ResNetSpec, ways: object, generator: torch.Generator) -> None:
     """Logits and every similarity, whether the kernels compute all or nothing."""
     network = fused(spec)
     pixels = torch.randn(2, 3, spec.input_px, spec.input_px, generator=generator)
     pixels = pixels.to(memory_format=torch.channels_last)
 
     with torch.inference_mode():
-        logits, raw = with_kernels(network, choose).classify(pixels)  # type: ignore[arg-type]
+        logits, raw = with_kernels(network, ways).classify(pixels)  # type: ignore[arg-type]
         expected, expected_raw = network.classify(pixels)
 
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
@@ -101,7 +108,7 @@ def test_layers_are_found_with_their_maps() -> None:
         pytest.param({1: (3, 2, 1), 8: (3, 1, 2)}, Choice(PANEL), id="not of many"),
         pytest.param({1: (1, 2, 3), 8: (1, 2, 3)}, ONEDNN, id="oneDNN"),
         pytest.param({1: (1, 2, 9), 8: (8, 2, 9)}, Choice(PANEL), id="over all batches"),
-        pytest.param({1: (1, 1.1, 9), 8: (1, 1.3, 9)}, Choice(PANEL), id="hardly slower"),
+        pytest.param({1: (1, 1.1, 9), 8: (1, 1.1, 9)}, ONEDNN, id="hardly slower"),
         pytest.param({1: (1, 8, 9), 8: (2, 1, 9)}, ONEDNN, id="oneDNN over all batches"),
     ],
 )
@@ -110,6 +117,33 @@ def test_what_is_faster_is_chosen(
 ) -> None:
     """Seconds by oneDNN, directly and by Winograd."""
     assert Measured(seconds).choice(PANEL) == choice
+
+
+FAST = Measured(dict.fromkeys((1, 2, 8), (2.0, 1.0, 9.0)))
+EVEN = Measured(dict.fromkeys((1, 2, 8), (1.0, 1.1, 9.0)))
+SLOW = Measured(dict.fromkeys((1, 2, 8), (1.0, 2.0, 9.0)))
+ONE, TWO, OTHER = (Layer(64, 32, 1, 1, 0, side, side, 0) for side in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("layers", "measured", "taken"),
+    [
+        pytest.param([ONE, TWO], {ONE: FAST, TWO: EVEN}, {ONE, TWO}, id="the whole network"),
+        pytest.param(
+            [ONE, TWO, OTHER], {ONE: FAST, TWO: EVEN}, {ONE}, id="but for one they cannot"
+        ),
+        pytest.param([ONE, TWO], {ONE: FAST, TWO: SLOW}, {ONE}, id="but for a slow one"),
+        pytest.param([ONE, *[TWO] * 20], {ONE: FAST, TWO: EVEN}, set(), id="slower in whole"),
+        pytest.param([ONE], {}, set(), id="none they can"),
+    ],
+)
+def test_the_whole_network_must_be_faster(
+    layers: list[Layer], measured: dict[Layer, Measured], taken: set[Layer]
+) -> None:
+    """A little is given for having every layer, and nothing where one is left."""
+    choices = choose(layers, measured, PANEL)
+
+    assert {layer for layer, choice in choices.items() if choice != ONEDNN} == taken
 
 
 def test_ways_run_by_turns_and_the_least_counts() -> None:
