@@ -40,6 +40,12 @@ def test_the_ratios_are_those_of_the_rows() -> None:
 
     assert {name: ratio and ratio.value for name, ratio in ratios.items()} == pytest.approx(
         {
+            "ours_over_best_peer_b1": None,
+            "ours_over_best_peer_b8": 1.9,
+            "ours_over_best_peer_b32": None,
+            "ours_over_best_peer_given_our_graph_b8": 1.25,
+            "best_over_best_peer_b8": 2.0,
+            "sge_over_plain_b8": 0.95,
             "sge_over_plain_bf16_b8": 0.95,
             "as_written_over_plain_bf16_b8": 0.6,
             "int8_over_bf16_b8": 2.0,
@@ -49,8 +55,6 @@ def test_the_ratios_are_those_of_the_rows() -> None:
             "sge_over_plain_fp16_b8": None,
             "as_written_over_plain_fp16_b8": None,
             "int8_over_fp16_b8": None,
-            "ours_over_best_peer_b8": 1.9,
-            "ours_over_best_peer_given_our_graph_b8": 1.25,
             "int8_over_openvino_int8_b8": 2.0,
             "engine_masks_last_cost_b8": 0.01,
             "engine_masks_all_cost_b8": 0.1,
@@ -58,9 +62,22 @@ def test_the_ratios_are_those_of_the_rows() -> None:
     )
 
 
-def test_other_batch_sizes_make_no_ratio() -> None:
-    """Ratios say b8 and mean it; without those rows they are unknown."""
-    assert set(engine_ratios(rows(batch=1)).values()) == {None}
+@pytest.mark.parametrize(("batch", "known"), [(1, {"b1"}), (32, {"b32"}), (2, set())])
+def test_a_ratio_is_of_the_batch_in_its_name(batch: int, known: set[str]) -> None:
+    """Without rows of that batch it is unknown."""
+    ratios = engine_ratios(rows(batch))
+
+    measured = {name for name, ratio in ratios.items() if ratio is not None}
+    assert measured == {f"ours_over_best_peer_{size}" for size in known}
+
+
+def test_sge_is_compared_in_the_fastest_precision_that_both_ran_in() -> None:
+    """A fused network in fp16 says nothing where the plain one was not measured in it."""
+    alone = Row(Label("compiled", FUSED, "fp16", 8), (400.0,), 1.0)
+    quicker = Row(Label("compiled", FUSED, "fp32", 8), (100.0,), 1.0)
+    others = [row for row in rows() if row.label != quicker.label]
+
+    assert engine_ratios([*others, alone, quicker])["sge_over_plain_b8"] == Ratio(2.5, 2.5, 2.5)
 
 
 def test_a_missing_side_makes_no_ratio() -> None:
