@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.errors import BadSetting, EngineFailed
 from service.model.resnet import ResNetSpec
 from service.store.load import LoadedModel
-from tests.bench.networks import AS_WRITTEN, PLAIN, graph_of
+from tests.bench.networks import AS_WRITTEN, PLAIN, PLAINS, graph_of
 from tests.bench.ratios import PEERS, SERVED
 from tests.bench.report import Absent, Label
 from tests.bench.rounds import FEWEST_ROUNDS, Clock, Contestant, Pace, timed
@@ -138,7 +138,7 @@ class Trial:
         Raises:
             CannotRun: its logits are further from the reference's than rounding explains.
         """
-        form = PLAIN if entrant.model == PLAIN else AS_WRITTEN  # fused, it computes the same
+        form = PLAIN if entrant.model in PLAINS else AS_WRITTEN  # fused, it computes the same
         reference = self._reference(form, len(logits))
         difference = float(np.linalg.norm(logits - reference) / np.linalg.norm(reference))
         name, limit = f"{entrant.engine} {entrant.precision}", TOLERANCES[entrant.precision]

@@ -20,6 +20,11 @@ from tests.store_fixtures import random_network
 PLAIN, AS_WRITTEN, FUSED = FORMS = "plain", "as written", "fused"
 """The forms of a network: without SGE; with it, as the paper has it; and rewritten by `fuse`."""
 
+PLAIN_BY_KERNELS = f"{PLAIN}, our kernels"
+"""The plain network, too, its convolutions by the compiled engine's kernels: fp32 on a CPU."""
+
+PLAINS = PLAIN, PLAIN_BY_KERNELS
+
 
 def input_of(spec: ResNetSpec) -> InputContract:
     """What a network takes: pictures cropped as is usual on ImageNet."""

@@ -18,7 +18,14 @@ from service.errors import EngineFailed
 from tests.bench.engines import builds_for, entrants_for, settings_in
 from tests.bench.entrants import EngineBench, Time, Trial, admit
 from tests.bench.machine import peak_gflops
-from tests.bench.networks import AS_WRITTEN, FORMS, FUSED, PLAIN, random_model
+from tests.bench.networks import (
+    AS_WRITTEN,
+    FORMS,
+    FUSED,
+    PLAIN,
+    PLAIN_BY_KERNELS,
+    random_model,
+)
 from tests.bench.ours import Kind, Ours, build_ahead, our_entrants
 from tests.bench.ratios import MASKS_ALL, MASKS_LAST
 from tests.bench.report import Label
@@ -59,7 +66,7 @@ def bench(device: str, precisions: tuple[str, ...], engines: tuple[str, ...] = (
 
 
 def test_every_form_runs_on_every_engine() -> None:
-    """Three forms on ours and on both peers; masks and int8 of the fused one."""
+    """Three forms on ours and on both peers; masks and int8 of the fused one; plain by kernels."""
     everywhere = {
         (engine, precision, form)
         for engine, precision in (
@@ -70,7 +77,10 @@ def test_every_form_runs_on_every_engine() -> None:
     }
     masks = {("compiled", "fp32", form) for form in (MASKS_LAST, MASKS_ALL)}
 
-    assert field() == everywhere | masks | {("int8", "int8", FUSED)}
+    assert field() == everywhere | masks | {
+        ("int8", "int8", FUSED),
+        ("compiled", "fp32", PLAIN_BY_KERNELS),
+    }
     assert field(engines=("int8", "eager")) == {
         ("int8", "int8", FUSED),
         *(("eager", "fp32", form) for form in (PLAIN, AS_WRITTEN, FUSED)),

@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import pytest
 
-from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN, PLAIN_BY_KERNELS
 from tests.bench.ratios import MASKS_ALL, MASKS_LAST, cost, engine_ratios, over
 from tests.bench.report import Label, Ratio, Row
 
@@ -69,6 +69,15 @@ def test_a_ratio_is_of_the_batch_in_its_name(batch: int, known: set[str]) -> Non
 
     measured = {name for name, ratio in ratios.items() if ratio is not None}
     assert measured == {f"ours_over_best_peer_{size}" for size in known}
+
+
+@pytest.mark.parametrize(("by_kernels", "ratio"), [(76.0, 0.5), (20.0, 0.95)])
+def test_sge_is_compared_with_the_faster_plain_network(by_kernels: float, ratio: float) -> None:
+    """What our kernels give both networks is no gain of SGE's."""
+    plain = Row(Label("compiled", PLAIN_BY_KERNELS, "fp32", 8), (by_kernels,), 1.0)
+    in_fp32 = [row for row in rows() if row.label.precision == "fp32"]
+
+    assert engine_ratios([*in_fp32, plain])["sge_over_plain_b8"] == Ratio(ratio, ratio, ratio)
 
 
 def test_sge_is_compared_in_the_fastest_precision_that_both_ran_in() -> None:
