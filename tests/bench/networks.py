@@ -25,6 +25,16 @@ PLAIN_BY_KERNELS = f"{PLAIN}, our kernels"
 
 PLAINS = PLAIN, PLAIN_BY_KERNELS
 
+SHIPPED = ResNetSpec("sge_resnet18", classes=10, groups=8, input_px=56, stem="small")
+"""The shapes of the model that ships."""
+
+SHIPPED_NAME = "shipped"
+
+
+def shipped(form: str) -> str:
+    """What rows call a form of the network that ships."""
+    return f"{SHIPPED_NAME}, {form}"
+
 
 def input_of(spec: ResNetSpec) -> InputContract:
     """What a network takes: pictures cropped as is usual on ImageNet."""

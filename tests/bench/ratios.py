@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 
-from tests.bench.networks import AS_WRITTEN, FUSED, PLAINS
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAINS, shipped
 from tests.bench.report import Label, Ratio, Row
 
 MASKS_LAST, MASKS_ALL = f"{FUSED}, last masks", f"{FUSED}, all masks"
@@ -23,6 +23,7 @@ HALF_OR_MORE = ("fp32", "bf16", "fp16")
 ANY_PRECISION = (*HALF_OR_MORE, "int8")
 BATCH = 8
 PEER_BATCHES = 1, BATCH, 32
+SHIPPED_BATCHES = 1, 16
 
 Ratios = dict[str, Ratio | None]
 """By name; None where a side is missing."""
@@ -30,7 +31,8 @@ Ratios = dict[str, Ratio | None]
 
 def engine_ratios(rows: Sequence[Row]) -> Ratios:
     """What a bench of engines is judged by; the batch stands in the name."""
-    return _over_peers(rows) | _over_plain(rows) | _of_int8(rows) | _masks_costs(rows)
+    of_shipped = _shipped_over_onnxruntime(rows)
+    return _over_peers(rows) | of_shipped | _over_plain(rows) | _of_int8(rows) | _masks_costs(rows)
 
 
 def _over_peers(rows: Sequence[Row]) -> Ratios:
@@ -49,6 +51,19 @@ def _over_peers(rows: Sequence[Row]) -> Ratios:
     return ratios | {
         "ours_over_best_peer_given_our_graph_b8": over(rows, ours, _fastest(rows, PEERS, [FUSED])),
         "best_over_best_peer_b8": over(rows, best, best_peer),
+    }
+
+
+def _shipped_over_onnxruntime(rows: Sequence[Row]) -> Ratios:
+    """Against its better row: the network as written, or given our graph."""
+    forms = [shipped(AS_WRITTEN), shipped(FUSED)]
+    return {
+        f"shipped_over_onnxruntime_b{batch}": over(
+            rows,
+            _fastest(rows, SERVED, [shipped(FUSED)], batch),
+            _fastest(rows, ("onnxruntime",), forms, batch),
+        )
+        for batch in SHIPPED_BATCHES
     }
 
 

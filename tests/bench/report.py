@@ -20,6 +20,8 @@ RATIOS = (
     "ours_over_best_peer_b8",
     "ours_over_best_peer_b32",
     "int8_over_openvino_int8_b8",
+    "shipped_over_onnxruntime_b1",
+    "shipped_over_onnxruntime_b16",
     "best_over_best_peer_b8",
     "service_over_engine_tensor",
     "service_over_engine_jpeg",

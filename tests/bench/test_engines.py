@@ -101,12 +101,12 @@ def test_every_eager_form_computes_its_reference() -> None:
     eager = list(our_entrants(ours("cpu", ())))
     trial, time_left = Trial(tiny_model()), Time(ALL_DAY, time.perf_counter)
 
-    contestants, absent = admit(eager, trial, (2,), lambda _: None, time_left)
+    found = admit(eager, trial, (2,), lambda _: None, time_left)
 
-    assert [contestant.label for contestant in contestants] == [
+    assert [contestant.label for contestant in found.contestants] == [
         Label("eager", form, "fp32", 2) for form in FORMS
     ]
-    assert absent == []
+    assert found.absent == []
     plain, as_written, _ = (entrant.build()(trial.pixels(1)) for entrant in eager)
     assert np.linalg.norm(plain - as_written) > 0.1 * np.linalg.norm(as_written)
 

@@ -47,8 +47,8 @@ def admitted(
     *entrants: Entrant, batches: tuple[int, ...] = (1, 2), trial: Trial = TRIAL
 ) -> tuple[list[Label], list[Absent]]:
     """The labels of the contestants, and those who were left out."""
-    contestants, absent = admit(entrants, trial, batches, lambda _: None, ALL_DAY)
-    return [contestant.label for contestant in contestants], absent
+    found = admit(entrants, trial, batches, lambda _: None, ALL_DAY)
+    return [contestant.label for contestant in found.contestants], found.absent
 
 
 def test_an_entrant_is_measured_at_each_batch_size() -> None:
@@ -145,13 +145,11 @@ def test_what_would_not_be_ready_in_time_is_left_out() -> None:
     other = Entrant("some", AS_WRITTEN, "fp32", taking(1))
     time_left = Time(Pace(None, until=150.0), lambda: now[0])
 
-    contestants, absent = admit(
-        [first, second, otherwise, other], TRIAL, (1,), lambda _: None, time_left
-    )
+    found = admit([first, second, otherwise, other], TRIAL, (1,), lambda _: None, time_left)
 
-    built = [(contestant.label.engine, contestant.label.model) for contestant in contestants]
+    built = [(contestant.label.engine, contestant.label.model) for contestant in found.contestants]
     assert built == [("eager", AS_WRITTEN), ("eager", MASKS_ALL), ("some", AS_WRITTEN)]
-    assert absent == [Absent("eager fp32, fused", NO_TIME)]
+    assert found.absent == [Absent("eager fp32, fused", NO_TIME)]
 
 
 @pytest.mark.parametrize(("until", "fits"), [(64.0, True), (63.0, False)])

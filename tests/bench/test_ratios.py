@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import pytest
 
-from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN, PLAIN_BY_KERNELS
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN, PLAIN_BY_KERNELS, shipped
 from tests.bench.ratios import MASKS_ALL, MASKS_LAST, cost, engine_ratios, over
 from tests.bench.report import Label, Ratio, Row
 
@@ -45,6 +45,8 @@ def test_the_ratios_are_those_of_the_rows() -> None:
             "ours_over_best_peer_b32": None,
             "ours_over_best_peer_given_our_graph_b8": 1.25,
             "best_over_best_peer_b8": 2.0,
+            "shipped_over_onnxruntime_b1": None,
+            "shipped_over_onnxruntime_b16": None,
             "sge_over_plain_b8": 0.95,
             "sge_over_plain_bf16_b8": 0.95,
             "as_written_over_plain_bf16_b8": 0.6,
@@ -123,3 +125,22 @@ def test_masks_are_compared_on_the_engine_that_is_best() -> None:
 
     assert ratios["engine_masks_last_cost_b8"] == Ratio(0.25, 0.25, 0.25)
     assert ratios["engine_masks_all_cost_b8"] is None
+
+
+def test_the_shipped_network_is_compared_with_onnxruntimes_better_row() -> None:
+    """It may be given our graph, and rows of another network do not count."""
+    rows_of_16 = [
+        Row(Label(engine, model, "fp32", 16), (speed,), 1.0)
+        for engine, model, speed in (
+            ("compiled", shipped(FUSED), 600.0),
+            ("onnxruntime", shipped(AS_WRITTEN), 300.0),
+            ("onnxruntime", shipped(FUSED), 400.0),
+            ("onnxruntime", FUSED, 500.0),
+            ("openvino", shipped(FUSED), 500.0),
+        )
+    ]
+
+    ratios = engine_ratios(rows_of_16)
+
+    assert ratios["shipped_over_onnxruntime_b16"] == Ratio(1.5, 1.5, 1.5)
+    assert ratios["shipped_over_onnxruntime_b1"] is None
