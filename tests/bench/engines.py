@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,18 @@ from tests.bench.entrants import (
     Trial,
     admit,
 )
-from tests.bench.machine import describe, has_native_bf16
-from tests.bench.networks import SHIPPED, SHIPPED_NAME, input_of, random_model
+from tests.bench.machine import MULTIPLY_ADDS, describe, has_native_bf16
+from tests.bench.networks import (
+    SHIPPED,
+    SHIPPED_NAME,
+    convolution_operations,
+    input_of,
+    random_model,
+)
 from tests.bench.ours import Kind, Ours, build_ahead, our_entrants, settings_for, write_noise
 from tests.bench.peers import LIBRARIES, peer_entrants
-from tests.bench.ratios import engine_ratios
-from tests.bench.report import Report
+from tests.bench.ratios import effective_over_peak, engine_ratios
+from tests.bench.report import Ratio, Report, Row
 from tests.bench.rounds import Clock, measure, note_on_rounds
 from tests.bench.shipped import bench_of_shipped, shipped_entrants
 from tests.bench.start_up import bench_start_up
@@ -60,7 +66,7 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
     return Report(
         machine=machine,
         rows=rows,
-        ratios=engine_ratios(rows),
+        ratios=engine_ratios(rows) | {"effective_over_peak_b8": _effective(rows, wanted, machine)},
         start_ups=started,
         agreement={
             f"{name}, logits off by": off for one in admitted for name, off in one.furthest.items()
@@ -68,6 +74,15 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
         absent=[*not_started, *(absent for one in admitted for absent in one.absent)],
         notes=(note_on_rounds(rows), *_notes(wanted)),
     )
+
+
+def _effective(
+    rows: Sequence[Row], wanted: EngineBench, machine: Mapping[str, Any]
+) -> Ratio | None:
+    if wanted.device.type != "cpu":
+        return None
+    peak = machine["peak_gflops"][MULTIPLY_ADDS]
+    return effective_over_peak(rows, convolution_operations(wanted.spec), peak)
 
 
 def _admit_shipped(wanted: EngineBench, folder: Path, note: Note, time: Time) -> Admitted:

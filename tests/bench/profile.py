@@ -17,17 +17,14 @@ import torch
 from torch import Tensor
 from torch._inductor import config as inductor_config
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils.flop_counter import FlopCounterMode
 
 from service.engines.aoti.build import ToCompile, build_package, export_network
 from service.engines.aoti.kernels.use import use_kernels
 from service.engines.aoti.package import NETWORK, load_package
 from service.errors import EngineFailed
-from service.model.resnet import ResNetSpec
-from service.model.shapes import shapes_alone
 from service.store.load import LoadedModel
 from tests.bench.entrants import Note, first_line, random_pixels
-from tests.bench.networks import FUSED, PLAIN, graph_of
+from tests.bench.networks import FUSED, PLAIN, convolution_operations, graph_of
 from tests.bench.ours import compiled_per_shape
 from tests.bench.report import Label, Part, Report
 from tests.bench.rounds import row_of
@@ -153,11 +150,3 @@ def parts(form: str, rounds: Sequence[Seen], operations: float) -> Iterator[Part
         ms = spent / len(rounds)
         rate = operations / ms / 1e6 if kind == CONVOLUTIONS and ms else None
         yield Part(form, kind, ms, spent / whole, rate)
-
-
-def convolution_operations(spec: ResNetSpec) -> int:
-    """Operations of all convolutions on one image: a multiplication and a sum are two."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        shapes_alone(spec).eval()(torch.zeros(1, 3, spec.input_px, spec.input_px))
-    by_kind = counter.get_flop_counts()["Global"]
-    return sum(count for kind, count in by_kind.items() if "convolution" in str(kind))

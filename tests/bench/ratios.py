@@ -104,6 +104,27 @@ def _masks_costs(rows: Sequence[Row]) -> Ratios:
     }
 
 
+def effective_over_peak(
+    rows: Iterable[Row], operations: float, peak_gflops: float | None
+) -> Ratio | None:
+    """How the compiled network's convolutions, as if computed directly, compare with a peak.
+
+    A method that multiplies less than the direct one may pass it. The peak was measured once, so
+    the rounds are those of the network.
+
+    Args:
+        rows: of a CPU.
+        operations: of all convolutions on one image: a multiplication and a sum are two.
+        peak_gflops: of multiply-adds in fp32; None where it is not known.
+    """
+    fused = Label("compiled", FUSED, "fp32", BATCH)
+    rounds = {row.label: row.rounds for row in rows}.get(fused)
+    if rounds is None or peak_gflops is None:
+        return None
+    ratios = [rate * operations / 1e9 / peak_gflops for rate in rounds]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
 def over(rows: Iterable[Row], ours: Label | None, theirs: Label | None) -> Ratio | None:
     """How much faster one row is than another; None where one of them is missing."""
     rounds = {row.label: row.rounds for row in rows}

@@ -23,6 +23,7 @@ RATIOS = (
     "shipped_over_onnxruntime_b1",
     "shipped_over_onnxruntime_b16",
     "best_over_best_peer_b8",
+    "effective_over_peak_b8",
     "service_over_engine_tensor",
     "service_over_engine_jpeg",
     "masks_last_cost",

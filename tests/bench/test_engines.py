@@ -17,7 +17,6 @@ from service.config import Settings
 from service.errors import EngineFailed
 from tests.bench.engines import builds_for, entrants_for, settings_in
 from tests.bench.entrants import EngineBench, Time, Trial, admit
-from tests.bench.machine import peak_gflops
 from tests.bench.networks import (
     AS_WRITTEN,
     FORMS,
@@ -148,12 +147,3 @@ def test_builds_begin_at_once_and_go_on_one_after_another() -> None:
     assert not ahead[INT8].done()
     may_end.set()
     ahead[INT8].result()
-
-
-def test_the_peak_is_the_best_product() -> None:
-    """2 n^3 operations in the shortest of several times, which take a second at most."""
-    moments = iter([0.0, 0.5, 0.5, 0.75, 0.75, 1.25])
-
-    peak = peak_gflops(torch.float32, lambda: next(moments), side=100)
-
-    assert peak == pytest.approx(2 * 100**3 / 0.25 / 1e9)

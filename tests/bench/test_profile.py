@@ -15,7 +15,7 @@ from service.engines.aoti.unlocked import load_unlocked
 from service.errors import EngineFailed
 from service.model.fuse import FusedBlock, fuse
 from service.model.resnet import ResNetSpec
-from tests.bench.networks import FUSED, PLAIN
+from tests.bench.networks import FUSED, PLAIN, convolution_operations
 from tests.bench.profile import (
     BETWEEN,
     CONVOLUTIONS,
@@ -25,7 +25,6 @@ from tests.bench.profile import (
     Pass,
     by_turns,
     compiled_by,
-    convolution_operations,
     kind_of,
     parts,
 )

@@ -7,7 +7,7 @@ from dataclasses import astuple
 import pytest
 
 from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN, PLAIN_BY_KERNELS, shipped
-from tests.bench.ratios import MASKS_ALL, MASKS_LAST, cost, engine_ratios, over
+from tests.bench.ratios import MASKS_ALL, MASKS_LAST, cost, effective_over_peak, engine_ratios, over
 from tests.bench.report import Label, Ratio, Row
 
 MEASURED = {
@@ -144,3 +144,12 @@ def test_the_shipped_network_is_compared_with_onnxruntimes_better_row() -> None:
 
     assert ratios["shipped_over_onnxruntime_b16"] == Ratio(1.5, 1.5, 1.5)
     assert ratios["shipped_over_onnxruntime_b1"] is None
+
+
+def test_the_effective_rate_is_told_against_the_peak() -> None:
+    """Round by round; without the row or the peak it is unknown."""
+    fused = Row(Label("compiled", FUSED, "fp32", 8), (10.0, 20.0, 30.0), 400.0)
+
+    assert effective_over_peak([fused], 8e9, 160.0) == Ratio(1.0, 0.5, 1.5)
+    assert effective_over_peak([fused], 8e9, None) is None
+    assert effective_over_peak([], 8e9, 160.0) is None
