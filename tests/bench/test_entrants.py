@@ -14,7 +14,7 @@ import torch
 from service.engines.eager import EagerEngine
 from service.errors import BadSetting
 from tests.bench.entrants import NO_TIME, CannotRun, Entrant, Runner, Time, Trial, admit
-from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN, PLAINS
 from tests.bench.ours import engine_runner
 from tests.bench.ratios import MASKS_ALL
 from tests.bench.report import Absent, Label
@@ -95,6 +95,15 @@ def test_one_that_computes_something_else_is_absent(
 
     assert labels == []
     assert f"its logits are {off} from the reference's" in absent[0].reason
+
+
+@pytest.mark.parametrize("form", PLAINS)
+def test_without_sge_another_function_is_computed(form: str) -> None:
+    """Every plain form is compared with the plain network."""
+    labels, absent = admitted(dataclasses.replace(entrant(true_runner), model=form))
+
+    assert labels == []
+    assert "computes something else" in absent[0].reason
 
 
 def test_lower_precision_may_round_more() -> None:
