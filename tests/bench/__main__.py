@@ -113,6 +113,7 @@ def _engines(settings: Settings, options: argparse.Namespace, note: Note) -> Rep
         device=device,
         pace=Pace(options.rounds, CLOCK() + budget_s),
         with_start_up=not options.quick,
+        with_shipped=not options.quick,
     )
     return bench_engines(bench, note, CLOCK)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,30 @@ import torch
 from service.config import Settings
 from service.engines.background_build import BackgroundBuild
 from service.engines.device import DTYPES
-from tests.bench.entrants import TOLERANCES, EngineBench, Entrant, Note, Time, Trial, admit
-from tests.bench.machine import describe, has_native_bf16
-from tests.bench.networks import input_of, random_model
+from tests.bench.entrants import (
+    TOLERANCES,
+    Admitted,
+    EngineBench,
+    Entrant,
+    Note,
+    Time,
+    Trial,
+    admit,
+)
+from tests.bench.machine import MULTIPLY_ADDS, describe, has_native_bf16
+from tests.bench.networks import (
+    SHIPPED,
+    SHIPPED_NAME,
+    convolution_operations,
+    input_of,
+    random_model,
+)
 from tests.bench.ours import Kind, Ours, build_ahead, our_entrants, settings_for, write_noise
 from tests.bench.peers import LIBRARIES, peer_entrants
-from tests.bench.ratios import engine_ratios
-from tests.bench.report import Report
+from tests.bench.ratios import effective_over_peak, engine_ratios
+from tests.bench.report import Ratio, Report, Row
 from tests.bench.rounds import Clock, measure, note_on_rounds
+from tests.bench.shipped import bench_of_shipped, shipped_entrants
 from tests.bench.start_up import bench_start_up
 
 
@@ -36,23 +52,47 @@ def bench_engines(wanted: EngineBench, note: Note, clock: Clock) -> Report:
         started, not_started = bench_start_up(settings, _started(wanted), note, clock)
         builds = builds_for(wanted, settings, model.key, {start.engine for start in started})
         ours = Ours(wanted, model, settings, build_ahead(builds))
-        trial = Trial(model)
-        contestants, absent = admit(
-            entrants_for(ours, folder), trial, wanted.batches, note, Time(wanted.pace, clock)
-        )
+        time = Time(wanted.pace, clock)
+        admitted: list[Admitted] = []
+        if wanted.with_shipped:  # first: meanwhile what the others wait for is built
+            admitted.append(_admit_shipped(wanted, folder / "shipped", note, time))
+        entrants = entrants_for(ours, folder)
+        admitted.append(admit(entrants, Trial(model), wanted.batches, note, time))
         wait(ours.builds.values())  # nothing runs beside the measurement
+    contestants = [contestant for one in admitted for contestant in one.contestants]
     contestants.sort(key=lambda contestant: contestant.label.batch)  # who is compared, neighbours
     note(f"{len(contestants)} contestants run in turn")
     rows = measure(contestants, wanted.pace, clock)
     return Report(
         machine=machine,
         rows=rows,
-        ratios=engine_ratios(rows),
+        ratios=engine_ratios(rows) | {"effective_over_peak_b8": _effective(rows, wanted, machine)},
         start_ups=started,
-        agreement={f"{name}, logits off by": off for name, off in trial.furthest.items()},
-        absent=[*not_started, *absent],
+        agreement={
+            f"{name}, logits off by": off for one in admitted for name, off in one.furthest.items()
+        },
+        absent=[*not_started, *(absent for one in admitted for absent in one.absent)],
         notes=(note_on_rounds(rows), *_notes(wanted)),
     )
+
+
+def _effective(
+    rows: Sequence[Row], wanted: EngineBench, machine: Mapping[str, Any]
+) -> Ratio | None:
+    if wanted.device.type != "cpu":
+        return None
+    peak = machine["peak_gflops"][MULTIPLY_ADDS]
+    return effective_over_peak(rows, convolution_operations(wanted.spec), peak)
+
+
+def _admit_shipped(wanted: EngineBench, folder: Path, note: Note, time: Time) -> Admitted:
+    """Those who run a network like the one that ships; nothing is built ahead for them."""
+    own = bench_of_shipped(wanted)
+    folder.mkdir()
+    settings = settings_in(folder, own)
+    model = random_model(own.spec, settings.model_store)
+    entrants = shipped_entrants(entrants_for(Ours(own, model, settings), folder))
+    return admit(entrants, Trial(model, SHIPPED_NAME), own.batches, note, time)
 
 
 def settings_in(folder: Path, wanted: EngineBench) -> Settings:
@@ -111,6 +151,11 @@ def _notes(wanted: EngineBench) -> Iterator[str]:
         "random weights; every row's logits agree with eager fp32 of the network as written within "
         + ", ".join(f"{TOLERANCES[p]:g} ({p})" for p in wanted.precisions if p in TOLERANCES)
     )
+    if wanted.with_shipped:
+        yield (
+            f"'{SHIPPED_NAME}': an SGE-ResNet-18 with the shapes of the model that ships, "
+            f"{SHIPPED.input_px} px; only against ONNX Runtime"
+        )
     if "int8" not in wanted.precisions and wanted.device.type == "cpu":
         yield "int8 was left out"
     if "bf16" not in wanted.precisions and not has_native_bf16():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.errors import BadSetting, EngineFailed
 from service.model.resnet import ResNetSpec
 from service.store.load import LoadedModel
-from tests.bench.networks import AS_WRITTEN, PLAIN, graph_of
+from tests.bench.networks import AS_WRITTEN, PLAIN, PLAINS, graph_of
 from tests.bench.ratios import PEERS, SERVED
 from tests.bench.report import Absent, Label
 from tests.bench.rounds import FEWEST_ROUNDS, Clock, Contestant, Pace, timed
@@ -59,6 +59,7 @@ class EngineBench:
         device: where our engines run; peers run on the CPU.
         pace: its end is that of the whole run; entrants whose turn comes too late are left out.
         with_start_up: measure starting the service too.
+        with_shipped: measure a network like the one that ships too.
     """
 
     spec: ResNetSpec
@@ -70,6 +71,7 @@ class EngineBench:
     device: torch.device
     pace: Pace
     with_start_up: bool
+    with_shipped: bool = False
 
     def takes(self, engine: str) -> bool:
         """Whether an engine may have rows."""
@@ -117,14 +119,16 @@ class Trial:
 
     Args:
         model: the network with SGE.
+        name: of the network, where there are several.
 
     Attributes:
         furthest: how far the logits of entrants were from that at most, relative to their length,
-            by engine and precision.
+            by network, engine and precision.
     """
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, name: str = "") -> None:
         self._model = model
+        self._prefix = f"{name}, " if name else ""
         self._reference = functools.cache(self._computed)
         self.furthest: dict[str, float] = {}
 
@@ -138,10 +142,11 @@ class Trial:
         Raises:
             CannotRun: its logits are further from the reference's than rounding explains.
         """
-        form = PLAIN if entrant.model == PLAIN else AS_WRITTEN  # fused, it computes the same
+        form = PLAIN if entrant.model in PLAINS else AS_WRITTEN  # fused, it computes the same
         reference = self._reference(form, len(logits))
         difference = float(np.linalg.norm(logits - reference) / np.linalg.norm(reference))
-        name, limit = f"{entrant.engine} {entrant.precision}", TOLERANCES[entrant.precision]
+        name = f"{self._prefix}{entrant.engine} {entrant.precision}"
+        limit = TOLERANCES[entrant.precision]
         if not difference <= limit:  # NaN is no number that is small
             raise CannotRun(
                 f"computes something else: its logits are {difference:.1%} from the reference's, "
@@ -183,9 +188,18 @@ class Time:
         self.round_s += run_s if run_s >= self.pace.turn_s else run_s + self.pace.turn_s
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who runs, who was left out and why, and how far off logits were (`Trial.furthest`)."""
+
+    contestants: list[Contestant]
+    absent: list[Absent]
+    furthest: Mapping[str, float]
+
+
 def admit(
     entrants: Iterable[Entrant], trial: Trial, batches: Sequence[int], note: Note, time: Time
-) -> tuple[list[Contestant], list[Absent]]:
+) -> Admitted:
     """Build the entrants by weight and run each batch size.
 
     What fails, computes something else or would be ready too late is left out.
@@ -204,7 +218,7 @@ def admit(
             contestants += _built(entrant, trial, sizes, time)
         except _REFUSALS as error:
             absent.append(Absent(str(entrant), first_line(error)))
-    return contestants, absent
+    return Admitted(contestants, absent, trial.furthest)
 
 
 def _built(entrant: Entrant, trial: Trial, batches: Sequence[int], time: Time) -> list[Contestant]:

@@ -16,12 +16,12 @@ import torch
 from service import __version__
 from service.engines.device import choose_precision
 from service.model.resnet import ResNetSpec
-from tests.bench.rounds import Clock, timed
+from tests.bench.peak import peak_gflops, peak_of_multiply_adds
+from tests.bench.rounds import Clock
 from tests.load.machine import describe_machine
 
-SIDE = 1024  # of the matrices: past every cache, and done in milliseconds where bf16 is native
-REPEATS = 7
-ENOUGH_S = 1.0  # of products: emulated bf16 takes as long for a single one
+MULTIPLY_ADDS = "multiply-adds"
+"""The name of the peak in fp32 that no product reaches, beside those of products."""
 
 
 def describe(
@@ -46,8 +46,9 @@ def describe(
         "threads": threads,
         "native_bf16": has_native_bf16(),
         "peak_gflops": {
-            name: peak_gflops(dtype, clock)
-            for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+            "fp32": peak_gflops(torch.float32, clock),
+            "bf16": peak_gflops(torch.bfloat16, clock),
+            MULTIPLY_ADDS: peak_of_multiply_adds(threads, clock),
         },
         "versions": _versions(("torch", *libraries)),
     }
@@ -57,15 +58,6 @@ def describe(
 def has_native_bf16() -> bool:
     """Whether the processor multiplies bf16; elsewhere it is emulated, slower than fp32."""
     return choose_precision("auto", torch.device("cpu")) == "bf16"
-
-
-def peak_gflops(dtype: torch.dtype, clock: Clock, side: int = SIDE) -> float:
-    """The best rate of a matrix product on the CPU, in 1e9 operations a second."""
-    left, right = torch.rand(2, side, side).to(dtype)
-    times: list[float] = []
-    while len(times) < REPEATS and sum(times) < ENOUGH_S:
-        times.append(timed(lambda: torch.mm(left, right), clock))
-    return 2 * side**3 / min(times) / 1e9
 
 
 def _memory_gb() -> float | None:

@@ -6,19 +6,37 @@ import copy
 from collections.abc import Collection
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from service.engines.device import DTYPES
 from service.images.contract import InputContract
 from service.model.fuse import FusedResNet, fuse
 from service.model.graph import InferenceGraph
 from service.model.resnet import Outputs, ResNetSpec, SgeResNet, plain_resnet
+from service.model.shapes import shapes_alone
 from service.store.load import LoadedModel, load_version
 from service.store.write import NewVersion, write_version
 from tests.store_fixtures import random_network
 
 PLAIN, AS_WRITTEN, FUSED = FORMS = "plain", "as written", "fused"
 """The forms of a network: without SGE; with it, as the paper has it; and rewritten by `fuse`."""
+
+PLAIN_BY_KERNELS = f"{PLAIN}, our kernels"
+"""The plain network, too, its convolutions by the compiled engine's kernels: fp32 on a CPU."""
+
+PLAINS = PLAIN, PLAIN_BY_KERNELS
+
+SHIPPED = ResNetSpec("sge_resnet18", classes=10, groups=8, input_px=56, stem="small")
+"""The shapes of the model that ships."""
+
+SHIPPED_NAME = "shipped"
+
+
+def shipped(form: str) -> str:
+    """What rows call a form of the network that ships."""
+    return f"{SHIPPED_NAME}, {form}"
 
 
 def input_of(spec: ResNetSpec) -> InputContract:
@@ -67,3 +85,11 @@ def graph_of(model: LoadedModel, form: str, precision: str) -> InferenceGraph:
         network = fuse(model.network) if form == FUSED else copy.deepcopy(model.network)
     contract = model.manifest.input
     return InferenceGraph(network, contract.mean, contract.std, DTYPES[precision])  # type: ignore[arg-type]  # the plain one is called as the others are
+
+
+def convolution_operations(spec: ResNetSpec) -> int:
+    """Operations of all convolutions on one image: a multiplication and a sum are two."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        shapes_alone(spec).eval()(torch.zeros(1, 3, spec.input_px, spec.input_px))
+    by_kind = counter.get_flop_counts()["Global"]
+    return sum(count for kind, count in by_kind.items() if "convolution" in str(kind))

@@ -23,7 +23,8 @@ from service.images.contract import InputContract
 from service.model.graph import InferenceGraph
 from service.store.load import LoadedModel
 from tests.bench.entrants import EngineBench, Entrant, Logits, Pixels, Runner, random_pixels
-from tests.bench.networks import AS_WRITTEN, FORMS, FUSED, PLAIN, graph_of
+from tests.bench.networks import AS_WRITTEN, FORMS, FUSED, PLAIN, PLAIN_BY_KERNELS, graph_of
+from tests.bench.programs import compiled_program, plain_by_kernels
 from tests.bench.ratios import BATCH, MASKS_ALL, MASKS_LAST
 
 TENSORRT_PRECISION = "fp16"  # what the service takes by itself
@@ -82,6 +83,9 @@ def our_entrants(ours: Ours) -> Iterator[Entrant]:
         for form in (PLAIN, AS_WRITTEN):
             build = functools.partial(_compiled, ours, form, precision)
             yield Entrant("compiled", form, precision, build, way="per shape")
+        if (ours.wanted.device.type, precision) == ("cpu", "fp32"):  # what the kernels know
+            build = functools.partial(_plain_by_kernels, ours.model)
+            yield Entrant("compiled", PLAIN_BY_KERNELS, precision, build, way="a package")
         yield from _with_masks(ours, ("compiled", precision))
     if ours.wanted.device.type == "cuda":
         yield from _with_masks(ours, ("tensorrt", TENSORRT_PRECISION))
@@ -124,6 +128,16 @@ def _compiled(ours: Ours, form: str, precision: str) -> Runner:
     graph = graph_of(ours.model, form, precision).to(ours.wanted.device)
     run = compiled_per_shape(graph, {"triton.cudagraphs": ours.wanted.device.type == "cuda"})
     return _on_device(run, ours.wanted.device)
+
+
+def _plain_by_kernels(model: LoadedModel) -> Runner:
+    program = compiled_program(plain_by_kernels(model))
+
+    def runner(pixels: Pixels) -> Logits:
+        (logits,) = program([torch.from_numpy(pixels)])
+        return logits.numpy()
+
+    return runner
 
 
 def compiled_per_shape(

@@ -1,6 +1,6 @@
 """`make bench ARGS=profile`: where a forward pass spends its time, with SGE and without.
 
-Both forms are compiled for the CPU, so that every kernel tells torch's profiler of itself, and run
+All forms are compiled for the CPU, so that every kernel tells torch's profiler of itself, and run
 by turns.
 """
 
@@ -8,38 +8,40 @@ from __future__ import annotations
 
 import functools
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._inductor import config as inductor_config
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils.flop_counter import FlopCounterMode
 
-from service.engines.aoti.build import ToCompile, build_package, export_network
+from service.engines.aoti.build import ToCompile, export_network
 from service.engines.aoti.kernels.use import use_kernels
-from service.engines.aoti.package import NETWORK, load_package
+from service.engines.aoti.package import NETWORK
 from service.errors import EngineFailed
-from service.model.resnet import ResNetSpec
-from service.model.shapes import shapes_alone
 from service.store.load import LoadedModel
-from tests.bench.entrants import Note, first_line, random_pixels
-from tests.bench.networks import FUSED, PLAIN, graph_of
+from tests.bench.entrants import CannotRun, Note, first_line, random_pixels
+from tests.bench.networks import (
+    FUSED,
+    PLAIN,
+    PLAIN_BY_KERNELS,
+    convolution_operations,
+    graph_of,
+)
 from tests.bench.ours import compiled_per_shape
-from tests.bench.report import Label, Part, Report
+from tests.bench.programs import compiled_program, plain_by_kernels
+from tests.bench.report import Absent, Label, Part, Report
 from tests.bench.rounds import row_of
 
 CONVOLUTIONS, SGE, OTHERS = "convolutions", "SGE, residual sum, ReLU", "other kernels"
 BETWEEN = "between kernels"
 WHOLE = "a whole pass"
 WARM_UPS = 3
-CPU = torch.device("cpu")
 
 # What the compiler calls its loops tells what is computed in them.
 _OF_SGE = ("sigmoid", "sqrt", "pow")
+_OUR_CONVOLUTION, _OUR_COMPARISON = "aoti_torch_cpu_convolve", "aoti_torch_cpu_compare"
 
 Pass = Callable[[], object]
 Seen = Mapping[str, float]
@@ -49,13 +51,17 @@ Seen = Mapping[str, float]
 def bench_profile(
     model: LoadedModel, batch: int, rounds: int, note: Note, machine: Mapping[str, Any]
 ) -> Report:
-    """Compile the network with SGE and without, run both by turns, and sum their kernels up."""
+    """Compile the network with SGE and without, run all by turns, and sum their kernels up."""
     pixels = torch.from_numpy(random_pixels(batch, model.manifest.input.size_px))
     passes: dict[str, Pass] = {}
-    for form, build in ((PLAIN, plain_pass), (FUSED, fused_pass)):
+    absent: list[Absent] = []
+    for form, build in FORMS:
         note(f"compiling the network, {form}")
-        passes[form] = compiled_by(build, form, model, pixels)
-    note("both run by turns")
+        try:
+            passes[form] = compiled_by(build, form, model, pixels)
+        except CannotRun as error:
+            absent.append(Absent(form, str(error)))
+    note("all run by turns")
     seen = by_turns(passes, rounds)
     operations = convolution_operations(model.manifest.spec) * batch
     return Report(
@@ -65,9 +71,12 @@ def bench_profile(
             for form, passed in seen.items()
         ),
         parts=[p for form, passed in seen.items() for p in parts(form, passed, operations)],
+        absent=absent,
         notes=(
             f"{rounds} passes of each, by turns, under torch's profiler; parts are means",
-            "the plain network is compiled for this batch, the fused one for any, as the service's",
+            f"'{PLAIN}' is compiled for this batch, the others for any, as the service's",
+            "GFLOP/s count every convolution as a direct product, whatever its method",
+            "convolutions of ours apply SGE's gates, the residual sum and ReLU as they write",
             "fp32 on the CPU, a whole batch at once",
         ),
     )
@@ -97,17 +106,29 @@ def plain_pass(model: LoadedModel, pixels: Tensor) -> Pass:
     return functools.partial(compiled, pixels)
 
 
+def plain_by_kernels_pass(model: LoadedModel, pixels: Tensor) -> Pass:
+    """The network without SGE, its convolutions ours where they are faster."""
+    return _pass_of(plain_by_kernels(model), pixels)
+
+
 def fused_pass(model: LoadedModel, pixels: Tensor) -> Pass:
-    """The network with SGE as the compiled engine builds it, the whole batch at once."""
+    """The network with SGE as the compiled engine builds it."""
     graph, side_px = graph_of(model, FUSED, "fp32"), model.manifest.input.size_px
     kernels = use_kernels(graph, side_px)
     programs = {NETWORK: lambda: export_network(graph, side_px)}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "package.pt2"
-        build_package(ToCompile(programs, kernels), path, profiled=True)
-        with path.open("rb") as package:
-            program = load_package(package, CPU)
+    return _pass_of(ToCompile(programs, kernels), pixels)
+
+
+def _pass_of(wanted: ToCompile, pixels: Tensor) -> Pass:
+    program = compiled_program(wanted, profiled=True)
     return lambda: program([pixels])
+
+
+FORMS = (
+    (PLAIN, plain_pass),
+    (PLAIN_BY_KERNELS, plain_by_kernels_pass),
+    (FUSED, fused_pass),
+)
 
 
 def by_turns(passes: Mapping[str, Pass], rounds: int) -> dict[str, list[Seen]]:
@@ -133,11 +154,16 @@ def profiled(run: Pass) -> Seen:
 
 
 def kind_of(kernel: str) -> str:
-    """What a kernel of either form computes, by its name."""
-    if "convolution" in kernel:
-        return CONVOLUTIONS
-    if "cpp_fused" in kernel:
+    """What a kernel of any form computes, by its name.
+
+    Our convolutions multiply by SGE's gates, add the shortcut and cut off below 0 as they write.
+    """
+    if "cpp_fused" in kernel:  # a loop may be called after what it follows
         return SGE if any(name in kernel for name in _OF_SGE) else OTHERS
+    if "convolution" in kernel or kernel == _OUR_CONVOLUTION:
+        return CONVOLUTIONS
+    if kernel == _OUR_COMPARISON:
+        return SGE
     return OTHERS if "linear" in kernel or "addmm" in kernel else BETWEEN
 
 
@@ -153,11 +179,3 @@ def parts(form: str, rounds: Sequence[Seen], operations: float) -> Iterator[Part
         ms = spent / len(rounds)
         rate = operations / ms / 1e6 if kind == CONVOLUTIONS and ms else None
         yield Part(form, kind, ms, spent / whole, rate)
-
-
-def convolution_operations(spec: ResNetSpec) -> int:
-    """Operations of all convolutions on one image: a multiplication and a sum are two."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        shapes_alone(spec).eval()(torch.zeros(1, 3, spec.input_px, spec.input_px))
-    by_kind = counter.get_flop_counts()["Global"]
-    return sum(count for kind, count in by_kind.items() if "convolution" in str(kind))

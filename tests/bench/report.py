@@ -15,9 +15,15 @@ from matplotlib.figure import Figure
 from tests.load.tables import table
 
 RATIOS = (
-    "sge_over_plain_bf16_b8",
+    "sge_over_plain_b8",
+    "ours_over_best_peer_b1",
     "ours_over_best_peer_b8",
-    "int8_over_bf16_b8",
+    "ours_over_best_peer_b32",
+    "int8_over_openvino_int8_b8",
+    "shipped_over_onnxruntime_b1",
+    "shipped_over_onnxruntime_b16",
+    "best_over_best_peer_b8",
+    "effective_over_peak_b8",
     "service_over_engine_tensor",
     "service_over_engine_jpeg",
     "masks_last_cost",

@@ -39,7 +39,7 @@ def test_engines_are_measured_and_printed_as_json(capsys: pytest.CaptureFixture[
     assert machine["cpu"]
     assert machine["versions"]["torch"] == metadata.version("torch")
     assert machine["network"]["architecture"] == "sge_resnet18"
-    assert set(machine["peak_gflops"]) == {"fp32", "bf16"}
+    assert set(machine["peak_gflops"]) == {"fp32", "bf16", "multiply-adds"}
     assert "building eager fp32, plain" in err
     absent = {entry["name"]: entry["reason"] for entry in document["absent"]}
     assert "sge-serve[bench]" in absent.get("onnxruntime fp32, as written", "sge-serve[bench]")

@@ -17,8 +17,14 @@ from service.config import Settings
 from service.errors import EngineFailed
 from tests.bench.engines import builds_for, entrants_for, settings_in
 from tests.bench.entrants import EngineBench, Time, Trial, admit
-from tests.bench.machine import peak_gflops
-from tests.bench.networks import AS_WRITTEN, FORMS, FUSED, PLAIN, random_model
+from tests.bench.networks import (
+    AS_WRITTEN,
+    FORMS,
+    FUSED,
+    PLAIN,
+    PLAIN_BY_KERNELS,
+    random_model,
+)
 from tests.bench.ours import Kind, Ours, build_ahead, our_entrants
 from tests.bench.ratios import MASKS_ALL, MASKS_LAST
 from tests.bench.report import Label
@@ -59,7 +65,7 @@ def bench(device: str, precisions: tuple[str, ...], engines: tuple[str, ...] = (
 
 
 def test_every_form_runs_on_every_engine() -> None:
-    """Three forms on ours and on both peers; masks and int8 of the fused one."""
+    """Three forms on ours and on both peers; masks and int8 of the fused one; plain by kernels."""
     everywhere = {
         (engine, precision, form)
         for engine, precision in (
@@ -70,7 +76,10 @@ def test_every_form_runs_on_every_engine() -> None:
     }
     masks = {("compiled", "fp32", form) for form in (MASKS_LAST, MASKS_ALL)}
 
-    assert field() == everywhere | masks | {("int8", "int8", FUSED)}
+    assert field() == everywhere | masks | {
+        ("int8", "int8", FUSED),
+        ("compiled", "fp32", PLAIN_BY_KERNELS),
+    }
     assert field(engines=("int8", "eager")) == {
         ("int8", "int8", FUSED),
         *(("eager", "fp32", form) for form in (PLAIN, AS_WRITTEN, FUSED)),
@@ -91,12 +100,12 @@ def test_every_eager_form_computes_its_reference() -> None:
     eager = list(our_entrants(ours("cpu", ())))
     trial, time_left = Trial(tiny_model()), Time(ALL_DAY, time.perf_counter)
 
-    contestants, absent = admit(eager, trial, (2,), lambda _: None, time_left)
+    found = admit(eager, trial, (2,), lambda _: None, time_left)
 
-    assert [contestant.label for contestant in contestants] == [
+    assert [contestant.label for contestant in found.contestants] == [
         Label("eager", form, "fp32", 2) for form in FORMS
     ]
-    assert absent == []
+    assert found.absent == []
     plain, as_written, _ = (entrant.build()(trial.pixels(1)) for entrant in eager)
     assert np.linalg.norm(plain - as_written) > 0.1 * np.linalg.norm(as_written)
 
@@ -138,12 +147,3 @@ def test_builds_begin_at_once_and_go_on_one_after_another() -> None:
     assert not ahead[INT8].done()
     may_end.set()
     ahead[INT8].result()
-
-
-def test_the_peak_is_the_best_product() -> None:
-    """2 n^3 operations in the shortest of several times, which take a second at most."""
-    moments = iter([0.0, 0.5, 0.5, 0.75, 0.75, 1.25])
-
-    peak = peak_gflops(torch.float32, lambda: next(moments), side=100)
-
-    assert peak == pytest.approx(2 * 100**3 / 0.25 / 1e9)

@@ -14,7 +14,7 @@ import torch
 from service.engines.eager import EagerEngine
 from service.errors import BadSetting
 from tests.bench.entrants import NO_TIME, CannotRun, Entrant, Runner, Time, Trial, admit
-from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN
+from tests.bench.networks import AS_WRITTEN, FUSED, PLAIN, PLAINS
 from tests.bench.ours import engine_runner
 from tests.bench.ratios import MASKS_ALL
 from tests.bench.report import Absent, Label
@@ -47,8 +47,8 @@ def admitted(
     *entrants: Entrant, batches: tuple[int, ...] = (1, 2), trial: Trial = TRIAL
 ) -> tuple[list[Label], list[Absent]]:
     """The labels of the contestants, and those who were left out."""
-    contestants, absent = admit(entrants, trial, batches, lambda _: None, ALL_DAY)
-    return [contestant.label for contestant in contestants], absent
+    found = admit(entrants, trial, batches, lambda _: None, ALL_DAY)
+    return [contestant.label for contestant in found.contestants], found.absent
 
 
 def test_an_entrant_is_measured_at_each_batch_size() -> None:
@@ -95,6 +95,15 @@ def test_one_that_computes_something_else_is_absent(
 
     assert labels == []
     assert f"its logits are {off} from the reference's" in absent[0].reason
+
+
+@pytest.mark.parametrize("form", PLAINS)
+def test_without_sge_another_function_is_computed(form: str) -> None:
+    """Every plain form is compared with the plain network."""
+    labels, absent = admitted(dataclasses.replace(entrant(true_runner), model=form))
+
+    assert labels == []
+    assert "computes something else" in absent[0].reason
 
 
 def test_lower_precision_may_round_more() -> None:
@@ -145,13 +154,11 @@ def test_what_would_not_be_ready_in_time_is_left_out() -> None:
     other = Entrant("some", AS_WRITTEN, "fp32", taking(1))
     time_left = Time(Pace(None, until=150.0), lambda: now[0])
 
-    contestants, absent = admit(
-        [first, second, otherwise, other], TRIAL, (1,), lambda _: None, time_left
-    )
+    found = admit([first, second, otherwise, other], TRIAL, (1,), lambda _: None, time_left)
 
-    built = [(contestant.label.engine, contestant.label.model) for contestant in contestants]
+    built = [(contestant.label.engine, contestant.label.model) for contestant in found.contestants]
     assert built == [("eager", AS_WRITTEN), ("eager", MASKS_ALL), ("some", AS_WRITTEN)]
-    assert absent == [Absent("eager fp32, fused", NO_TIME)]
+    assert found.absent == [Absent("eager fp32, fused", NO_TIME)]
 
 
 @pytest.mark.parametrize(("until", "fits"), [(64.0, True), (63.0, False)])

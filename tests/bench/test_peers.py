@@ -35,10 +35,10 @@ def test_peers_compute_the_network(tmp_path: Path) -> None:
     wanted = bench("cpu", ("fp32", "int8"))
     peers = (p for p in peer_entrants(wanted, model, tmp_path) if p.model == AS_WRITTEN)
 
-    contestants, absent = admit(peers, Trial(model), (1, 3), lambda _: None, all_day)
+    found = admit(peers, Trial(model), (1, 3), lambda _: None, all_day)
 
-    assert absent == []
-    assert [contestant.label for contestant in contestants] == [
+    assert found.absent == []
+    assert [contestant.label for contestant in found.contestants] == [
         Label(engine, AS_WRITTEN, precision, batch)
         for engine, precision in (
             ("onnxruntime", "fp32"),

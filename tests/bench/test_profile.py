@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from service.engines.aoti.build import EXAMPLE_BATCH, ToCompile, build_package, export_program
+from service.engines.aoti.build import EXAMPLE_BATCH, ToCompile, export_program
+from service.engines.aoti.kernels.library import kernels_of_this_process
+from service.engines.aoti.kernels.network import ONEDNN, Choice, KernelBlock, with_kernels
 from service.engines.aoti.package import NETWORK
-from service.engines.aoti.unlocked import load_unlocked
 from service.errors import EngineFailed
-from service.model.fuse import FusedBlock, fuse
-from service.model.resnet import ResNetSpec
-from tests.bench.networks import FUSED, PLAIN
+from service.model.fuse import fuse
+from service.model.resnet import ResNetSpec, SgeResNet
+from tests.bench.networks import FUSED, PLAIN, convolution_operations
 from tests.bench.profile import (
     BETWEEN,
     CONVOLUTIONS,
@@ -25,13 +24,14 @@ from tests.bench.profile import (
     Pass,
     by_turns,
     compiled_by,
-    convolution_operations,
     kind_of,
     parts,
 )
+from tests.bench.programs import compiled_program
 from tests.engine_builders import needs_compiler
+from tests.engines.networks import BOTTLENECKS
 from tests.running import tiny_model
-from tests.store_fixtures import tiny_network
+from tests.store_fixtures import random_network
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,9 @@ from tests.store_fixtures import tiny_network
         ("graph_2_cpp_fused_add_clamp_mean_mul_pow_relu_sigmoid_sqrt_sub_3", SGE),
         ("graph_1_cpp_fused_max_pool2d_with_indices_1", OTHERS),
         ("aoti_torch_cpu__linear_pointwise", OTHERS),
+        ("aoti_torch_cpu_convolve", CONVOLUTIONS),
+        ("aoti_torch_cpu_compare", SGE),
+        ("graph_0_cpp_fused_convolve_permute_relu_1", OTHERS),
         ("aten::empty", BETWEEN),
     ],
 )
@@ -80,31 +83,42 @@ def test_the_operations_are_those_of_the_network() -> None:
 
 
 class OneBlock(nn.Module):
-    """The first block of the tiny network, as a program takes and returns it."""
+    """A bottleneck by our kernels, as a program takes and returns it.
 
-    def __init__(self) -> None:
+    Args:
+        panel: what the kernels sum at a time.
+    """
+
+    def __init__(self, panel: int) -> None:
         super().__init__()
-        self.block = next(m for m in fuse(tiny_network()).modules() if isinstance(m, FusedBlock))
+        network = with_kernels(
+            fuse(random_network(SgeResNet, BOTTLENECKS)),
+            lambda convolution: ONEDNN if convolution.kernel_size == (3, 3) else Choice(panel),
+        )
+        self.block = next(m for m in network.modules() if isinstance(m, KernelBlock))
 
     def forward(self, maps: Tensor) -> list[Tensor]:
-        """Run (B, 64, h, w) float32."""
+        """Run (B, h, w, 64) float32."""
         maps, raw_similarity = self.block(maps)
         return [maps, *raw_similarity]
 
 
 @needs_compiler
 @pytest.mark.slow
-def test_the_kernels_of_a_compiled_program_are_seen(tmp_path: Path) -> None:
-    """Convolutions and SGE of one block, whose kernels are named as a network's."""
-    package = tmp_path / "block.pt2"
-    maps = torch.rand(EXAMPLE_BATCH, 64, 8, 8)
-    wanted = ToCompile({NETWORK: lambda: export_program(OneBlock().eval(), maps)})
-    build_package(wanted, package, profiled=True)
-    with package.open("rb") as file:
-        program = load_unlocked(file, NETWORK)
+def test_the_kernels_of_a_compiled_program_are_seen() -> None:
+    """Convolutions, oneDNN's and ours, and SGE of one block, named as a network's."""
+    kernels = kernels_of_this_process()
+    block, maps = OneBlock(kernels.panel).eval(), torch.rand(EXAMPLE_BATCH, 8, 8, 64)
+    wanted = ToCompile({NETWORK: lambda: export_program(block, maps)}, kernels)
+    program = compiled_program(wanted, profiled=True)
 
     (seen,) = by_turns({FUSED: lambda: program([maps])}, rounds=1)[FUSED]
 
+    assert {
+        "aoti_torch_cpu_convolve",
+        "aoti_torch_cpu_compare",
+        "aoti_torch_cpu_mkldnn__convolution_pointwise",
+    } < seen.keys()
     found = {part.name: part.ms for part in parts(FUSED, [seen], operations=1e9)}
     assert found[CONVOLUTIONS] > 0
     assert found[SGE] > 0
