@@ -56,10 +56,11 @@ class OneDnnConvolution(nn.Module):
         self, maps: Tensor, *, relu: bool = False, shortcut: Tensor | None = None
     ) -> Tensor:
         """Convolve (B, H, W, C), add the shortcut, cut off below 0."""
-        result: Tensor = self.convolution(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        result: Tensor = self.convolution(maps.permute(0, 3, 1, 2))
+        # Before the permutation, so that the compiler finds them for oneDNN to do.
         if shortcut is not None:
-            result = result + shortcut
-        return result.relu() if relu else result
+            result = result + shortcut.permute(0, 3, 1, 2)
+        return (result.relu() if relu else result).permute(0, 2, 3, 1)
 
 
 class KernelConvolution(nn.Module):
