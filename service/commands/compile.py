@@ -47,7 +47,7 @@ def run(settings: Settings, say: Say, plan: Plan = plan_with_pictures) -> int:
     lost = [
         loaded.key
         for loaded, engine in engines
-        if isinstance(engine, CompiledEngine) and not engine.is_built
+        if isinstance(engine, CompiledEngine | TensorRtEngine) and not engine.is_built
     ]
     for key in lost:
         say(f"{key}: the engine could not be kept in {settings.cache_dir}")

@@ -15,12 +15,14 @@ def without_collections() -> Iterator[None]:
     They are a hundred thousand objects that stay: to look through them as they come, and once more
     when all are there, took a tenth of a start, and their garbage is a megabyte.
     """
+    were_on = gc.isenabled()
     gc.disable()
     try:
         yield
         gc.freeze()
     finally:
-        gc.enable()
+        if were_on:
+            gc.enable()
 
 
 def settle() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -23,11 +24,12 @@ class GpuSurvey:
     Attributes:
         torch_cuda: the version of CUDA that torch was made for; None where it was made for none.
         driver_cuda: the newest that the driver runs, 13000 for 13.0; None where there is no driver.
-        is_available: whether torch finds a device.
+        is_available: whether torch finds a device that tells what it is.
         name: of the device.
         capability: major and minor.
         architectures: for which torch has code, such as `sm_75`, or `compute_120`, which the driver
             compiles for whatever is newer.
+        error: why it does not tell, as one that is faulty or another process's alone.
     """
 
     torch_cuda: str | None
@@ -36,6 +38,7 @@ class GpuSurvey:
     name: str = ""
     capability: tuple[int, int] = (0, 0)
     architectures: tuple[str, ...] = ()
+    error: str = ""
 
     @property
     def has_driver(self) -> bool:
@@ -57,7 +60,7 @@ class GpuSurvey:
                 + (f": driver {floor} or newer" if floor else "")
             )
         if not self.is_available:
-            return "torch finds no usable CUDA device"
+            return "torch finds no usable CUDA device" + (f": {self.error}" if self.error else "")
         if not has_code_for(self.capability, self.architectures):
             major, minor = map(str, self.capability)
             return (
@@ -81,21 +84,6 @@ def has_code_for(capability: tuple[int, int], architectures: Iterable[str]) -> b
     )
 
 
-def survey_gpu() -> GpuSurvey:
-    """Look at this machine's first GPU."""
-    torch_cuda, driver_cuda = torch.version.cuda, _driver_cuda()
-    if driver_cuda is None or not torch.cuda.is_available():
-        return GpuSurvey(torch_cuda, driver_cuda)
-    return GpuSurvey(
-        torch_cuda,
-        driver_cuda,
-        is_available=True,
-        name=torch.cuda.get_device_name(),
-        capability=torch.cuda.get_device_capability(),
-        architectures=tuple(torch.cuda.get_arch_list()),
-    )
-
-
 def _driver_cuda() -> int | None:
     """Ask the driver itself: torch tells no more than that it found no device."""
     try:
@@ -104,3 +92,28 @@ def _driver_cuda() -> int | None:
         return None
     version = ctypes.c_int()
     return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
+
+
+def survey_gpu(
+    driver: Callable[[], int | None] = _driver_cuda, cuda: Any = torch.cuda
+) -> GpuSurvey:
+    """Look at this machine's first GPU.
+
+    Args:
+        driver: asks for the newest version of CUDA that the driver runs.
+        cuda: asks for the rest, as `torch.cuda` does.
+    """
+    torch_cuda, driver_cuda = torch.version.cuda, driver()
+    if driver_cuda is None or not cuda.is_available():
+        return GpuSurvey(torch_cuda, driver_cuda)
+    try:
+        return GpuSurvey(
+            torch_cuda,
+            driver_cuda,
+            is_available=True,
+            name=cuda.get_device_name(),
+            capability=cuda.get_device_capability(),
+            architectures=tuple(cuda.get_arch_list()),
+        )
+    except (RuntimeError, torch.cuda.DeferredCudaCallError) as error:
+        return GpuSurvey(torch_cuda, driver_cuda, error=str(error))

@@ -98,7 +98,9 @@ class TorchEngine(abc.ABC):
         Raises:
             EngineLost: the device is lost.
         """
-        with telling_device_loss(self.device), torch.cuda.stream(self.stream):
+        told = functools.partial(telling_device_loss, self.device)
+        # Inside, so that it waits for this stream; outside, as entering it may fail already.
+        with told(), torch.cuda.stream(self.stream), told():
             yield
 
     def require_memory(self, needed_bytes: int) -> None:

@@ -144,7 +144,7 @@ class ServedModel:
             except EngineFailed as error:
                 if spare is None:
                     raise
-                self._give_up(self.batcher.engine, error)
+                await self._give_up(self.batcher.engine, error)
                 await self.batcher.switch_engine(spare)
         self._begin_to_answer()
 
@@ -179,9 +179,9 @@ class ServedModel:
                 await self._bring_up(engine)
             except EngineFailed as error:
                 if not self._plan.may_fall_back:
-                    engine.close()
+                    await self._close(engine)
                     raise
-                self._give_up(engine, error)
+                await self._give_up(engine, error)
             else:
                 await self._switch(engine)
                 return
@@ -192,8 +192,8 @@ class ServedModel:
         await self._builder.run(engine.load)
         await self._builder.run(self.warm_up, engine)
 
-    def _give_up(self, engine: Engine, error: EngineFailed) -> None:
-        engine.close()
+    async def _give_up(self, engine: Engine, error: EngineFailed) -> None:
+        await self._close(engine)
         name = engine.description.name
         log.warning("engine fell back", model=self.loaded.key, engine=name, reason=error.message)
         self._metrics.engine_fallbacks.labels(*self.metric_labels).inc()
@@ -204,8 +204,14 @@ class ServedModel:
             self._retire_info()
             await self.batcher.switch_engine(engine)
             self._enter(self._settled_tier if self.is_ready else "restarting")
-            # Not on the event loop: a GPU may let it wait.
-            await self._builder.run(self._plan.first.close)
+            await self._close(self._plan.first)
+
+    async def _close(self, engine: Engine) -> None:
+        """Close an engine off the event loop: a GPU may let it wait. What fails is only logged."""
+        try:
+            await self._builder.run(engine.close)
+        except EngineFailed as error:
+            log.warning("engine not closed", model=self.loaded.key, reason=error.message)
 
     async def restart(self) -> None:
         """Warm the engine up again on a new thread, then answer again.
@@ -282,13 +288,8 @@ class ServedModel:
     def on_failure(self, error: EngineFailed, entries: int) -> None:
         """Count the images of a failure of the engine, and log it with its cause."""
         self._metrics.engine_failures.labels(*self.metric_labels).inc(entries)
-        log.error(
-            "engine failed",
-            model=self.loaded.key,
-            reason=error.message,
-            images=entries,
-            exc_info=error,
-        )
+        key = self.loaded.key
+        log.error("engine failed", model=key, reason=error.message, images=entries, exc_info=error)
 
 
 def gate_of(loaded: LoadedModel, block: str) -> Gate:

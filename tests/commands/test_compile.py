@@ -15,6 +15,7 @@ from service.errors import StoreError
 from service.store.load import LoadedModel
 from service.store.write import write_version
 from tests.engine_builders import compiled, copying
+from tests.engines.tensorrt.stand_in import StandIn, engine_on
 from tests.store_fixtures import new_tiny_version, overwrite
 
 NAMES = ("other", "tiny")
@@ -55,13 +56,22 @@ def test_every_model_that_would_be_served_is_built(
     ]
 
 
+def plan_tensorrt(_: LoadedModel, settings: Settings) -> EnginePlan:
+    """TensorRT with a stand-in for its library."""
+    engine = engine_on(StandIn(), settings.cache_dir)
+    return EnginePlan(engine, engine)
+
+
 @pytest.mark.usefixtures("store")
-def test_an_engine_that_cannot_be_kept_is_told(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["compiled", "tensorrt"])
+def test_an_engine_that_cannot_be_kept_is_told(plan: Plan, tmp_path: Path, name: str) -> None:
     """By its model and the folder, with exit code 1: the next start would build it again."""
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
     said: list[str] = []
 
-    code = run(settings_in(tmp_path), said.append, plan)
+    code = run(
+        settings_in(tmp_path), said.append, {"compiled": plan, "tensorrt": plan_tensorrt}[name]
+    )
 
     assert code == 1
     assert said[-1] == f"tiny/1: the engine could not be kept in {tmp_path / 'cache'}"

@@ -38,6 +38,16 @@ def test_nothing_is_collected_while_modules_are_imported() -> None:
     assert gc.get_freeze_count() > before
 
 
+def test_collections_that_were_off_stay_off() -> None:
+    """Whoever turned them off turns them on again."""
+    gc.disable()
+
+    with without_collections():
+        pass
+
+    assert not gc.isenabled()
+
+
 def test_an_import_that_fails_leaves_collections_on() -> None:
     """Nothing is set aside then, as a traceback may hold on to it."""
     before = gc.get_freeze_count()

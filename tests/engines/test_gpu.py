@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ WHEELS = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
             "the driver runs CUDA 13.0 at most, and this torch needs 14.1",
         ),
         ({"is_available": False}, "torch finds no usable CUDA device"),
+        (
+            {"is_available": False, "error": "busy or unavailable"},
+            "torch finds no usable CUDA device: busy or unavailable",
+        ),
         (
             {"capability": (6, 1), "name": "GeForce GTX 1080", "architectures": ("sm_75", "sm_80")},
             "GeForce GTX 1080 is of sm_61, and this torch has code for sm_75, sm_80",
@@ -84,6 +89,20 @@ def test_a_machine_without_a_gpu_is_looked_at() -> None:
 
     assert (survey.torch_cuda, survey.is_available) == (torch.version.cuda, False)
     assert survey.why_not() is not None
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, torch.cuda.DeferredCudaCallError])
+def test_a_gpu_that_answers_with_an_error_is_looked_at(kind: type[Exception]) -> None:
+    """As one does that is faulty, or that another process has for itself alone."""
+
+    def fail() -> str:
+        raise kind("busy or unavailable")
+
+    cuda = SimpleNamespace(is_available=lambda: True, get_device_name=fail)
+
+    survey = survey_gpu(lambda: 13000, cuda)
+
+    assert (survey.is_available, survey.error) == (False, "busy or unavailable")
 
 
 @pytest.mark.skipif(torch.version.cuda is None, reason="this torch is built without CUDA")

@@ -235,6 +235,40 @@ async def test_a_build_that_ends_its_thread_is_a_fallback_of_one_model() -> None
     assert [reply.status_code for reply in replies] == [200, 200]
 
 
+async def test_a_first_engine_that_cannot_be_closed_harms_nobody() -> None:
+    """The final one answers by then, though the thread that builds has died."""
+
+    class Clinging(FakeEngine):
+        def close(self) -> None:
+            raise SystemExit
+
+    plan = EnginePlan(Clinging(), FakeEngine(), may_fall_back=False)
+    async with running(engines=plan) as service:
+        await service.built.wait()
+        tier = await service.tier()
+        reply = await service.predict(grey(1))
+
+    assert (tier, reply.status_code, service.lost.done()) == ("final", 200, False)
+
+
+@pytest.mark.parametrize("may_fall_back", [True, False])
+async def test_an_engine_that_is_given_up_is_closed_beside_the_event_loop(
+    *, may_fall_back: bool
+) -> None:
+    """A GPU may let whoever closes it wait."""
+    threads: list[threading.Thread] = []
+
+    class Watched(Unbuildable):
+        def close(self) -> None:
+            threads.append(threading.current_thread())
+
+    plan = EnginePlan(FakeEngine(), Watched(), may_fall_back=may_fall_back)
+    async with running(engines=plan) as service:
+        await service.built.wait()
+
+    assert [thread.name for thread in threads] == ["builder"]
+
+
 async def test_a_ready_batch_does_not_wait_for_decodes() -> None:
     """With every worker decoding, what is queued is still stacked and run."""
     engine, gate = GatedEngine(), threading.Event()

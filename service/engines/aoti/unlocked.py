@@ -56,10 +56,10 @@ class UnlockedProgram:
         self._container = ctypes.c_void_p()
         create, count = loaded[_CREATE], loaded[_COUNT]
         _require(create(ctypes.byref(self._container), ctypes.c_size_t(1), b"cpu", None), _CREATE)
-        with contextlib.suppress(OSError):  # a file system without holes: the pages stay
-            _take_out_weights(library, loaded)
         deletion = weakref.finalize(self, loaded[_DELETE], self._container)
         deletion.atexit = False  # a pass may still hang in it then
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # the pages stay then
+            _take_out_weights(library, loaded)
         outputs = ctypes.c_size_t()
         _require(count(self._container, ctypes.byref(outputs)), _COUNT)
         self._run = loaded[_RUN]
@@ -135,6 +135,8 @@ def _take_out_weights(library: Path, loaded: ctypes.CDLL) -> None:
 
     Raises:
         OSError: the file system has no holes, or the kernel does not say what is mapped.
+        ValueError: the library does not say where its weights are.
+        AttributeError: the C library makes no holes.
     """
     start, end = (ctypes.addressof(ctypes.c_char.in_dll(loaded, name)) for name in _WEIGHTS)
     offset = ctypes.c_int64(_offset_in_file(start))

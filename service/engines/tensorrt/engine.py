@@ -134,16 +134,28 @@ class TensorRtEngine(TorchEngine):
         blocks = tuple(block.name for block in self.model.manifest.spec.blocks())
         return blocks[-1:], blocks
 
+    @property
+    def is_built(self) -> bool:
+        """Whether `load` will find both engines; only `load` knows whether they are sound.
+
+        Raises:
+            RuntimeError: Torch-TensorRT or a GPU is missing.
+        """
+        library = self.library()
+        return all(self.files.holds(self._file_of(library, blocks)) for blocks in self.variants)
+
     def load(self) -> None:
         """Take both engines from the cache, or have them built.
 
         Raises:
-            EngineFailed: the process that builds has failed, or has built something else.
+            EngineFailed: the process that builds has failed, or has built something else, or a
+                GPU's memory is too little for both engines.
             RuntimeError: Torch-TensorRT or a GPU is missing, or an engine cannot be built.
             OSError: what was built cannot be written.
         """
         library = self.library()
         serialized = self._kept(library, self.files) or self._built(library)
+        self.require_memory(sum(map(len, serialized)))  # nearly all of it is weights
         with self.on_device():
             self.with_last, self.with_all = (
                 self._loaded(library, *one) for one in zip(self.variants, serialized, strict=True)

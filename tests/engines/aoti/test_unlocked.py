@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch._inductor.cpp_builder import get_cpp_compiler
 
 from service.engines.aoti.build import FlatNetwork
 from service.engines.aoti.engine import CompiledEngine
@@ -71,6 +73,30 @@ def mapped_bytes(folder: str) -> int:
         elif name == "Rss:" and is_below:
             total += 1024 * int(values[0])
     return total
+
+
+HIDING = """
+extern "C" {
+int AOTInductorModelContainerCreateWithDevice(void**, std::size_t, const char*, const char*) {
+  return 0;
+}
+int AOTInductorModelContainerGetNumOutputs(void*, std::size_t* outputs) { *outputs = 3; return 0; }
+int AOTInductorModelContainerRunSingleThreaded() { return 0; }
+int AOTInductorModelContainerDelete(void*) { return 0; }
+}
+"""
+
+
+def test_a_library_that_hides_its_weights_is_loaded_with_them(tmp_path: Path) -> None:
+    """They take memory twice then, which is no reason to refuse it."""
+    source, library = tmp_path / "hiding.cpp", tmp_path / "hiding.so"
+    source.write_text(f"#include <cstddef>\n{HIDING}", encoding="utf-8")
+    compiler = get_cpp_compiler()
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+
+    program = UnlockedProgram(library)
+
+    assert program._outputs == 3
 
 
 def test_other_threads_run_meanwhile(program: UnlockedProgram) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,6 @@ import pytest
 import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from torch import Tensor
-from torch.export import ExportedProgram
 
 from service.engines.tensorrt.engine import (
     Library,
@@ -25,64 +21,13 @@ from service.engines.tensorrt.engine import (
     tensorrt_is_installed,
 )
 from service.errors import EngineFailed
-from tests.engine_builders import CPU, assert_close, eager, infer, rows
+from tests.engine_builders import assert_close, eager, infer, rows
 from tests.engines.networks import BASIC, EVERY_BLOCK, short_model
 from tests.engines.tensorrt.calls import LIBRARY, LibraryCall, calls_of
 from tests.engines.tensorrt.conversion import record
+from tests.engines.tensorrt.stand_in import MAX_BATCH, StandIn, engine_on
 
-MAX_BATCH = 4
 BLOCKS = tuple(block.name for block in BASIC.blocks())
-
-
-class StandIn:
-    """Torch-TensorRT as far as the engine calls it.
-
-    What it builds is the number of an exported program, which PyTorch runs.
-    """
-
-    __version__ = "1.0"
-    Input = dict[str, Any]
-
-    def __init__(self) -> None:
-        self.programs: list[ExportedProgram] = []
-        self.profiles: list[dict[str, Any]] = []
-        self.timings_found: list[bytes | None] = []
-        self.dynamo = SimpleNamespace(convert_exported_program_to_serialized_trt_engine=self.build)
-        self.runtime = SimpleNamespace(TorchTensorRTModule=self.module)
-
-    def build(
-        self,
-        program: ExportedProgram,
-        *,
-        arg_inputs: list[dict[str, Any]],
-        timing_cache_path: str,
-        **_: Any,
-    ) -> bytes:
-        """Keep the program, and write timings as TensorRT does."""
-        timings = Path(timing_cache_path)
-        self.timings_found.append(timings.read_bytes() if timings.exists() else None)
-        timings.write_bytes(b"timings")
-        self.profiles += arg_inputs
-        self.programs.append(program)
-        return str(len(self.programs) - 1).encode()
-
-    def module(self, *, serialized_engine: bytes, **_: Any) -> Callable[[Tensor], Sequence[Tensor]]:
-        """Run a program that was built."""
-        run: Callable[[Tensor], Sequence[Tensor]] = self.programs[int(serialized_engine)].module()
-        return run
-
-
-def engine_on(stand_in: StandIn, cache_dir: Path, **changes: Any) -> TensorRtEngine:
-    """The short network on the CPU, in float32 where nothing else is said."""
-    arguments: dict[str, Any] = {
-        "model": short_model(),
-        "device": CPU,
-        "precision": "fp32",
-        "max_batch": MAX_BATCH,
-        "cache_dir": cache_dir,
-        "library": lambda: Library(stand_in, "1.0"),
-    }
-    return TensorRtEngine(**arguments | changes)
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +78,10 @@ def test_a_second_start_builds_nothing(started: tuple[StandIn, TensorRtEngine, P
     stand_in, _, cache_dir = started
     engine = engine_on(stand_in, cache_dir)
 
+    is_built = engine.is_built
     engine.load()
 
+    assert is_built
     assert infer(engine, rows(1)).similarities.keys() == EVERY_BLOCK
     assert len(stand_in.programs) == 2
     engine.close()
@@ -177,6 +124,25 @@ def test_where_nothing_can_be_kept_the_engine_serves_this_time(tmp_path: Path) -
     engine.load()
 
     assert infer(engine, rows(1)).similarities.keys() == EVERY_BLOCK
+    assert not engine.is_built
+
+
+def test_engines_that_a_gpu_has_no_memory_for_are_not_loaded(
+    started: tuple[StandIn, TensorRtEngine, Path],
+) -> None:
+    """Both are asked for at once, by the bytes of what was built."""
+    stand_in, _, cache_dir = started
+    engine = engine_on(stand_in, cache_dir)
+
+    def refuse(needed_bytes: int) -> None:
+        raise EngineFailed(f"{needed_bytes} bytes are too many")
+
+    engine.require_memory = refuse  # type: ignore[method-assign]
+
+    with pytest.raises(EngineFailed, match=r"^2 bytes are too many$"):  # "0" and "1"
+        engine.load()
+
+    assert engine.with_last is None
 
 
 def test_only_what_is_damaged_is_built_again(tmp_path: Path) -> None:
