@@ -51,7 +51,7 @@ def test_what_was_built_is_compared_with_the_eager_engine(
 
 
 @needs_compiler
-@pytest.mark.slow
+@pytest.mark.gpu  # it compiles two more networks for a minute; `make gpu-test` runs the step itself
 def test_throughput_is_measured_beside_the_others(scene: Scene) -> None:
     """The eager engine, the network without SGE, and every mask."""
     figures = throughput(scene)

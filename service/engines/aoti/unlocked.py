@@ -29,12 +29,12 @@ _WEIGHTS = "_binary_constants_bin_start", "_binary_constants_bin_end"
 _PUNCH_HOLE = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 # Prototypes of our own: the functions that `ctypes.pythonapi` hands out are everybody's.
-_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
 )
-_capsule_of = ctypes.PYFUNCTYPE(
-    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
-)(("PyCapsule_New", ctypes.pythonapi))
+capsule_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)(
+    ("PyCapsule_New", ctypes.pythonapi)
+)
 
 
 class UnlockedProgram:
@@ -76,7 +76,7 @@ class UnlockedProgram:
         """
         given = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(inputs)  # noqa: SLF001
         inputs.clear()
-        handles = (ctypes.c_void_p * len(given))(*(_pointer_of(handle, None) for handle in given))
+        handles = (ctypes.c_void_p * len(given))(*(pointer_of(handle, None) for handle in given))
         results = (ctypes.c_void_p * self._outputs)()
         _require(
             self._run(
@@ -90,7 +90,7 @@ class UnlockedProgram:
             ),
             _RUN,
         )
-        capsules = [_capsule_of(handle, None, None) for handle in results]
+        capsules = [capsule_of(handle, None, None) for handle in results]
         return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(capsules)  # noqa: SLF001
 
 

@@ -16,6 +16,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from service.engines.aoti.unlocked import capsule_of, pointer_of
+
 SOURCES = Path(__file__).parent
 
 ARCHIVE = "libsge_kernels.a"
@@ -26,14 +28,6 @@ _FLAGS = (
     *("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
     *("-fopenmp", "-fPIC", "-fvisibility=hidden"),
 )
-
-
-_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
-_capsule_of = ctypes.PYFUNCTYPE(
-    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
-)(("PyCapsule_New", ctypes.pythonapi))
 
 
 class Kernels:
@@ -97,7 +91,7 @@ class _Handles:
 
     def of(self, tensor: Tensor) -> ctypes.c_void_p:
         (capsule,) = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors([tensor])  # noqa: SLF001
-        handle = ctypes.c_void_p(_pointer_of(capsule, None))
+        handle = ctypes.c_void_p(pointer_of(capsule, None))
         self._owned.append(handle)
         return handle
 
@@ -108,7 +102,7 @@ class _Handles:
         result = ctypes.c_void_p()
         if function(*arguments, ctypes.byref(result)):
             raise RuntimeError("the kernel failed")
-        capsule = _capsule_of(result, None, None)
+        capsule = capsule_of(result, None, None)
         (tensor,) = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(  # noqa: SLF001
             [capsule]
         )
