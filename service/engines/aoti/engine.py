@@ -42,7 +42,8 @@ from service.store.load import LoadedModel
 log = structlog.stdlib.get_logger(__name__)
 
 KERNEL_MODULES = ("library", "measure", "network", "operators", "use", "weights")
-COPIES = 6  # of the weights in a package: those for Winograd's method are four times as large
+COPIES = 3  # of the weights in a package: two with a program for one image, and room for the code
+COPIES_FOR_KERNELS = 6  # those for Winograd's method are four times as large
 
 
 class CompiledEngine(TorchEngine):
@@ -177,9 +178,14 @@ class CompiledEngine(TorchEngine):
             programs[NETWORK_OF_ONE] = functools.partial(export_network_of_one, graph, side_px)
         return ToCompile(programs, kernels, self.device)
 
+    @property
+    def _may_have_kernels(self) -> bool:
+        """Kernels of our own know float32 on a CPU."""
+        return (self.device.type, self.precision) == ("cpu", "fp32")
+
     def _with_kernels(self, graph: InferenceGraph) -> Kernels | None:
-        """Let kernels of our own compute what they are faster at; they know float32 on a CPU."""
-        if (self.device.type, self.precision) != ("cpu", "fp32"):
+        """Let kernels of our own compute what they are faster at."""
+        if not self._may_have_kernels:
             return None
         # Only a build needs it, and what it registers with torch.
         from service.engines.aoti.kernels.use import use_kernels  # noqa: PLC0415
@@ -267,4 +273,5 @@ class CompiledEngine(TorchEngine):
     def _largest_package(self) -> int:
         """Bytes that a package may take; int8 keeps some of its weights in more than 8 bits."""
         share = {"fp32": 1.0}.get(self.precision, 0.5)
-        return int(COPIES * share * self.model.weight_bytes)
+        copies = COPIES_FOR_KERNELS if self._may_have_kernels else COPIES
+        return int(copies * share * self.model.weight_bytes)

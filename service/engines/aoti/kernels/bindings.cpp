@@ -124,19 +124,19 @@ SGE_EXPORT AOTITorchError aoti_torch_cpu_convolve(AtenTensorHandle maps, AtenTen
                            static_cast<int>(stride),
                            static_cast<int>(padding),
                            offsets.size(0)};
-    const sge::Tensor to = sge::allocate(shape.images, shape.out_height(), shape.out_width(),
-                                         shape.outputs, result);
     const int groups = given_gates.numbers ? given_gates.size(3) : 0;
-    const sge::Output output{to.numbers,          shape.outputs, offsets.numbers, added.numbers,
-                             given_gates.numbers, groups,        relu != 0};
+    const bool by_winograd = shape.images >= winograd_from;
     sge::require(shape.outputs % sge::kPanel == 0 && groups % sge::kPanel == 0,
                  "channels or groups are no whole panels");
-    if (shape.images >= winograd_from) {
-      sge::require(!groups, "Winograd's method has no gates");
-      sge::convolve_by_winograd(shape, from.numbers, sge::packed(winograd), output);
-    } else {
-      sge::convolve_directly(shape, from.numbers, sge::packed(weights), output);
-    }
+    sge::require(!by_winograd || (!groups && shape.channels % sge::kLine == 0),
+                 "Winograd's method has no gates, and channels by the cache line");
+    const float* panels = sge::packed(by_winograd ? winograd : weights);
+    const sge::Tensor to = sge::allocate(shape.images, shape.out_height(), shape.out_width(),
+                                         shape.outputs, result);
+    const sge::Output output{to.numbers,          shape.outputs, offsets.numbers, added.numbers,
+                             given_gates.numbers, groups,        relu != 0};
+    const auto convolve = by_winograd ? sge::convolve_by_winograd : sge::convolve_directly;
+    convolve(shape, from.numbers, panels, output);
   });
 }
 
@@ -147,10 +147,14 @@ SGE_EXPORT AOTITorchError aoti_torch_cpu_compare(AtenTensorHandle maps, AtenTens
     const sge::Tensor from(maps), offsets(bias);
     const sge::Shape shape{from.size(0), from.size(1), from.size(2),   from.size(3),
                            1,            1,            0,              offsets.size(0)};
+    sge::require(groups > 0 && groups % sge::kPanel == 0 && shape.outputs % groups == 0 &&
+                     shape.channels % sge::kLine == 0,
+                 "groups are no whole panels, or channels no whole lines of the cache");
+    const float* panels = sge::packed(weights);
     const sge::Tensor to =
         sge::allocate(shape.images, shape.height, shape.width, groups, result);
-    sge::compare(shape, from.numbers, sge::packed(weights), offsets.numbers,
-                 static_cast<int>(groups), to.numbers);
+    sge::compare(shape, from.numbers, panels, offsets.numbers, static_cast<int>(groups),
+                 to.numbers);
   });
 }
 }

@@ -33,7 +33,7 @@ void compare(const Shape& shape, const float* maps, const float* weights, const 
              int groups, float* similarity);
 
 // Memory that a thread keeps for its next call: at least so many numbers, on a cache line. No kernel asks
-// for more than some megabytes, whatever the batch.
+// for more than some megabytes and one or two for each thread, whatever the batch.
 float* scratch(std::size_t numbers);
 
 }  // namespace sge

@@ -34,6 +34,8 @@ any needs a second program, with all weights again.
 """
 WHOLE_LINES = 16  # input channels that a kernel's transforms take at a time
 
+NOTHING = torch.empty(0)
+
 Run = Callable[[], object]
 
 _pointwise = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
@@ -183,10 +185,29 @@ def layers_of(network: FusedResNet, side_px: int) -> Iterator[tuple[nn.Conv2d, L
     yield from found
 
 
+class Numbers(NamedTuple):
+    """Weights of no meaning for a layer, in every order; `winograd` is empty where it has none."""
+
+    weight: Tensor
+    bias: Tensor
+    direct: Tensor
+    winograd: Tensor
+
+
 def measure(layer: Layer, kernels: Kernels) -> Measured:
     """Run a layer in every way that can compute it, with numbers of no meaning."""
+    weight = torch.rand(layer.outputs, layer.channels, layer.kernel, layer.kernel)
+    numbers = Numbers(
+        weight,
+        torch.rand(layer.outputs),
+        pack(weight, kernels.panel),
+        pack_for_winograd(weight, kernels.panel) if layer.is_for_winograd else NOTHING,
+    )
     return Measured(
-        {batch: fastest(ways(layer, batch, kernels), time.perf_counter) for batch in BATCHES}
+        {
+            batch: fastest(ways(layer, numbers, batch, kernels), time.perf_counter)
+            for batch in BATCHES
+        }
     )
 
 
@@ -201,46 +222,49 @@ def fastest(ways: Sequence[Run | None], clock: Callable[[], float]) -> list[floa
     return least
 
 
-def ways(layer: Layer, batch: int, kernels: Kernels) -> list[Run | None]:
+def ways(layer: Layer, numbers: Numbers, batch: int, kernels: Kernels) -> list[Run | None]:
     """A layer by oneDNN, directly and by Winograd; each with all that SGE needs of it.
 
     oneDNN's result is read once more to be compared with its mean, and once to be enhanced; for the
     loops that do so, which the compiler makes, stand two operations on as much memory.
     """
-    outputs, channels, side, stride, padding, height, width, groups = layer
-    maps = torch.rand(batch, height, width, channels)
-    weight, bias = torch.rand(outputs, channels, side, side), torch.rand(outputs)
-    pairs = ([padding, padding], [stride, stride], [1, 1])
-    packed = _reorder(weight, *pairs, 1, [batch, channels, height, width])
-    direct, nothing = pack(weight, kernels.panel), torch.empty(0)
-
-    def by_onednn() -> Tensor:
-        result: Tensor = _pointwise(
-            maps.permute(0, 3, 1, 2), packed, bias, *pairs, 1, "none" if groups else "relu", [], ""
-        )
-        return result
-
-    shape = by_onednn().permute(0, 2, 3, 1).shape
-    shortcut = torch.rand(shape)
-    gates = torch.rand(*shape[:3], groups) if groups else None
+    maps = torch.rand(batch, layer.height, layer.width, layer.channels)
+    by_onednn = _by_onednn(layer, numbers, maps)
+    branch = by_onednn()
+    shortcut = torch.rand(branch.shape) if layer.groups else None
+    gates = torch.rand(*branch.shape[:3], layer.groups) if layer.groups else None
+    shape = (layer.kernel, layer.stride, layer.padding)
 
     def by_onednn_enhanced() -> None:
-        branch = by_onednn().permute(0, 2, 3, 1)
-        branch.sum()
-        torch.add(branch, shortcut)
+        enhanced = by_onednn()
+        enhanced.sum()
+        torch.add(enhanced, branch)
 
     def directly() -> None:
-        if groups:
-            kernels.compare(maps, direct, bias, groups)
-        numbers = (side, stride, padding, NEVER, 1)
-        added = shortcut if groups else None
-        kernels.convolve(maps, direct, nothing, bias, *numbers, gates=gates, shortcut=added)
-
-    if not layer.is_for_winograd:
-        return [by_onednn_enhanced if groups else by_onednn, directly, None]
-    transformed = pack_for_winograd(weight, kernels.panel)
+        if layer.groups:
+            kernels.compare(maps, numbers.direct, numbers.bias, layer.groups)
+        weights = (numbers.direct, NOTHING, numbers.bias)
+        kernels.convolve(maps, *weights, *shape, NEVER, 1, gates=gates, shortcut=shortcut)
 
     def by_winograd() -> None:
-        kernels.convolve(maps, nothing, transformed, bias, side, stride, padding, 1, 1)
+        kernels.convolve(maps, NOTHING, numbers.winograd, numbers.bias, *shape, 1, 1)
 
-    return [by_onednn, directly, by_winograd]
+    return [
+        by_onednn_enhanced if layer.groups else by_onednn,
+        directly,
+        by_winograd if layer.is_for_winograd else None,
+    ]
+
+
+def _by_onednn(layer: Layer, numbers: Numbers, maps: Tensor) -> Callable[[], Tensor]:
+    """A layer's convolution (B, h, w, K), with the ReLU where no SGE comes between."""
+    pairs = ([layer.padding] * 2, [layer.stride] * 2, [1, 1])
+    pixels = maps.permute(0, 3, 1, 2)
+    packed = _reorder(numbers.weight, *pairs, 1, list(pixels.shape))
+    after = "none" if layer.groups else "relu"
+
+    def run() -> Tensor:
+        result: Tensor = _pointwise(pixels, packed, numbers.bias, *pairs, 1, after, [], "")
+        return result.permute(0, 2, 3, 1)
+
+    return run

@@ -169,7 +169,9 @@ def test_what_is_no_number_is_not_cut_off(kernels: Kernels, generator: torch.Gen
 
 
 @needs_compiler
-@pytest.mark.parametrize("what", ["not contiguous", "not float32", "weights of another"])
+@pytest.mark.parametrize(
+    "what", ["not contiguous", "not float32", "weights of another", "no gates", "no whole panels"]
+)
 def test_what_a_kernel_cannot_read_is_refused(
     kernels: Kernels, generator: torch.Generator, capfd: pytest.CaptureFixture[str], what: str
 ) -> None:
@@ -180,10 +182,17 @@ def test_what_a_kernel_cannot_read_is_refused(
         "not contiguous": (maps.transpose(1, 3), packed),
         "not float32": (maps.double(), packed),
         "weights of another": (maps, pack(weight, 8)),
-    }[what]
+    }.get(what, (maps, packed))
+    gates = {
+        "no gates": torch.rand(2, 4, 4, kernels.panel),
+        "no whole panels": torch.rand(2, 4, 4, 8),
+    }.get(what)
+    winograd_from = 1 if what == "no gates" else NEVER
 
     with pytest.raises(RuntimeError):
-        kernels.convolve(given[0], given[1], NOTHING, torch.zeros(64), 1, 1, 0, NEVER, 0)
+        kernels.convolve(
+            given[0], given[1], NOTHING, torch.zeros(64), 1, 1, 0, winograd_from, 0, gates=gates
+        )
 
     assert what in capfd.readouterr().err
 
