@@ -46,8 +46,8 @@ check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 
 lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer releases by ARGS=--upgrade
 	$(COMPILE) $(ARGS) --extra cuda --output-file requirements.lock pyproject.toml
-	$(COMPILE) $(ARGS) --extra cuda --extra dev --extra int8 --extra load --constraint requirements.lock \
-		--output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) $(ARGS) --extra cuda --extra dev --extra int8 --extra load --extra onnx \
+		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage htmlcov
