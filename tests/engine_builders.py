@@ -19,10 +19,14 @@ from service.engines.background_build import Build
 from service.engines.base import Engine, EngineOutputs
 from service.engines.eager import EagerEngine
 from service.engines.gpu import GpuSurvey
+from service.model.resnet import FEATURES
+from service.serving.served_model import classifier_of
+from service.store.load import LoadedModel
 from tests.engines.networks import EVERY_BLOCK, short_model
 from tests.running import noise
 
 CPU = torch.device("cpu")
+EXPLAINED = frozenset({FEATURES})
 
 PYTHON_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
 HAS_COMPILER = shutil.which("g++") is not None and PYTHON_HEADER.exists()
@@ -89,6 +93,26 @@ def assert_close(given: EngineOutputs, expected: EngineOutputs) -> None:
     assert given.similarities.keys() >= expected.similarities.keys()
     for name, similarity in expected.similarities.items():
         np.testing.assert_allclose(given.similarities[name], similarity, atol=1e-3)
+
+
+def assert_features_explain(outputs: EngineOutputs, model: LoadedModel) -> None:
+    """Every logit is the mean of its class's evidence, and its bias.
+
+    To 1e-4 of the image's largest logit: a sum of thousands of products in float32 that comes to
+    nearly nothing has no digits of its own.
+    """
+    assert outputs.features is not None
+    classifier = classifier_of(model)
+    classes = range(len(classifier.biases))
+    for logits, features in zip(outputs.logits, outputs.features, strict=True):
+        sums = classifier.evidence(features, classes).mean(axis=(1, 2)) + classifier.biases
+        np.testing.assert_allclose(sums, logits, rtol=0, atol=1e-4 * np.abs(logits).max())
+        contrast = classifier.evidence(features, [0])[0] - classifier.evidence(features, [1])[0]
+        difference = classifier.biases[0] - classifier.biases[1]
+        assert (
+            abs(contrast.mean() + difference - (logits[0] - logits[1]))
+            <= 1e-4 * np.abs(logits).max()
+        )
 
 
 def copying(engine: CompiledEngine) -> Build:

@@ -23,10 +23,10 @@ def row_of(value: int) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A batch that a fake engine saw: the value of each row, and the blocks asked for."""
+    """A batch that a fake engine saw: the value of each row, and what was asked for."""
 
     values: tuple[int, ...]
-    blocks: frozenset[str]
+    extras: frozenset[str]
 
 
 class FakeEngine:
@@ -65,9 +65,9 @@ class FakeEngine:
         """Keep each row's value."""
         return tuple(int(row[0, 0, 0]) for row in rows)
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
         """Answer with the values."""
-        self.ran.append(Ran(batch, blocks))
+        self.ran.append(Ran(batch, extras))
         if self.lethal & set(batch):
             raise SystemExit
         if self.device_loss & set(batch):
@@ -77,7 +77,7 @@ class FakeEngine:
         values = [np.nan if value in self.not_finite else value for value in batch]
         logits = np.array([[value, 0.0] for value in values], np.float32)
         similarity = np.array(batch, np.float32).reshape(-1, 1, 1, 1)
-        return EngineOutputs(logits, dict.fromkeys(blocks, similarity))
+        return EngineOutputs(logits, dict.fromkeys(extras, similarity))
 
     def close(self) -> None:
         """Remember it."""
@@ -92,11 +92,11 @@ class GatedEngine(FakeEngine):
         self._entered: queue.SimpleQueue[tuple[int, ...]] = queue.SimpleQueue()
         self._gate = threading.Semaphore(0)
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
         """Tell that a batch has come, wait for the gate, then answer."""
         self._entered.put(batch)
         self._gate.acquire()
-        return super().infer(batch, blocks)
+        return super().infer(batch, extras)
 
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
         """None: the gate is for the test's own batches."""

@@ -160,8 +160,8 @@ async def test_masks_that_are_not_finite_are_a_failure_of_the_model() -> None:
     """A request that asks for them fails and is counted; one that does not is answered."""
 
     class Overflowing(FakeEngine):
-        def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
-            outputs = super().infer(batch, blocks)
+        def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
+            outputs = super().infer(batch, extras)
             flat = np.full((len(batch), 8, 2, 2), np.nan, np.float32)
             return EngineOutputs(outputs.logits, dict.fromkeys(outputs.similarities, flat))
 

@@ -1,4 +1,4 @@
-"""The native API's answer as bytes, mask by mask: orjson holds the GIL for all of a call."""
+"""The native API's answer as bytes, map by map: orjson holds the GIL for all of a call."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import orjson
 
-from service.api.mask_document import mask_document
-from service.results.masks import Mask
+from service.api.map_document import attribution_document, base64_of, mask_document
 from service.serving.pipeline import Result
 
 
@@ -28,16 +27,20 @@ def encode_answer(
     return b"".join(pieces)  # which lets go of the GIL where it takes long
 
 
+def has_drawn(result: Result) -> bool:
+    """Whether a result holds more than predictions."""
+    return bool(result.masks) or result.attribution is not None or result.input is not None
+
+
 def _result(result: Result) -> list[bytes]:
-    predictions = _dumps({"predictions": result.predictions})
-    if not result.masks:
-        return [predictions]
-    masks = _listed([_mask(mask)] for mask in result.masks)
-    return [predictions[:-1], b',"masks":', *masks, b"}"]
-
-
-def _mask(mask: Mask) -> bytes:
-    return _dumps(mask_document(mask))
+    pieces = [_dumps({"predictions": result.predictions})[:-1]]
+    if result.masks:
+        pieces += [b',"masks":', *_listed([_dumps(mask_document(mask))] for mask in result.masks)]
+    if result.attribution is not None:
+        pieces += [b',"attribution":', _dumps(attribution_document(result.attribution))]
+    if result.input is not None:
+        pieces += [b',"input":', orjson.dumps(base64_of(result.input))]
+    return [*pieces, b"}"]
 
 
 def _listed(values: Iterator[list[bytes]]) -> Iterator[bytes]:

@@ -50,11 +50,36 @@ class MaskBody(BaseModel):
     images: list[str] | None = Field(None, description="base64 PNG files, one per group")
 
 
+class ClassEvidenceBody(BaseModel):
+    """A class of an attribution."""
+
+    index: int
+    label: str
+    logit: float = Field(description="the mean of its map, and its bias")
+    bias: float
+
+
+class AttributionBody(BaseModel):
+    """Where the evidence for classes lies: `data` or, for pictures, `images`."""
+
+    height: int
+    width: int
+    classes: list[ClassEvidenceBody] = Field(description="in the order of the maps")
+    data: list[list[list[float]]] | str | None = Field(
+        None, description="`json`: (classes, height, width); `npy`: base64 of a .npy file"
+    )
+    images: list[str] | None = Field(None, description="base64 PNG files, one per class")
+
+
 class ResultBody(BaseModel):
     """What one image gets."""
 
     predictions: list[PredictionBody]
     masks: list[MaskBody] | None = Field(None, description="present when masks were asked for")
+    attribution: AttributionBody | None = Field(None, description="present when it was asked for")
+    input: str | None = Field(
+        None, description="base64 of a PNG file: the picture as the model saw it, where asked for"
+    )
 
 
 class ModelRef(BaseModel):

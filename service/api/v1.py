@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.api.access import PREDICT_PATH
 from service.api.admitted_request import AdmittedRequest, admit
-from service.api.answer_document import encode_answer
+from service.api.answer_document import encode_answer, has_drawn
 from service.api.bodies import BodyLimits, read_images
 from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop, unless_disconnected
@@ -26,9 +26,8 @@ from service.api.schemas import BlockBody, EngineBody, ModelBody, ModelsBody, Mo
 from service.api.timing import report_phases, server_timing
 from service.config import Settings
 from service.errors import BadRequest
-from service.results.mask_request import MaskRequest, cost_of
 from service.results.query import PredictQuery
-from service.serving.pipeline import Answer, Result, read_options
+from service.serving.pipeline import Answer, Options, Result, read_options
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
 
@@ -48,12 +47,13 @@ async def predict(
     runtime: RuntimeOf,
     x_request_deadline_ms: DeadlineMs = None,
 ) -> Response:
-    """Return the most likely classes of each image and the masks of the asked blocks.
+    """Return the most likely classes of each image, masks of blocks and evidence for classes.
 
     The body is an image's bytes, a multipart form with one or more files, or JSON with base64; it
     may be compressed with gzip or deflate, as its `Content-Encoding` says.
     Masks show where each channel group enhances the features; they do not say which pixels led
-    to a class.
+    to a class. An attribution does, at the positions of the last block: the mean of a class's map
+    and its bias are its logit.
     """
     context = context_of(request.scope)
     model = runtime.models.find(query.model, query.version)
@@ -63,7 +63,7 @@ async def predict(
     async with admit(runtime, context, model, x_request_deadline_ms) as admitted:
         files = await read_images(request, BodyLimits.of(settings), admitted.permit)
         admitted.hold(len(files))
-        _bound_masks(options.masks, model, len(files), settings)
+        _bound_maps(options, model, len(files), settings)
         work = runtime.pipeline.answer(model, files, options, admitted.deadline)
         answer = await unless_disconnected(request, work)
         return await _respond(runtime, admitted, answer)
@@ -113,13 +113,13 @@ async def describe_model(
     )
 
 
-def _bound_masks(masks: MaskRequest, model: ServedModel, images: int, settings: Settings) -> None:
-    cost = cost_of(masks, model.blocks, model.loaded.manifest.input.size_px)
+def _bound_maps(options: Options, model: ServedModel, images: int, settings: Settings) -> None:
+    cost = options.cost(model)
     pictures, answer_mb = cost.pictures * images, cost.answer_bytes * images / 1e6
     if pictures > settings.mask_pictures:
         raise BadRequest(
             f"{pictures} mask pictures asked for, the limit is {settings.mask_pictures}: name "
-            f"fewer blocks or groups, or take mask_format json or npy"
+            f"fewer blocks, groups or classes, or take mask_format json or npy"
         )
     if answer_mb > settings.answer_limit_mb:
         raise BadRequest(
@@ -141,7 +141,7 @@ async def _respond(runtime: Runtime, admitted: AdmittedRequest, answer: Answer[R
     }
 
     encode = functools.partial(encode_answer, head, answer.results, tail)
-    has_masks = any(result.masks for result in answer.results)  # up to megabytes of numbers
-    content = await off_the_loop(encode) if has_masks else encode()
+    has_maps = any(map(has_drawn, answer.results))  # up to megabytes of numbers
+    content = await off_the_loop(encode) if has_maps else encode()
     headers = {"Server-Timing": server_timing(timing_ms)}
     return Response(content, headers=headers, media_type="application/json")

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from service.api.mask_document import mask_document
+from service.api.map_document import attribution_document, mask_document
 from service.commands.contents import load_contents
 from service.config import Settings
 from service.errors import BadSetting, ServiceError, UndecodableImage
@@ -107,7 +107,14 @@ class _Classified:
             error = {"code": self.outcome.code, "message": self.outcome.message}
             return {"file": str(self.file), "error": error}
         masks = [mask_document(mask) for mask in self.outcome.masks]
-        return {"file": str(self.file), "predictions": self.outcome.predictions, "masks": masks}
+        document: dict[str, Any] = {
+            "file": str(self.file),
+            "predictions": self.outcome.predictions,
+            "masks": masks,
+        }
+        if self.outcome.attribution is not None:
+            document["attribution"] = attribution_document(self.outcome.attribution)
+        return document
 
 
 async def _classify(

@@ -1,6 +1,6 @@
 """What the service asks of an engine: the protocol, its outputs, and how it is warmed up.
 
-B: batch, K: classes, G: groups.
+B: batch, K: classes, C: channels of the last block, G: groups.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ class EngineOutputs:
     Attributes:
         logits: (B, K) float32.
         similarities: per named block (B, G, h, w) float32; it may hold further blocks.
+        features: (B, G, C/G, h, w) float32, the output of the last block in its groups: the mean
+            over its positions is what the classifier reads. None where nobody asked.
     """
 
     logits: NDArray[np.float32]
     similarities: dict[str, NDArray[np.float32]]
+    features: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,13 @@ class Engine(Protocol):
     def collate(self, rows: Sequence[Row]) -> Any:
         """Stack rows into one batch in memory that the device reads fast."""
 
-    def infer(self, batch: Any, blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: Any, extras: frozenset[str]) -> EngineOutputs:
         """Run a collated batch and wait for it.
 
         Args:
             batch: what `collate` returned.
-            blocks: names of the blocks whose similarity is wanted.
+            extras: what is fetched beside the logits: names of blocks, for their similarity, and
+                `FEATURES`.
 
         Raises:
             EngineLost: every later call on the device would fail too; the engine is restarted.
@@ -79,7 +83,7 @@ class Engine(Protocol):
 
 
 def warm_up(
-    engine: Engine, pixels_shape: tuple[int, int, int], blocks: frozenset[str], max_batch: int
+    engine: Engine, pixels_shape: tuple[int, int, int], extras: frozenset[str], max_batch: int
 ) -> None:
     """Run the batch sizes that behave differently once with masks, and the smallest without.
 
@@ -88,12 +92,12 @@ def warm_up(
     Args:
         engine: a loaded engine.
         pixels_shape: (3, h, w).
-        blocks: every block of the network.
+        extras: every block of the network, and `FEATURES`.
         max_batch: images in the largest batch.
     """
     row = np.zeros(pixels_shape, np.uint8)
     sizes = engine.warm_up_sizes(max_batch)
     for size in sizes:
-        engine.infer(engine.collate([row] * size), blocks)
+        engine.infer(engine.collate([row] * size), extras)
     for size in sizes[:1]:
         engine.infer(engine.collate([row] * size), frozenset())

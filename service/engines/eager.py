@@ -40,11 +40,11 @@ class EagerEngine(TorchEngine):
         with self.on_device():
             self.graph = self.fused_graph(self.precision)
 
-    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, extras: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
         if self.graph is None:
             raise RuntimeError("infer was called before load")
-        outputs: Outputs = self.graph(pixels, blocks)
+        outputs: Outputs = self.graph(pixels, extras)
         return outputs
 
     def close(self) -> None:

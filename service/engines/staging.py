@@ -33,15 +33,18 @@ def page_locked(batch: Tensor, lock: Callable[[Tensor], Tensor] = Tensor.pin_mem
 def fetch(outputs: Outputs) -> EngineOutputs:
     """Bring what a network gave to the host, and wait for it.
 
-    The arrays of a GPU's similarities share their memory, which is free again when the last of
-    them goes; the logits, which answers hold for longer, do not.
+    The arrays of a GPU's similarities and features share their memory, which is free again when
+    the last of them goes; the logits, which answers hold for longer, do not.
     """
-    names, tensors = list(outputs.similarities), list(outputs.similarities.values())
+    tensors = [outputs.logits, *outputs.similarities.values()]
+    tensors += [] if outputs.features is None else [outputs.features]
     if outputs.logits.device.type == "cpu":
-        arrays = [tensor.numpy() for tensor in tensors]
-        return EngineOutputs(outputs.logits.numpy(), dict(zip(names, arrays, strict=True)))
-    logits, *arrays = in_one_copy([outputs.logits, *tensors])
-    return EngineOutputs(logits.copy(), dict(zip(names, arrays, strict=True)))
+        logits, *arrays = [tensor.numpy() for tensor in tensors]
+    else:
+        logits, *arrays = in_one_copy(tensors)
+        logits = logits.copy()
+    features = None if outputs.features is None else arrays.pop()
+    return EngineOutputs(logits, dict(zip(outputs.similarities, arrays, strict=True)), features)
 
 
 def in_one_copy(

@@ -53,7 +53,7 @@ class TorchEngine(abc.ABC):
         """Build what `run` needs."""
 
     @abc.abstractmethod
-    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, extras: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device.
 
         Raises:
@@ -73,11 +73,11 @@ class TorchEngine(abc.ABC):
         batch = torch.from_numpy(np.stack(rows))
         return page_locked(batch) if self.device.type == "cuda" else batch
 
-    def infer(self, batch: Tensor, blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: Tensor, extras: frozenset[str]) -> EngineOutputs:
         """Run a collated batch and wait for it; this thread alone waits for the device."""
         self.use_threads()
         with self.on_device(), torch.inference_mode():
-            return fetch(self.run(batch.to(self.device, non_blocking=True), blocks))
+            return fetch(self.run(batch.to(self.device, non_blocking=True), extras))
 
     @functools.cached_property
     def stream(self) -> torch.cuda.Stream | None:

@@ -24,7 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from service.model.resnet import Outputs, ResNetSpec, SgeBasicBlock, SgeBottleneck, SgeResNet
+from service.model.resnet import (
+    FEATURES,
+    Outputs,
+    ResNetSpec,
+    SgeBasicBlock,
+    SgeBottleneck,
+    SgeResNet,
+)
 from service.model.sge import EPSILON, SpatialGroupEnhance
 
 
@@ -47,6 +54,26 @@ class RawSimilarity(NamedTuple):
     def similarity(self) -> Tensor:
         """Normalise: (B, G, H, W) float32, the n of the paper."""
         return (self.values * self.scale + self.shift).permute(0, 3, 1, 2)
+
+
+class RawOutputs(NamedTuple):
+    """What a fused network gives, whatever is asked for.
+
+    Attributes:
+        logits: (B, K).
+        features: (B, h, w, C), the last block's output, its channels interleaved.
+        raw_similarities: of every block.
+    """
+
+    logits: Tensor
+    features: Tensor
+    raw_similarities: list[RawSimilarity]
+
+
+def in_groups(features: Tensor, groups: int) -> Tensor:
+    """Interleaved features (B, h, w, C) -> a view of them, (B, G, C/G, h, w)."""
+    batch, height, width, _ = features.shape
+    return features.reshape(batch, height, width, -1, groups).permute(0, 4, 3, 1, 2)
 
 
 class InterleavedEnhance(nn.Module):
@@ -114,8 +141,8 @@ class InterleavedEnhance(nn.Module):
 class Classifier(Protocol):
     """A fused network, in whatever form it is computed."""
 
-    def classify(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
-        """Classify (B, 3, H, W): logits (B, K), and the raw similarity of every block."""
+    def classify(self, x: Tensor) -> RawOutputs:
+        """Classify (B, 3, H, W)."""
 
 
 class FusedBlock(nn.Module):
@@ -185,28 +212,32 @@ class FusedResNet(nn.Module):
         self.blocks = nn.ModuleList(blocks.values())
         self.fc = fc
 
-    def forward(self, x: Tensor, blocks: Collection[str] = ()) -> Outputs:
-        """Classify a batch and keep the similarity of the named blocks.
+    def forward(self, x: Tensor, extras: Collection[str] = ()) -> Outputs:
+        """Classify a batch and keep what is asked for.
 
         Args:
             x: (B, 3, H, W), normalised, channels last, the dtype of the convolutions.
-            blocks: names of blocks, such as `layer4.1`.
+            extras: names of blocks, such as `layer4.1`, and `FEATURES`.
 
         Returns:
             Logits (B, K) and, per named block, similarity (B, G, h, w) float32.
         """
-        logits, raw_similarities = self.classify(x)
+        logits, features, raw_similarities = self.classify(x)
         named = zip(self.names, raw_similarities, strict=True)
-        return Outputs(logits, {name: raw.similarity() for name, raw in named if name in blocks})
+        return Outputs(
+            logits,
+            {name: raw.similarity() for name, raw in named if name in extras},
+            in_groups(features, self.spec.groups) if FEATURES in extras else None,
+        )
 
-    def classify(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
-        """Classify (B, 3, H, W): logits (B, K), and the raw similarity of every block."""
+    def classify(self, x: Tensor) -> RawOutputs:
+        """Classify (B, 3, H, W)."""
         x = self.stem(x)
         raw_similarities = []
         for block in self.blocks:
             x, raw_similarity = block(x)
             raw_similarities.append(raw_similarity)
-        return self.fc(x.mean(dim=(2, 3))), raw_similarities
+        return RawOutputs(self.fc(x.mean(dim=(2, 3))), x.permute(0, 2, 3, 1), raw_similarities)
 
 
 def fuse(network: SgeResNet) -> FusedResNet:

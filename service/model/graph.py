@@ -1,6 +1,6 @@
 """The graph that every engine runs: pixels in; logits and similarity out.
 
-B: batch, K: classes, G: groups.
+B: batch, K: classes, C: channels of the last block, G: groups.
 """
 
 from __future__ import annotations
@@ -46,18 +46,19 @@ class InferenceGraph(nn.Module):
         self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, 3, 1, 1)))
         self.eval().requires_grad_(requires_grad=False)
 
-    def forward(self, pixels: Tensor, blocks: Collection[str] = ()) -> Outputs:
+    def forward(self, pixels: Tensor, extras: Collection[str] = ()) -> Outputs:
         """Classify a batch.
 
         Args:
             pixels: (B, 3, h, w), RGB, 0 to 255 in any dtype.
-            blocks: names of the blocks whose similarity is returned.
+            extras: names of the blocks whose similarity is returned, and `FEATURES`.
 
         Returns:
-            Logits (B, K) float32 and, per named block, similarity (B, G, h, w) float32.
+            Logits (B, K) float32, per named block similarity (B, G, h, w) float32, and features
+            (B, G, C/G, h, w) float32 where they were asked for.
         """
-        logits, similarities = self.network(self.normalised(pixels), blocks)
-        return Outputs(logits.float(), similarities)
+        logits, similarities, features = self.network(self.normalised(pixels), extras)
+        return Outputs(logits.float(), similarities, None if features is None else features.float())
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 3, h, w), 0 to 255 -> what the network takes, channels last."""

@@ -17,6 +17,9 @@ from service.model.torchvision_resnet import BasicBlock, Bottleneck, ResNet
 
 Stem = Literal["imagenet", "small"]
 
+FEATURES = "features"
+"""Beside the names of blocks: the output of the last block, whose mean is what is classified."""
+
 STAGE_PLANES = (64, 128, 256, 512)
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -128,6 +131,12 @@ class ResNetSpec:
         halvings = 2 if self.stem == "imagenet" else 1
         return [-(-self.input_px // 2 ** (halvings + stage)) for stage in range(len(STAGES))]
 
+    @property
+    def features_shape(self) -> tuple[int, int, int, int]:
+        """The shape of one image's features: (G, C/G, h, w)."""
+        channels, side = STAGE_PLANES[-1] * self.depth.block.expansion, self.stage_sides()[-1]
+        return self.groups, channels // self.groups, side, side
+
     def blocks(self) -> list[BlockShape]:
         """The blocks in the network's order, with the size of their masks."""
         return [
@@ -140,10 +149,17 @@ class ResNetSpec:
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives: logits (B, K), and per named block (B, G, h, w) float32."""
+    """What one forward pass gives.
+
+    Attributes:
+        logits: (B, K).
+        similarities: per named block (B, G, h, w) float32.
+        features: (B, G, C/G, h, w), the last block's output in its groups, where it was asked for.
+    """
 
     logits: Tensor
     similarities: dict[str, Tensor]
+    features: Tensor | None = None
 
 
 class SgeResNet(ResNet):
@@ -167,13 +183,13 @@ class SgeResNet(ResNet):
         self.spec = spec
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, blocks: Collection[str] = ()
+        self, x: Tensor, extras: Collection[str] = ()
     ) -> Outputs:
-        """Classify a batch and keep the similarity of the named blocks.
+        """Classify a batch and keep what is asked for on the way.
 
         Args:
             x: (B, 3, H, W), normalised, the dtype of the weights.
-            blocks: names of blocks, such as `layer4.1`.
+            extras: names of blocks, such as `layer4.1`, and `FEATURES`.
 
         Returns:
             Logits and, for each named block in the network's order, its similarity.
@@ -182,10 +198,13 @@ class SgeResNet(ResNet):
         similarities = {}
         for name, block in self.named_blocks():
             x, similarity = block(x)
-            if name in blocks:
+            if name in extras:
                 similarities[name] = similarity
         logits = self.fc(torch.flatten(self.avgpool(x), 1))  # (B, K)
-        return Outputs(logits, similarities)
+        features = (
+            x.view(len(x), self.spec.groups, -1, *x.shape[2:]) if FEATURES in extras else None
+        )
+        return Outputs(logits, similarities, features)
 
     def named_blocks(self) -> Iterator[tuple[str, SgeBasicBlock | SgeBottleneck]]:
         """The residual blocks with their names, in the order of the forward pass."""

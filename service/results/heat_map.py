@@ -1,4 +1,4 @@
-"""Numbers in a plane -> PNG pictures: greyscale ones, and heat maps over an image.
+"""Arrays -> PNG pictures: greyscale ones, heat maps over an image, the image itself.
 
 N: pictures, h and w: height and width of a plane, H and W: of the image.
 """
@@ -34,21 +34,37 @@ def draw_grey(levels: NDArray[np.float32]) -> Iterator[bytes]:
 
 
 def draw_overlays(planes: NDArray[np.float32], pixels: NDArray[np.uint8]) -> Iterator[bytes]:
-    """Draw each plane as heat over the same image.
+    """Draw each plane as heat over the same image, on a scale of its own.
 
     A plane's own smallest number is no heat, its largest is the greatest; a plane of one number
-    has none. Without heat the image shows as it is; with more of it, a colour from black over
-    purple, red and orange to pale yellow covers it more, by up to 70 %.
+    has none.
 
     Args:
-        planes: (N, h, w) float32; scaled bicubically to the image.
+        planes: (N, h, w) float32.
+        pixels: (3, H, W) uint8, RGB.
+
+    Returns:
+        N PNG files, as `draw_heat` makes them.
+    """
+    return draw_heat(_stretch(planes), pixels)
+
+
+def draw_heat(levels: NDArray[np.float32], pixels: NDArray[np.uint8]) -> Iterator[bytes]:
+    """Draw heat over an image.
+
+    Without heat the image shows as it is; with more of it, a colour from black over purple, red
+    and orange to pale yellow covers it more, by up to 70 %.
+
+    Args:
+        levels: (N, h, w) float32, 0 is no heat and 1 the greatest; what lies outside is clipped.
+            Scaled bicubically to the image.
         pixels: (3, H, W) uint8, RGB.
 
     Returns:
         N PNG files, W x H px, RGB.
     """
     picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    for plane in _to_bytes(_stretch(planes)):
+    for plane in _to_bytes(levels):
         heat = Image.fromarray(plane).resize(picture.size, Image.Resampling.BICUBIC)
         opacity = heat.point(_OPACITIES)
         heat.putpalette(_RAMP)
@@ -63,6 +79,11 @@ def _stretch(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _to_bytes(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)
+
+
+def draw_image(pixels: NDArray[np.uint8]) -> bytes:
+    """Draw pixels (3, H, W) uint8, RGB, as they are."""
+    return _encode(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
 
 
 def _encode(picture: Image.Image) -> bytes:

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 from service.errors import BadRequest
 from service.model.resnet import BlockShape
+from service.results.map_cost import MapCost, cost_of_maps
 from service.results.query import MaskFormat, MaskKind
-
-JSON_BYTES = 16  # of a float32 and its comma
-NPY_HEAD_BYTES = 128
-PNG_HEAD_BYTES = 1024  # and of a line of incompressible pixels what zlib adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +126,7 @@ def _parse_ids(text: str, groups: int) -> tuple[int, ...]:
     return ids
 
 
-@dataclass(frozen=True, slots=True)
-class MaskCost:
-    """What the masks of an image come to, before any of them is drawn.
-
-    Attributes:
-        pictures: PNG files; none where numbers are asked for.
-        answer_bytes: that they take in the answer, at most.
-    """
-
-    pictures: int
-    answer_bytes: int
-
-
-def cost_of(request: MaskRequest, blocks: Sequence[BlockShape], side_px: int) -> MaskCost:
+def cost_of(request: MaskRequest, blocks: Sequence[BlockShape], side_px: int) -> MapCost:
     """Tell what a request's masks come to for each of its images.
 
     Args:
@@ -151,19 +135,18 @@ def cost_of(request: MaskRequest, blocks: Sequence[BlockShape], side_px: int) ->
         side_px: S, of the pixels over which heat is laid.
     """
     shown = [block for block in blocks if block.name in request.blocks]
-    maps = sum(_maps_of(request.groups, block.groups) for block in shown)
-    numbers = sum(
-        _maps_of(request.groups, block.groups) * block.height * block.width for block in shown
+    return sum(
+        (
+            cost_of_maps(
+                _maps_of(request.groups, block.groups),
+                block.height * block.width,
+                request.format,
+                side_px,
+            )
+            for block in shown
+        ),
+        MapCost(0, 0),
     )
-    match request.format:
-        case "json":
-            return MaskCost(0, numbers * JSON_BYTES)
-        case "npy":
-            return MaskCost(0, _in_base64(4 * numbers + NPY_HEAD_BYTES * len(shown)))
-        case "png":
-            return MaskCost(maps, _in_base64(numbers + PNG_HEAD_BYTES * maps))
-        case "overlay":
-            return MaskCost(maps, _in_base64((3 * side_px**2 + PNG_HEAD_BYTES) * maps))
 
 
 def _maps_of(choice: GroupChoice, groups: int) -> int:
@@ -176,7 +159,3 @@ def _maps_of(choice: GroupChoice, groups: int) -> int:
             return min(count, groups)
         case ListedGroups(ids):
             return len(ids)
-
-
-def _in_base64(size_bytes: int) -> int:
-    return size_bytes * 4 // 3 + 4

@@ -37,6 +37,15 @@ class PredictQuery(BaseModel):
     )
     mask_format: MaskFormat = Field(
         "json",
-        description="`json` lists, `npy` (base64), `png` (base64, grey), or `overlay` (base64, a "
-        "heat map over the picture)",
+        description="of masks and attribution: `json` lists, `npy` (base64), `png` (base64, grey), "
+        "or `overlay` (base64, a heat map over the picture)",
+    )
+    attribution: str = Field(
+        "",
+        description="classes whose evidence is located: `top`, `top:N` (the N best), or a comma "
+        "list of labels and indices",
+        examples=["top"],
+    )
+    input: bool = Field(
+        default=False, description="return the picture as the model saw it (base64, PNG)"
     )

@@ -11,9 +11,11 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.engines.base import Engine, EngineOutputs, Row
 from service.errors import DeadlineExceeded, EngineFailed, EngineLost, ServiceError
+from service.model.resnet import FEATURES
 from service.serving.batch_memory import BatchMemory
 from service.serving.batch_policy import Decision, Limits, Run, decide
 from service.serving.device_backlog import DeviceBacklog, UnderWay
@@ -89,7 +91,7 @@ class Batcher:
         return len(self._queue)
 
     def submit(
-        self, rows: Sequence[Row], blocks: frozenset[str], deadline: float
+        self, rows: Sequence[Row], extras: frozenset[str], deadline: float
     ) -> list[asyncio.Future[Reply]]:
         """Queue the entries of one request, so that they may leave together.
 
@@ -97,7 +99,7 @@ class Batcher:
 
         Args:
             rows: pixels, (3, h, w) uint8 each.
-            blocks: blocks whose similarity the replies shall hold.
+            extras: what the replies shall hold beside logits, as `Engine.infer` takes it.
             deadline: a moment of the timer's clock.
 
         Returns:
@@ -105,7 +107,7 @@ class Batcher:
             and with `EngineFailed` when the model failed on the entry, or the engine crashed.
         """
         loop, now = asyncio.get_running_loop(), self._timer.time()
-        entries = [Entry(pixels, blocks, now, deadline, loop.create_future()) for pixels in rows]
+        entries = [Entry(pixels, extras, now, deadline, loop.create_future()) for pixels in rows]
         if self._closed_by is not None:
             settle_with(entries, self._closed_by)
         self._set_queue([*self._queue, *(e for e in entries if not e.reply.done())])
@@ -218,13 +220,13 @@ class Batcher:
 
     async def _infer(self, engine: Engine, entries: list[Entry]) -> Timed[EngineOutputs]:
         rows = [entry.pixels for entry in entries]
-        blocks = frozenset[str]().union(*(entry.blocks for entry in entries))
+        extras = frozenset[str]().union(*(entry.extras for entry in entries))
         loop = asyncio.get_running_loop()
         try:
             batch = await loop.run_in_executor(self._collate_thread, engine.collate, rows)
         except (MemoryError, RuntimeError) as error:  # of torch, where page-locked memory ran out
             raise EngineFailed(f"a batch cannot be stacked: {error}") from error
-        timed = await self._device.run(engine.infer, batch, blocks)
+        timed = await self._device.run(engine.infer, batch, extras)
         answered = len(timed.result.logits)
         if answered != len(entries):
             raise EngineFailed(f"the engine gave {answered} rows for {len(entries)} entries")
@@ -237,24 +239,26 @@ class Batcher:
         if engine is self.engine:  # else another one has taken over, and is judged by its own
             self.share.times.add(Run(len(entries), infer_s, self._timer.time()))
         self._observer.on_batch(len(entries), infer_s)
+        features = timed.result.features
         for row, entry in enumerate(entries):
             if entry.reply.done():
                 continue
             if not are_finite[row].all():
                 self._fail([entry], EngineFailed("the model gave logits that are not finite"))
                 continue
-            similarities = {
-                name: n[row]
-                for name, n in timed.result.similarities.items()
-                if name in entry.blocks
-            }
-            queue_s = max(0.0, timed.started - entry.arrived)
             reply = Reply(
                 timed.result.logits[row],
-                similarities,
-                queue_s,
-                infer_s,
-                len(entries),
-                engine.description,
+                _of_row(timed.result.similarities, row, entry.extras),
+                features[row] if features is not None and FEATURES in entry.extras else None,
+                queue_s=max(0.0, timed.started - entry.arrived),
+                infer_s=infer_s,
+                batch_size=len(entries),
+                engine=engine.description,
             )
             entry.reply.set_result(reply)
+
+
+def _of_row(
+    similarities: dict[str, NDArray[np.float32]], row: int, extras: frozenset[str]
+) -> dict[str, NDArray[np.float32]]:
+    return {name: n[row] for name, n in similarities.items() if name in extras}

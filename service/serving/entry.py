@@ -20,6 +20,7 @@ class Reply:
     Attributes:
         logits: (K,) float32, finite.
         similarities: per named block (G, h, w) float32.
+        features: (G, C/G, h, w) float32, of the last block; None where they were not asked for.
         queue_s: from the entry's arrival in the queue to the start of its batch.
         infer_s: how long its batch ran.
         batch_size: entries in that batch.
@@ -28,6 +29,7 @@ class Reply:
 
     logits: NDArray[np.float32]
     similarities: dict[str, NDArray[np.float32]]
+    features: NDArray[np.float32] | None
     queue_s: float
     infer_s: float
     batch_size: int
@@ -36,10 +38,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the queue: its pixels, the named blocks, its times and its reply's handle."""
+    """An image in the queue: its pixels, what is asked for, its times and its reply's handle."""
 
     pixels: Row
-    blocks: frozenset[str]
+    extras: frozenset[str]
     arrived: float
     deadline: float
     reply: asyncio.Future[Reply]

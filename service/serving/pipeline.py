@@ -14,7 +14,12 @@ import numpy as np
 from service.engines.base import EngineDescription, Row
 from service.errors import BadInput, EngineFailed
 from service.metrics import Phase
-from service.results.mask_request import MaskRequest, parse_blocks, parse_groups
+from service.model.resnet import FEATURES
+from service.results.attribution import Attribution, AttributionRequest, attribute
+from service.results.attribution_request import parse_classes
+from service.results.heat_map import draw_image
+from service.results.map_cost import MapCost, cost_of_image, cost_of_maps
+from service.results.mask_request import MaskRequest, cost_of, parse_blocks, parse_groups
 from service.results.masks import Mask, draw_mask
 from service.results.predictions import Prediction, Scores, scores_of, top_k
 from service.results.query import PredictQuery
@@ -28,10 +33,39 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request asks of each image: how many predictions, and which masks."""
+    """What a request asks of each image.
+
+    Attributes:
+        top_k: how many predictions.
+        masks: which masks.
+        attribution: for which classes; None for none.
+        shows_input: whether the picture as the model saw it is answered.
+    """
 
     top_k: int
     masks: MaskRequest
+    attribution: AttributionRequest | None = None
+    shows_input: bool = False
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """What an engine has to give beside logits."""
+        return frozenset(self.masks.blocks) | ({FEATURES} if self.attribution else set())
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is asked for that takes longer than a list of classes."""
+        return bool(self.extras) or self.shows_input
+
+    def cost(self, model: ServedModel) -> MapCost:
+        """Tell what the maps and pictures come to for each image."""
+        spec, side_px = model.loaded.manifest.spec, model.loaded.manifest.input.size_px
+        cost = cost_of(self.masks, model.blocks, side_px)
+        if self.attribution is not None:
+            *_, height, width = spec.features_shape
+            maps, form = self.attribution.classes.count, self.attribution.format
+            cost += cost_of_maps(maps, height * width, form, side_px)
+        return cost + cost_of_image(side_px) if self.shows_input else cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +75,14 @@ class Result:
     Attributes:
         predictions: best first.
         masks: one a block that was asked for, in the network's order.
+        attribution: where it was asked for.
+        input: a PNG file of the model's pixels, where it was asked for.
     """
 
     predictions: list[Prediction]
     masks: list[Mask]
+    attribution: Attribution | None = None
+    input: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +107,7 @@ def read_options(query: PredictQuery, model: ServedModel) -> Options:
     """Read what a query asks of a model.
 
     Raises:
-        BadRequest: blocks or groups that the model does not have.
+        BadRequest: blocks, groups or classes that the model does not have.
     """
     masks = MaskRequest(
         blocks=parse_blocks(query.masks, model.blocks),
@@ -77,7 +115,9 @@ def read_options(query: PredictQuery, model: ServedModel) -> Options:
         kind=query.mask_kind,
         format=query.mask_format,
     )
-    return Options(query.top_k, masks)
+    classes = parse_classes(query.attribution, model.loaded.labels)
+    attribution = None if classes is None else AttributionRequest(classes, query.mask_format)
+    return Options(query.top_k, masks, attribution, shows_input=query.input)
 
 
 class Pipeline:
@@ -119,7 +159,7 @@ class Pipeline:
             ]
         )
         decoded = time.monotonic()
-        replies = await _submit(model, rows, frozenset(options.masks.blocks), deadline)
+        replies = await _submit(model, rows, options.extras, deadline)
         inferred = time.monotonic()
         results = await self._finish(model, rows, replies, options)
         return _answer(results, replies, decode_s=decoded - began, inferred=inferred)
@@ -155,7 +195,7 @@ class Pipeline:
     async def _finish(
         self, model: ServedModel, rows: Sequence[Row], replies: Sequence[Reply], options: Options
     ) -> list[Result]:
-        if not options.masks.blocks:
+        if not options.draws:
             return [
                 finish(model, row, reply, options) for row, reply in zip(rows, replies, strict=True)
             ]
@@ -186,10 +226,10 @@ def _answer(
 
 
 async def _submit(
-    model: ServedModel, rows: Sequence[Row], blocks: frozenset[str], deadline: float
+    model: ServedModel, rows: Sequence[Row], extras: frozenset[str], deadline: float
 ) -> list[Reply]:
     """Queue the images and wait for all; the first failure takes the others out of the queue."""
-    return await _all_or_none(model.batcher.submit(rows, blocks, deadline))
+    return await _all_or_none(model.batcher.submit(rows, extras, deadline))
 
 
 async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:
@@ -202,10 +242,10 @@ async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:
 
 
 def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Result:
-    """Turn the engine's reply into predictions and masks; a worker thread's work with masks.
+    """Turn the engine's reply into what was asked for; a worker thread's work where it draws.
 
     Raises:
-        EngineFailed: a similarity is not finite.
+        EngineFailed: a similarity or a feature is not finite.
     """
     predictions = top_k(reply.logits, options.top_k, model.loaded.labels)
     for block in options.masks.blocks:
@@ -215,4 +255,22 @@ def finish(model: ServedModel, row: Row, reply: Reply, options: Options) -> Resu
         draw_mask(block, reply.similarities[block], model.gates[block], options.masks, row)
         for block in options.masks.blocks
     ]
-    return Result(predictions, masks)
+    attribution = _attribute(model, row, reply, options.attribution)
+    return Result(predictions, masks, attribution, draw_image(row) if options.shows_input else None)
+
+
+def _attribute(
+    model: ServedModel, row: Row, reply: Reply, request: AttributionRequest | None
+) -> Attribution | None:
+    if request is None:
+        return None
+    if reply.features is None or not np.isfinite(reply.features).all():
+        raise EngineFailed("the model gave features that are not finite")
+    return attribute(
+        request,
+        model.classifier,
+        reply.logits,
+        reply.features,
+        labels=model.loaded.labels,
+        pixels=row,
+    )

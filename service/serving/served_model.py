@@ -17,7 +17,8 @@ from service.engines.base import Engine, EngineDescription, warm_up
 from service.engines.plan import EnginePlan
 from service.errors import EngineFailed, NotReady
 from service.metrics import Metrics
-from service.model.resnet import BlockShape
+from service.model.resnet import FEATURES, BlockShape
+from service.results.attribution import Classifier
 from service.results.masks import Gate
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
@@ -78,6 +79,7 @@ class ServedModel:
         self.version = loaded.manifest.version
         self.blocks: Sequence[BlockShape] = loaded.manifest.spec.blocks()
         self.gates = {block.name: gate_of(loaded, block.name) for block in self.blocks}
+        self.classifier = classifier_of(loaded)
         self.max_batch = limits.max_batch
         self._plan = plan
         self.fallback_reason: str | None = None
@@ -244,8 +246,8 @@ class ServedModel:
     def warm_up(self, engine: Engine) -> None:
         """Run an engine's batch sizes once, on the thread that is to own it."""
         side = self.loaded.manifest.input.size_px
-        every_block = frozenset(block.name for block in self.blocks)
-        warm_up(engine, (3, side, side), every_block, self.max_batch)
+        extras = frozenset({FEATURES, *(block.name for block in self.blocks)})
+        warm_up(engine, (3, side, side), extras, self.max_batch)
 
     @property
     def _settled_tier(self) -> Tier:
@@ -296,3 +298,9 @@ def gate_of(loaded: LoadedModel, block: str) -> Gate:
     """The two trained numbers per group that turn a block's similarity into gates."""
     sge = loaded.network.sge_of(block)
     return Gate(gamma=sge.weight.flatten().numpy(), beta=sge.bias.flatten().numpy())
+
+
+def classifier_of(loaded: LoadedModel) -> Classifier:
+    """The layer that turns the mean of the features into logits."""
+    fc = loaded.network.fc
+    return Classifier.of(fc.weight.numpy(), fc.bias.numpy(), loaded.manifest.groups)

@@ -126,7 +126,7 @@ class Turns:
 
 
 class WideEngine(FakeEngine):
-    """An engine of a model that sees much: its masks are as large as the model's would be."""
+    """An engine of a model that sees much: its maps are as large as the model's would be."""
 
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()
@@ -137,12 +137,17 @@ class WideEngine(FakeEngine):
             )
             for block in spec.blocks()
         }
+        self._features = noise.standard_normal(spec.features_shape, np.float32)
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
-        """Give every row the same masks of noise."""
-        outputs = super().infer(batch, blocks)
-        masks = {name: np.repeat(self._masks[name], len(batch), axis=0) for name in blocks}
-        return EngineOutputs(outputs.logits, masks)
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
+        """Give every row the same masks and features of noise."""
+        outputs = super().infer(batch, extras)
+        masks = {
+            name: np.repeat(self._masks[name], len(batch), axis=0)
+            for name in extras & self._masks.keys()
+        }
+        features = np.broadcast_to(self._features, (len(batch), *self._features.shape))
+        return EngineOutputs(outputs.logits, masks, features)
 
 
 @asynccontextmanager

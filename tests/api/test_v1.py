@@ -26,7 +26,7 @@ def reference(image: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     names = [block.name for block in network.spec.blocks()]
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy()).unsqueeze(0)
     with torch.inference_mode():
-        logits, similarities = graph(pixels, names)
+        logits, similarities, _ = graph(pixels, names)
         gates = {name: network.sge_of(name).gates(n)[0].numpy() for name, n in similarities.items()}
         return logits.softmax(1)[0].numpy(), gates
 

@@ -15,7 +15,17 @@ from service.engines.device import choose_device, choose_precision
 from service.engines.eager import EagerEngine
 from service.engines.stub import StubEngine
 from service.errors import BadSetting
-from tests.engine_builders import CPU, assert_close, compiled, eager, infer, no_cuda, rows
+from tests.engine_builders import (
+    CPU,
+    EXPLAINED,
+    assert_close,
+    assert_features_explain,
+    compiled,
+    eager,
+    infer,
+    no_cuda,
+    rows,
+)
 from tests.engines.networks import BASIC, EVERY_BLOCK, short_model
 from tests.fakes import FakeEngine
 
@@ -99,6 +109,26 @@ def test_the_compiled_engine_computes_what_the_eager_one_does(loaded: Loaded) ->
 
         assert_close(given, infer(loaded("eager"), images))
         assert given.similarities.keys() == EVERY_BLOCK
+
+
+@pytest.mark.parametrize("kind", ["eager", "compiled"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_features_explain_the_logits(loaded: Loaded, kind: str, count: int) -> None:
+    """The evidence at the positions adds up to what was answered, of one image and of several."""
+    outputs = infer(loaded(kind), rows(*range(count)), EXPLAINED)
+
+    assert_features_explain(outputs, short_model())
+
+
+@pytest.mark.parametrize("kind", ["stub", "eager", "eager bf16", "compiled"])
+def test_features_come_in_their_groups_where_they_are_asked_for(loaded: Loaded, kind: str) -> None:
+    """In float32 whatever the engine computes in, and not where nobody asked."""
+    asked, plain = (infer(loaded(kind), rows(1, 2), names) for names in (EXPLAINED, LAST))
+
+    assert asked.features is not None
+    assert asked.features.shape == (2, *BASIC.features_shape)
+    assert asked.features.dtype == np.float32
+    assert plain.features is None
 
 
 def test_bf16_stays_close_to_fp32(loaded: Loaded) -> None:

@@ -42,10 +42,13 @@ def test_outputs_come_in_one_copy() -> None:
 
 def test_outputs_of_a_cpu_stay_where_they_are() -> None:
     """Nothing is copied."""
-    outputs = Outputs(torch.ones(2, 3), {"layer4.1": torch.ones(2, 8, 2, 2)})
+    similarities = {"layer4.1": torch.ones(2, 8, 2, 2)}
+    outputs = Outputs(torch.ones(2, 3), similarities, torch.ones(2, 8, 64, 2, 2))
 
     fetched = fetch(outputs)
 
     outputs.logits[0, 0] = 5
     assert fetched.logits[0, 0] == 5
     assert fetched.similarities["layer4.1"].shape == (2, 8, 2, 2)
+    assert fetched.features is not None
+    assert fetched.features.shape == (2, 8, 64, 2, 2)

@@ -58,9 +58,9 @@ class RowTooFew(OneOfThree):
 class LosingEngine(FakeEngine):
     """Loses a row of each batch that holds the poison."""
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
         """Answer all but one."""
-        outputs = super().infer(batch, blocks)
+        outputs = super().infer(batch, extras)
         lost = int(POISON in batch)
         return EngineOutputs(outputs.logits[lost:], outputs.similarities)
 
@@ -101,14 +101,14 @@ class CrashingEngine(FakeEngine):
         self._crash = crash
         self._has_crashed = False
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
         """Answer, or not."""
         if self._has_crashed:
             self.mended.wait()
         self._has_crashed = self._has_crashed or POISON in batch
         if POISON in batch:
             self._crash()
-        return super().infer(batch, blocks)
+        return super().infer(batch, extras)
 
 
 class ThreadEnds(Crash):
@@ -166,11 +166,11 @@ class NarrowEngine(FakeEngine):
         """What it has memory for."""
         return [1]
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
         """Refuse a batch that is too large."""
         if len(batch) > 3:
             raise self._error("out of memory")
-        return super().infer(batch, blocks)
+        return super().infer(batch, extras)
 
 
 class OutOfMemoryAsRuntimeError(OutOfMemory):

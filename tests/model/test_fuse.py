@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from service.model.fuse import FusedBlock, FusedResNet, fuse
 from service.model.graph import InferenceGraph
-from service.model.resnet import Outputs, ResNetSpec, SgeResNet
+from service.model.resnet import FEATURES, Outputs, ResNetSpec, SgeResNet
 from service.model.sge import EPSILON
 from tests.store_fixtures import random_network
 
@@ -72,6 +72,18 @@ def test_logits_and_every_similarity_are_exact(spec: ResNetSpec) -> None:
         assert given.similarities[name].shape == exact.similarities[name].shape
         assert given.similarities[name].dtype == torch.float32
     assert worst(given, exact) < max(1e-5, 4 * worst(rounded, exact))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_features_come_in_the_networks_own_groups(spec: ResNetSpec) -> None:
+    """Whatever the order of channels in memory, to 1e-5 of the largest."""
+    network = random_network(SgeResNet, spec)
+
+    given, expected = (each(images(spec), {FEATURES}).features for each in (fuse(network), network))
+
+    assert given is not None
+    assert expected is not None
+    assert error(given, expected) < 1e-5
 
 
 def test_no_batchnorm_is_left_and_the_reference_is_not_changed() -> None:

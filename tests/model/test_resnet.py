@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 from torchvision.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 
-from service.model.resnet import BlockShape, ResNetSpec, SgeResNet, Stem, plain_resnet
-from tests.store_fixtures import random_network
+from service.model.resnet import (
+    ARCHITECTURES,
+    FEATURES,
+    BlockShape,
+    ResNetSpec,
+    SgeResNet,
+    Stem,
+    plain_resnet,
+)
+from tests.store_fixtures import random_input, random_network
 
 TORCHVISIONS = {
     "sge_resnet18": resnet18,
@@ -217,3 +225,18 @@ def test_a_network_that_cannot_run_is_refused(spec: ResNetSpec, message: str) ->
     """The refusal comes before any weight is made and says what is wrong."""
     with pytest.raises(ValueError, match=f"^{message}"):
         SgeResNet(spec)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_are_the_classifier_of_the_features_mean(architecture: str) -> None:
+    """Of every architecture: what an attribution rests on."""
+    spec = ResNetSpec(architecture, classes=3, groups=8, input_px=33)
+    network = random_network(SgeResNet, spec)
+
+    with torch.inference_mode():
+        outputs = network(random_input(33), {FEATURES})
+
+    assert outputs.features is not None
+    assert outputs.features.shape == (2, *spec.features_shape)
+    logits = network.fc(outputs.features.mean(dim=(3, 4)).flatten(1))
+    torch.testing.assert_close(logits, outputs.logits)

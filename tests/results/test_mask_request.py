@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.mask_document import mask_document
+from service.api.map_document import mask_document
 from service.errors import BadRequest
 from service.model.resnet import ResNetSpec
 from service.results.mask_request import (

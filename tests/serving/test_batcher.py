@@ -165,8 +165,8 @@ async def test_answers_are_counted_against_images() -> None:
     """An engine that loses a row fails the images rather than answering the wrong ones."""
 
     class Forgetful(FakeEngine):
-        def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
-            outputs = super().infer(batch, blocks)
+        def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
+            outputs = super().infer(batch, extras)
             return EngineOutputs(outputs.logits[:-1], outputs.similarities)
 
     async with bench(Forgetful()) as b:

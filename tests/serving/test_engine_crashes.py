@@ -19,11 +19,11 @@ pytestmark = pytest.mark.anyio
 class Weak(FakeEngine):
     """An engine that runs until it has died once."""
 
-    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
         """Refuse everything after a crash."""
         if any(self.lethal & set(ran.values) for ran in self.ran):
             raise OSError("it stays broken")
-        return super().infer(batch, blocks)
+        return super().infer(batch, extras)
 
 
 async def test_the_service_survives_the_crash_of_its_engine() -> None:

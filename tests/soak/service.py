@@ -55,12 +55,12 @@ class MortalEngine:
         """Have the engine collate."""
         return self._engine.collate(rows)
 
-    def infer(self, batch: Any, blocks: frozenset[str]) -> EngineOutputs:
+    def infer(self, batch: Any, extras: frozenset[str]) -> EngineOutputs:
         """Run the engine, or end its thread as a crash in native code would."""
         if self.is_doomed:
             self.is_doomed = False
             raise SystemExit
-        return self._engine.infer(batch, blocks)
+        return self._engine.infer(batch, extras)
 
     def close(self) -> None:
         """Close the engine."""

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from service.api.v2.tensors import TensorSpec, Values
+from service.results.attribution import AttributionRequest
+from service.results.attribution_request import BestClasses
 from service.results.mask_request import AllGroups, MaskRequest
 from service.results.predictions import Prediction
 from service.serving.pipeline import Answer, Options, Pipeline, Result
@@ -86,36 +88,40 @@ class PicturesView:
 
     async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
         """Decode and classify (B, 1) files."""
-        answer = await self._answer(pipeline, images, (), deadline)
+        answer = await pipeline.answer(self.model, list(images.ravel()), self._options, deadline)
         return Outcome(_tops(answer), answer)
 
-    async def _answer(
-        self, pipeline: Pipeline, images: Values, blocks: tuple[str, ...], deadline: float
-    ) -> Answer[Result]:
-        masks = MaskRequest(blocks, AllGroups(), "gate", "json")
-        files: list[bytes] = list(images.ravel())
-        return await pipeline.answer(self.model, files, Options(self._top, masks), deadline)
+    @property
+    def _options(self) -> Options:
+        return Options(self._top, MaskRequest((), AllGroups(), "gate", "json"))
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedView(PicturesView):
-    """Encoded pictures -> the best classes and the gates of the last block."""
+    """Encoded pictures -> the best classes, where their evidence lies, the last block's gates."""
 
     suffix: ClassVar[str] = "-explain"
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """Those of pictures, and MASK (B, G, h, w)."""
+        """Those of pictures, MASK (B, G, h, w), and ATTRIBUTION (B, k, h, w) of those classes."""
         last = self.model.blocks[-1]
         mask = TensorSpec("MASK", "FP32", (last.groups, last.height, last.width))
-        return (*self._tops, mask)
+        evidence = TensorSpec("ATTRIBUTION", "FP32", (self._top, last.height, last.width))
+        return (*self._tops, mask, evidence)
 
     async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
         """Decode, classify and show (B, 1) files."""
-        blocks = (self.model.blocks[-1].name,)
-        answer = await self._answer(pipeline, images, blocks, deadline)
+        answer = await pipeline.answer(self.model, list(images.ravel()), self._options, deadline)
         masks = np.stack([result.masks[0].numbers for result in answer.results])
-        return Outcome({**_tops(answer), "MASK": masks}, answer)
+        evidence = np.stack([_evidence(result) for result in answer.results])
+        return Outcome({**_tops(answer), "MASK": masks, "ATTRIBUTION": evidence}, answer)
+
+    @property
+    def _options(self) -> Options:
+        masks = MaskRequest((self.model.blocks[-1].name,), AllGroups(), "gate", "json")
+        attribution = AttributionRequest(BestClasses(self._top), "json")
+        return Options(self._top, masks, attribution)
 
 
 View = PixelsView | PicturesView
@@ -156,6 +162,12 @@ def _tops(answer: Answer[Result]) -> dict[str, Values]:
 
     labels = np.array([[_label(best) for best in row] for row in rows], dtype=object)
     return {"TOP_INDEX": column("index"), "TOP_SCORE": column("score"), "TOP_LABEL": labels}
+
+
+def _evidence(result: Result) -> Values:
+    if result.attribution is None:
+        raise TypeError("every image's attribution was asked for")
+    return result.attribution.numbers
 
 
 def _label(prediction: Prediction) -> bytes:

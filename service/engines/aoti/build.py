@@ -70,12 +70,12 @@ class FlatNetwork(nn.Module):
         self.inference = graph  # `graph` is what an exported module calls its own
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Run (B, 3, h, w) uint8: logits, then the parts of every block's raw similarity."""
+        """Run (B, 3, h, w) uint8: logits, features, the parts of every block's raw similarity."""
         network = self.inference.network
         if not isinstance(network, Classifier):
             raise TypeError("only a fused network gives raw similarities")
-        logits, raw_similarities = network.classify(self.inference.normalised(pixels))
-        return [logits.float(), *(part for raw in raw_similarities for part in raw)]
+        logits, features, raw_similarities = network.classify(self.inference.normalised(pixels))
+        return [logits.float(), features, *(part for raw in raw_similarities for part in raw)]
 
 
 def export_network(graph: InferenceGraph, side_px: int) -> ExportedProgram:

@@ -34,9 +34,9 @@ from service.engines.identity import (
 )
 from service.engines.torch_engine import TorchEngine
 from service.errors import EngineFailed
-from service.model.fuse import RawSimilarity
+from service.model.fuse import RawSimilarity, in_groups
 from service.model.graph import InferenceGraph
-from service.model.resnet import Outputs
+from service.model.resnet import FEATURES, Outputs
 from service.store.load import LoadedModel
 
 log = structlog.stdlib.get_logger(__name__)
@@ -146,18 +146,19 @@ class CompiledEngine(TorchEngine):
         program = self._built()
         self.program = self._recorded(program) if self.device.type == "cuda" else program
 
-    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, extras: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
         if self.program is None:
             raise RuntimeError("infer was called before load")
-        logits, *parts = self.program([pixels])
-        size = len(RawSimilarity._fields)
+        logits, features, *parts = self.program([pixels])
+        size, spec = len(RawSimilarity._fields), self.model.manifest.spec
         similarities = {
             block.name: RawSimilarity(*parts[index * size : (index + 1) * size]).similarity()
-            for index, block in enumerate(self.model.manifest.spec.blocks())
-            if block.name in blocks
+            for index, block in enumerate(spec.blocks())
+            if block.name in extras
         }
-        return Outputs(logits, similarities)
+        asked = in_groups(features, spec.groups).float() if FEATURES in extras else None
+        return Outputs(logits, similarities, asked)
 
     def warm_up_sizes(self, max_batch: int) -> Sequence[int]:
         """One image, which may have a program of its own, and several."""

@@ -2,9 +2,10 @@
 
 The program takes any batch. On a CPU it may stand beside one for a batch of one, where oneDNN reads
 weights in another order for that (see `packing`). It takes pixels (B, 3, h, w) uint8 and returns a
-flat list: logits (B, K) float32, then `values`, `scale` and `shift` of each raw similarity.
+flat list: logits (B, K) float32, features (B, h, w, C), then `values`, `scale` and `shift` of each
+raw similarity.
 
-B: batch, K: classes.
+B: batch, K: classes, C: channels of the last block, interleaved by group.
 """
 
 from __future__ import annotations

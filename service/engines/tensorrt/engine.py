@@ -33,7 +33,7 @@ from service.engines.identity import (
 from service.engines.tensorrt.export import INPUT_NAME, export_graph
 from service.engines.torch_engine import TorchEngine
 from service.errors import EngineFailed
-from service.model.resnet import Outputs
+from service.model.resnet import FEATURES, Outputs
 from service.store.load import LoadedModel
 
 # A change of one of these modules outdates every built engine.
@@ -52,15 +52,15 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class BuiltGraph:
-    """An engine of TensorRT that returns logits and the similarities of its blocks."""
+    """An engine of TensorRT that returns logits, features and the similarities of its blocks."""
 
     module: Callable[[Tensor], Sequence[Tensor]]
     blocks: tuple[str, ...]
 
     def run(self, pixels: Tensor) -> Outputs:
         """Run (B, 3, h, w), 0 to 255, that lies on the device in the engine's dtype."""
-        logits, *similarities = self.module(pixels)
-        return Outputs(logits, dict(zip(self.blocks, similarities, strict=True)))
+        logits, features, *similarities = self.module(pixels)
+        return Outputs(logits, dict(zip(self.blocks, similarities, strict=True)), features)
 
 
 def tensorrt_is_installed() -> bool:
@@ -86,9 +86,9 @@ def import_library() -> Library:
 class TensorRtEngine(TorchEngine):
     """Runs one of two engines of TensorRT, by which blocks a batch asks for.
 
-    One returns the similarity of the last block, the other that of every block. Each takes any
-    batch up to the largest. An operation that TensorRT cannot run fails the build; none runs in
-    PyTorch instead.
+    One returns the similarity of the last block, the other that of every block, both of them the
+    features, which are fetched where they are asked for. Each takes any batch up to the largest.
+    An operation that TensorRT cannot run fails the build; none runs in PyTorch instead.
 
     Built engines are kept, and with them TensorRT's timings of kernels. What is damaged, or was
     built from another model, for another GPU or by other versions, is built again: that takes
@@ -161,13 +161,14 @@ class TensorRtEngine(TorchEngine):
                 self._loaded(library, *one) for one in zip(self.variants, serialized, strict=True)
             )
 
-    def run(self, pixels: Tensor, blocks: frozenset[str]) -> Outputs:
+    def run(self, pixels: Tensor, extras: frozenset[str]) -> Outputs:
         """Run (B, 3, h, w) uint8 that lies on the device."""
         if self.with_last is None or self.with_all is None:
             raise RuntimeError("infer was called before load")
-        built = self.with_last if blocks <= {*self.with_last.blocks} else self.with_all
+        built = self.with_last if extras <= {*self.with_last.blocks, FEATURES} else self.with_all
         # Whether the runtime takes uint8 could not be tried; every dtype holds 0 to 255 exactly.
-        return built.run(pixels.to(self.dtype))
+        outputs = built.run(pixels.to(self.dtype))
+        return outputs if FEATURES in extras else outputs._replace(features=None)
 
     def close(self) -> None:
         """Let go of the engines, and with them of the weights."""
@@ -212,7 +213,7 @@ class TensorRtEngine(TorchEngine):
         module = library.torch_tensorrt.runtime.TorchTensorRTModule(
             serialized_engine=serialized,
             input_binding_names=[INPUT_NAME],
-            output_binding_names=["logits", *blocks],
+            output_binding_names=["logits", FEATURES, *blocks],
         )
         return BuiltGraph(module, blocks)
 
@@ -245,7 +246,7 @@ class TensorRtEngine(TorchEngine):
             export_graph(graph, blocks, image_shape, self.max_batch, self.device),
             arg_inputs=[pixels],
             arg_input_binding_names=(INPUT_NAME,),
-            output_binding_names=("logits", *blocks),
+            output_binding_names=("logits", FEATURES, *blocks),
             require_full_compilation=True,
             disable_tf32=True,
             timing_cache_path=str(timing_cache),

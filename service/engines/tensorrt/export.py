@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from service.model.graph import InferenceGraph
+from service.model.resnet import FEATURES
 
 INPUT_NAME = "pixels"
 
@@ -25,13 +26,13 @@ class FlatGraph(nn.Module):
         self.blocks = blocks
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Return logits (B, K) and each block's similarity (B, G, h, w), all float32.
+        """Return logits (B, K), features and each block's similarity (B, G, h, w), all float32.
 
         Args:
             pixels: (B, 3, h, w), 0 to 255, any dtype.
         """
-        logits, similarities = self.inference(pixels, self.blocks)
-        return (logits, *similarities.values())
+        logits, similarities, features = self.inference(pixels, {*self.blocks, FEATURES})
+        return (logits, features, *similarities.values())
 
 
 def export_graph(
@@ -48,7 +49,7 @@ def export_graph(
 
     Args:
         graph: lies on `device`.
-        blocks: names in the network's order, whose similarities follow the logits.
+        blocks: names in the network's order, whose similarities follow the features.
         image_shape: (3, h, w).
         max_batch: images in the largest batch.
         device: where the program runs.

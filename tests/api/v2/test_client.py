@@ -88,6 +88,7 @@ def test_pictures_are_classified_and_explained(client: Any) -> None:
     mask = explained.as_numpy("MASK")
     assert mask.shape[:2] == (2, 8)
     assert ((mask > 0) & (mask < 1)).all()
+    assert explained.as_numpy("ATTRIBUTION").shape == (2, 3, *mask.shape[2:])
 
 
 @pytest.mark.parametrize(

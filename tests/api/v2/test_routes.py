@@ -91,11 +91,15 @@ async def test_explained_pictures_bring_the_gates_of_the_last_block() -> None:
         metadata = (await service.client.get("/v2/models/tiny-explain")).json()
 
     length = int(reply.headers[LENGTH])
-    mask = json.loads(reply.content[:length])["outputs"][-1]
-    size = mask["parameters"]["binary_data_size"]
-    values = np.frombuffer(reply.content[-size:], "<f4").reshape(mask["shape"])
-    assert mask["name"] == "MASK"
-    assert mask["shape"][1:] == metadata["outputs"][-1]["shape"][1:]
+    *_, mask, evidence = json.loads(reply.content[:length])["outputs"]
+    mask_bytes, evidence_bytes = (
+        output["parameters"]["binary_data_size"] for output in (mask, evidence)
+    )
+    start = len(reply.content) - evidence_bytes - mask_bytes
+    values = np.frombuffer(reply.content[start : start + mask_bytes], "<f4").reshape(mask["shape"])
+    assert (mask["name"], evidence["name"]) == ("MASK", "ATTRIBUTION")
+    for output, told in zip((mask, evidence), metadata["outputs"][-2:], strict=True):
+        assert output["shape"][1:] == told["shape"][1:]
     np.testing.assert_allclose(values[0], native["data"], atol=1e-5)
 
 

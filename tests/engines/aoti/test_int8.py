@@ -19,7 +19,9 @@ from service.images.contract import InputContract
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
 from tests.engine_builders import (
+    EXPLAINED,
     USABLE_GPU,
+    assert_features_explain,
     eager,
     infer,
     needs_compiler,
@@ -61,8 +63,9 @@ def test_a_quantised_program_stays_close_to_the_network(bits: int) -> None:
 
     program = quantise.export_quantised(graph, pixels, bits)
 
-    logits, *_ = program.module()(pixels)
+    logits, features, *_ = program.module()(pixels)
     expected = graph(pixels).logits
+    torch.testing.assert_close(graph.network.fc(features.mean(dim=(1, 2))), logits)
     assert float((logits - expected).norm() / expected.norm()) < 0.1
     weights = [value for value in program.state_dict.values() if value.dtype == torch.int8]
     convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in network.modules())
@@ -74,7 +77,7 @@ def test_a_quantised_program_stays_close_to_the_network(bits: int) -> None:
 @needs_compiler
 @pytest.mark.slow
 def test_int8_computes_what_fp32_does_and_is_kept(tmp_path: Path) -> None:
-    """Logits and masks are close, for any batch; later starts need neither pictures nor torchao."""
+    """Close, for any batch, features and masks; later starts need neither pictures nor torchao."""
     reference, built, again = eager(), int8(tmp_path, Noise()), int8(tmp_path, build=refuse)
     for engine in (reference, built, again):
         engine.load()
@@ -82,7 +85,9 @@ def test_int8_computes_what_fp32_does_and_is_kept(tmp_path: Path) -> None:
 
     expected, given, kept = (infer(engine, images) for engine in (reference, built, again))
     alone = infer(again, images[1:2])
+    explained = infer(again, images, EXPLAINED)
 
+    assert_features_explain(explained, short_model())
     # A saturated sum would be off by its own size; 7 bits of weights are off by a hundredth.
     difference = np.linalg.norm(given.logits - expected.logits)
     assert difference < 0.1 * np.linalg.norm(expected.logits)

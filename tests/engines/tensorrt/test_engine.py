@@ -21,7 +21,14 @@ from service.engines.tensorrt.engine import (
     tensorrt_is_installed,
 )
 from service.errors import EngineFailed
-from tests.engine_builders import assert_close, eager, infer, rows
+from tests.engine_builders import (
+    EXPLAINED,
+    assert_close,
+    assert_features_explain,
+    eager,
+    infer,
+    rows,
+)
 from tests.engines.networks import BASIC, EVERY_BLOCK, short_model
 from tests.engines.tensorrt.calls import LIBRARY, LibraryCall, calls_of
 from tests.engines.tensorrt.conversion import record
@@ -55,6 +62,19 @@ def test_the_engine_computes_what_the_eager_one_does(
     expected = infer(reference, rows(*range(count)), frozenset(blocks))
 
     assert_close(infer(engine, rows(*range(count)), frozenset(blocks)), expected)
+
+
+@pytest.mark.parametrize("blocks", [(), BLOCKS[:1]], ids=["with last", "with all"])
+def test_features_explain_the_logits(
+    started: tuple[StandIn, TensorRtEngine, Path], blocks: tuple[str, ...]
+) -> None:
+    """Of either engine; where nobody asks for them they stay on the device."""
+    _, engine, _ = started
+
+    outputs = infer(engine, rows(1, 2), EXPLAINED | {*blocks})
+
+    assert_features_explain(outputs, short_model())
+    assert infer(engine, rows(1, 2), frozenset(blocks)).features is None
 
 
 def test_a_start_builds_for_every_batch_up_to_the_largest(

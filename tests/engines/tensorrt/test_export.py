@@ -12,7 +12,7 @@ from service.engines.tensorrt.export import export_graph
 from service.images.contract import IMAGENET_MEAN, IMAGENET_STD
 from service.model.fuse import fuse
 from service.model.graph import InferenceGraph
-from service.model.resnet import ResNetSpec, SgeResNet
+from service.model.resnet import FEATURES, ResNetSpec, SgeResNet
 from tests.engine_builders import CPU
 from tests.engines.networks import BASIC, BOTTLENECKS
 from tests.engines.tensorrt.conversion import record, refusals
@@ -54,9 +54,10 @@ def test_a_program_runs_any_batch_up_to_the_largest() -> None:
 
     for count in (1, 2, 4):
         pixels = images(count, torch.float16)
-        logits, *similarities = run(pixels)
-        expected = graph(pixels, blocks_of(BASIC))
+        logits, features, *similarities = run(pixels)
+        expected = graph(pixels, {*blocks_of(BASIC), FEATURES})
         torch.testing.assert_close(logits, expected.logits)
+        torch.testing.assert_close(features, expected.features)
         torch.testing.assert_close(similarities, [*expected.similarities.values()])
 
 

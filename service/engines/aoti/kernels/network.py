@@ -18,6 +18,7 @@ from service.model.fuse import (
     FusedBlock,
     FusedResNet,
     InterleavedEnhance,
+    RawOutputs,
     RawSimilarity,
     mean_of_branch,
 )
@@ -195,8 +196,8 @@ class KernelResNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.fc = fc
 
-    def classify(self, x: Tensor) -> tuple[Tensor, list[RawSimilarity]]:
-        """Classify (B, 3, H, W), channels last: logits (B, K), every block's raw similarity."""
+    def classify(self, x: Tensor) -> RawOutputs:
+        """Classify (B, 3, H, W), channels last."""
         maps = self.stem(x.permute(0, 2, 3, 1), relu=True)
         maps = self.pool(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         raw_similarities = []
@@ -204,7 +205,7 @@ class KernelResNet(nn.Module):
             maps, raw = block(maps)
             if raw is not None:
                 raw_similarities.append(raw)
-        return self.fc(maps.mean(dim=(1, 2))), raw_similarities
+        return RawOutputs(self.fc(maps.mean(dim=(1, 2))), maps, raw_similarities)
 
 
 def with_kernels(network: FusedResNet, choose: Choose) -> KernelResNet:

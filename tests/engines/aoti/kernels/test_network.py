@@ -58,11 +58,12 @@ def test_the_same_function(spec: ResNetSpec, ways: object, generator: torch.Gene
     pixels = pixels.to(memory_format=torch.channels_last)
 
     with torch.inference_mode():
-        logits, raw = with_kernels(network, ways).classify(pixels)  # type: ignore[arg-type]
-        expected, expected_raw = network.classify(pixels)
+        given = with_kernels(network, ways).classify(pixels)  # type: ignore[arg-type]
+        expected = network.classify(pixels)
 
-    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
-    for one, other in zip(raw, expected_raw, strict=True):
+    torch.testing.assert_close(given.logits, expected.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(given.features, expected.features, atol=1e-4, rtol=1e-4)
+    for one, other in zip(given.raw_similarities, expected.raw_similarities, strict=True):
         torch.testing.assert_close(one.similarity(), other.similarity(), atol=1e-4, rtol=1e-3)
 
 
@@ -210,5 +211,5 @@ def test_every_convolution_is_measured() -> None:
 
     assert choices.keys() == dict(layers_of(network, 32)).keys()
     with torch.inference_mode():
-        logits, _ = with_kernels(network, choices.__getitem__).classify(graph.normalised(pixels))
-    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+        computed = with_kernels(network, choices.__getitem__).classify(graph.normalised(pixels))
+    torch.testing.assert_close(computed.logits, expected, atol=1e-4, rtol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from service.api.mask_document import mask_document
+from service.api.map_document import mask_document
 from service.results.masks import Mask
 from service.results.query import MaskFormat
 

@@ -1,4 +1,4 @@
-"""A mask as documents of the native API, and of `sge-serve predict --json`, hold it."""
+"""Maps as documents of the native API, and of `sge-serve predict --json`, hold them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from service.results.attribution import Attribution
 from service.results.masks import Mask
 
 
@@ -28,14 +29,29 @@ def mask_document(mask: Mask) -> dict[str, Any]:
     return {**head, "groups": mask.groups, **_content(mask)}
 
 
-def _content(mask: Mask) -> dict[str, Any]:
-    match mask.form:
+def attribution_document(attribution: Attribution) -> dict[str, Any]:
+    """Give the wire's form of an attribution: `height`, `width`, `classes`, and as `mask_document`.
+
+    The maps of `data` and `images` are in the order of `classes`.
+    """
+    _, height, width = attribution.numbers.shape
+    head = {"height": height, "width": width, "classes": attribution.classes}
+    return {**head, **_content(attribution)}
+
+
+def base64_of(content: bytes) -> str:
+    """Give the wire's form of a file."""
+    return base64.b64encode(content).decode("ascii")
+
+
+def _content(maps: Mask | Attribution) -> dict[str, Any]:
+    match maps.form:
         case "json":
-            return {"data": _nested_lists(mask.numbers)}
+            return {"data": _nested_lists(maps.numbers)}
         case "npy":
-            return {"data": _text(_npy(mask.numbers))}
+            return {"data": base64_of(_npy(maps.numbers))}
         case _:
-            return {"images": [_text(picture) for picture in mask.pictures]}
+            return {"images": [base64_of(picture) for picture in maps.pictures]}
 
 
 def _nested_lists(numbers: NDArray[np.float32]) -> orjson.Fragment:
@@ -48,7 +64,3 @@ def _npy(numbers: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     np.save(file, numbers, allow_pickle=False)
     return file.getvalue()
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
