@@ -21,11 +21,22 @@ from service.engines.calibration import plan_with_pictures
 from service.engines.device import DTYPES
 from service.images.contract import InputContract
 from service.model.graph import InferenceGraph
+from service.model.resnet import FEATURES
+from service.results.attribution_request import BestClasses
+from service.serving.served_model import classifier_of
 from service.store.load import LoadedModel
-from tests.bench.entrants import EngineBench, Entrant, Logits, Pixels, Runner, random_pixels
+from tests.bench.entrants import (
+    CannotRun,
+    EngineBench,
+    Entrant,
+    Logits,
+    Pixels,
+    Runner,
+    random_pixels,
+)
 from tests.bench.networks import AS_WRITTEN, FORMS, FUSED, PLAIN, PLAIN_BY_KERNELS, graph_of
 from tests.bench.programs import compiled_program, plain_by_kernels
-from tests.bench.ratios import BATCH, MASKS_ALL, MASKS_LAST
+from tests.bench.ratios import ATTRIBUTION, BATCH, MASKS_ALL, MASKS_LAST
 
 TENSORRT_PRECISION = "fp16"  # what the service takes by itself
 CALIBRATION_IMAGES = 32
@@ -96,7 +107,7 @@ def our_entrants(ours: Ours) -> Iterator[Entrant]:
 
 
 def _with_masks(ours: Ours, kind: Kind) -> Iterator[Entrant]:
-    """An engine of the service: without masks, with the last block's, with every block's."""
+    """An engine of the service: without maps, with masks of one or every block, attribution."""
     loaded = functools.cache(functools.partial(ours.loaded, kind))  # the first builds it
     every_block = [block.name for block in ours.model.manifest.spec.blocks()]
     engine, precision = kind
@@ -107,12 +118,29 @@ def _with_masks(ours: Ours, kind: Kind) -> Iterator[Entrant]:
     ):
         build = functools.partial(engine_runner, loaded, frozenset(blocks))
         yield Entrant(engine, form, precision, build, only_batch, way=form)
+    build = functools.partial(_attributing_runner, loaded, ours.model)
+    yield Entrant(engine, ATTRIBUTION, precision, build, BATCH, way=ATTRIBUTION)
 
 
 def engine_runner(loaded: Callable[[], Engine], blocks: frozenset[str] = frozenset()) -> Runner:
     """Load an engine of the service, and call it as the service does."""
     engine = loaded()
     return lambda pixels: engine.infer(engine.collate(list(pixels)), blocks).logits
+
+
+def _attributing_runner(loaded: Callable[[], Engine], model: LoadedModel) -> Runner:
+    """An engine of the service, and the evidence for the best classes of every image."""
+    engine, classifier, best = loaded(), classifier_of(model), BestClasses(5)
+
+    def runner(pixels: Pixels) -> Logits:
+        outputs = engine.infer(engine.collate(list(pixels)), frozenset({FEATURES}))
+        if outputs.features is None:
+            raise CannotRun("the engine gives no features")
+        for logits, features in zip(outputs.logits, outputs.features, strict=True):
+            classifier.evidence(features, best.indices(logits))
+        return outputs.logits
+
+    return runner
 
 
 def _eager(ours: Ours, form: str) -> Runner:
@@ -134,7 +162,7 @@ def _plain_by_kernels(model: LoadedModel) -> Runner:
     program = compiled_program(plain_by_kernels(model))
 
     def runner(pixels: Pixels) -> Logits:
-        (logits,) = program([torch.from_numpy(pixels)])
+        logits, _ = program([torch.from_numpy(pixels)])
         return logits.numpy()
 
     return runner

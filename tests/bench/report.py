@@ -28,6 +28,7 @@ RATIOS = (
     "service_over_engine_jpeg",
     "masks_last_cost",
     "masks_all_cost",
+    "attribution_cost",
 )
 """The ratios that every report names; one that a run did not measure is null."""
 

@@ -31,6 +31,7 @@ REPLY_PATIENCE_S = 120.0
 ALONE = "engine alone"
 TENSOR, JPEG = "tensor", "jpeg"
 MASKS_LAST, MASKS_ALL = f"{JPEG}, half with last masks", f"{JPEG}, half with all masks"
+ATTRIBUTION = f"{JPEG}, half with attribution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,13 @@ def loads_for(model: LoadedModel) -> dict[str, tuple[Post, ...]]:
     pixels = scenery(side_px, side_px).transpose(2, 0, 1).tobytes()
     tensor = Post(f"/v2/models/{model.manifest.name}/infer", {HEADER_LENGTH: "0"}, pixels)
     picture = jpeg(500, 375)
-    plain, last, every = (
+    plain, last, every, attributed = (
         Post(f"/v1/predict?{query}", {"Content-Type": "image/jpeg"}, picture)
         for query in (
             "",
             "masks=last&mask_format=npy",
             "masks=all&groups=mean&mask_format=npy",
+            "attribution=top:5&mask_format=npy",
         )
     )
     return {
@@ -69,6 +71,7 @@ def loads_for(model: LoadedModel) -> dict[str, tuple[Post, ...]]:
         JPEG: (plain,),
         MASKS_LAST: (plain, last),
         MASKS_ALL: (plain, every),
+        ATTRIBUTION: (plain, attributed),
     }
 
 
@@ -111,6 +114,7 @@ def bench_service(
         "service_over_engine_jpeg": over(rows, labels[JPEG], labels[ALONE]),
         "masks_last_cost": cost(rows, labels[MASKS_LAST], labels[JPEG]),
         "masks_all_cost": cost(rows, labels[MASKS_ALL], labels[JPEG]),
+        "attribution_cost": cost(rows, labels[ATTRIBUTION], labels[JPEG]),
     }
     notes = (
         note_on_rounds(rows),
@@ -119,6 +123,7 @@ def bench_service(
         "times are a batch's for the engine alone, and a request's over HTTP",
         f"'{TENSOR}': raw uint8 by the Open Inference Protocol; '{JPEG}': pictures of 500x375",
         "last masks: every group of the last block; all masks: the mean of each block; as .npy",
+        "attribution: of the 5 best classes; as .npy",
     )
     return Report(machine, rows, ratios, notes=notes)
 

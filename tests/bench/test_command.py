@@ -27,7 +27,7 @@ def found(settings: Settings, options: argparse.Namespace, note: Note) -> Report
 def test_engines_are_measured_and_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """One object on standard output; what is being done goes to standard error."""
     network = ["--arch", "sge_resnet18", "--size", "64", "--groups", "8", "--quick"]
-    few = ["--engines", "eager,onnxruntime", "--batch", "1", "--rounds", "1", "--device", "cpu"]
+    few = ["--engines", "eager,openvino", "--batch", "1", "--rounds", "1", "--device", "cpu"]
 
     code = main(["engines", *network, *few, "--precisions", "fp32", "--json"])
 
@@ -42,7 +42,7 @@ def test_engines_are_measured_and_printed_as_json(capsys: pytest.CaptureFixture[
     assert set(machine["peak_gflops"]) == {"fp32", "bf16", "multiply-adds"}
     assert "building eager fp32, plain" in err
     absent = {entry["name"]: entry["reason"] for entry in document["absent"]}
-    assert "sge-serve[bench]" in absent.get("onnxruntime fp32, as written", "sge-serve[bench]")
+    assert "sge-serve[bench]" in absent.get("openvino fp32, as written", "sge-serve[bench]")
 
 
 def test_files_are_written_beside_the_tables(

@@ -26,7 +26,7 @@ from tests.bench.networks import (
     random_model,
 )
 from tests.bench.ours import Kind, Ours, build_ahead, our_entrants
-from tests.bench.ratios import MASKS_ALL, MASKS_LAST
+from tests.bench.ratios import ATTRIBUTION, MASKS_ALL, MASKS_LAST
 from tests.bench.report import Label
 from tests.bench.rounds import Pace
 from tests.running import tiny_model
@@ -65,7 +65,7 @@ def bench(device: str, precisions: tuple[str, ...], engines: tuple[str, ...] = (
 
 
 def test_every_form_runs_on_every_engine() -> None:
-    """Three forms on ours and on both peers; masks and int8 of the fused one; plain by kernels."""
+    """Three forms on ours and on both peers; maps and int8 of the fused one; plain by kernels."""
     everywhere = {
         (engine, precision, form)
         for engine, precision in (
@@ -74,7 +74,7 @@ def test_every_form_runs_on_every_engine() -> None:
         )
         for form in (PLAIN, AS_WRITTEN, FUSED)
     }
-    masks = {("compiled", "fp32", form) for form in (MASKS_LAST, MASKS_ALL)}
+    masks = {("compiled", "fp32", form) for form in (MASKS_LAST, MASKS_ALL, ATTRIBUTION)}
 
     assert field() == everywhere | masks | {
         ("int8", "int8", FUSED),
@@ -87,8 +87,8 @@ def test_every_form_runs_on_every_engine() -> None:
 
 
 def test_a_gpu_has_tensorrt_beside_compiled() -> None:
-    """With and without masks; nothing is built before its turn, and int8 is the CPU's."""
-    forms = {FUSED, MASKS_LAST, MASKS_ALL}
+    """With and without maps; nothing is built before its turn, and int8 is the CPU's."""
+    forms = {FUSED, MASKS_LAST, MASKS_ALL, ATTRIBUTION}
 
     assert field("cuda", engines=("compiled", "tensorrt")) == {
         ("compiled", "bf16", form) for form in {PLAIN, AS_WRITTEN, *forms}

@@ -60,6 +60,7 @@ def test_the_ratios_are_those_of_the_rows() -> None:
             "int8_over_openvino_int8_b8": 2.0,
             "engine_masks_last_cost_b8": 0.01,
             "engine_masks_all_cost_b8": 0.1,
+            "engine_attribution_cost_b8": None,
         }
     )
 

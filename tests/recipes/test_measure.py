@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from recipe.evidence import _ranks, measure_evidence
 from recipe.garments import LABELS, Split
 from recipe.measure import measure
 from recipe.network import SPEC
@@ -39,6 +40,29 @@ def test_figures_are_shares_of_the_images() -> None:
     assert list(peaks) == [block.name for block in SPEC.blocks()]
     assert peaks["layer2.1"]["gate"] >= 0.9
     assert 0.05 < peaks["layer2.1"]["chance"] < 0.3
+
+
+def test_a_maps_pixels_go_or_come_in_the_order_of_its_numbers() -> None:
+    """From the largest on; the picture's own place decides between equal ones."""
+    maps = torch.tensor([[[0.1, 0.4], [0.3, 0.4]]])
+
+    assert _ranks(maps).tolist() == [[[3, 0], [2, 1]]]
+
+
+def test_evidence_is_found_on_the_garment_rather_than_anywhere() -> None:
+    """Of one garment of each kind: better than noise by every score, and scores are shares."""
+    garments = torch.stack([garment_of(label) for label in LABELS])
+
+    scores = measure_evidence(
+        load_version(SHIPPED).network, Split(garments, torch.arange(len(LABELS))), curves_of=10
+    )
+
+    found, noise = scores["attribution"], scores["random"]
+    assert scores.keys() == {"attribution", "gate layer2.1", "gate layer4.1", "random"}
+    assert all(0 <= share <= 1 for score in scores.values() for share in score.values())
+    assert found["peak"] > noise["peak"]
+    assert found["mass"] > noise["mass"]
+    assert found["insertion"] > noise["insertion"]
 
 
 def test_the_readmes_picture_is_the_shipped_models() -> None:

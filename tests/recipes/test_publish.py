@@ -21,6 +21,7 @@ FIGURES = {
     "top1_as_is": 0.9371,
     "top1_on_canvas": 0.9052,
     "peaks_on_garment": PEAKS,
+    "evidence": {"attribution": {"peak": 0.75, "mass": 0.5, "deletion": 0.25, "insertion": 0.875}},
 }
 
 
@@ -43,6 +44,7 @@ def test_a_trained_network_becomes_the_next_version(network: SgeResNet, tmp_path
     loaded = load_version(version)
     assert version == tmp_path / NAME / "2"
     assert "| SGE-ResNet-18 | 93.71% ± 0.48% | 90.52% ± 0.57% |" in card
+    assert "| attribution | 75.0% | 50.0% | 0.250 | 0.875 |" in card
     assert loaded.manifest.metrics == {"sge": FIGURES}
     assert (loaded.manifest.spec, loaded.manifest.input) == (SPEC, CONTRACT)
     for name, weights in loaded.network.state_dict().items():

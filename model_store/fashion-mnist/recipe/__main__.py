@@ -9,7 +9,8 @@ it takes about five hours in float32, by the time of single steps. It is seeded,
 it was interrupted: each batch follows from the seed and its number alone. `--work-dir` keeps its
 checkpoint and a log of how held-out images fare.
 
-`--measure-url URL` trains nothing and posts the 20,000 test pictures to a running service instead.
+`--measure-url URL` trains nothing and posts the 20,000 test pictures to a running service instead;
+`--measure-evidence model_store/fashion-mnist/4` scores the attributions and masks of a version.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from recipe.evidence import measure_evidence
 from recipe.garments import read_split
 from recipe.measure import measure, measure_over_http
 from recipe.network import SPEC
@@ -29,6 +31,7 @@ from recipe.publish import publish, round_to_half
 from recipe.training import ForeignCheckpoint, train, whole_plan
 from service.errors import StoreError
 from service.model.resnet import SgeResNet
+from service.store.load import load_version
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -40,7 +43,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--work-dir", type=Path, default=Path("build/fashion-mnist"))
     parser.add_argument("--model-store", type=Path, default=Path("model_store"))
     parser.add_argument("--measure-url", metavar="URL")
+    parser.add_argument("--measure-evidence", type=Path, metavar="VERSION")
     arguments = parser.parse_args(words)
+    if arguments.measure_evidence is not None:
+        network = load_version(arguments.measure_evidence).network
+        print(json.dumps(measure_evidence(network, read_split("t10k")), indent=2))
+        return
     if arguments.measure_url is not None:
         print(json.dumps(measure_over_http(arguments.measure_url, read_split("t10k")), indent=2))
         return
@@ -58,7 +66,12 @@ def _make_version(arguments: argparse.Namespace) -> Path:
     build = functools.partial(SgeResNet, SPEC)
     network = train(build, plan, read_split("train"), arguments.work_dir / "sge.pt")
     round_to_half(network)
-    figures = {"plan_sha256": plan.fingerprint(), **measure(network, read_split("t10k"))}
+    test = read_split("t10k")
+    figures = {
+        "plan_sha256": plan.fingerprint(),
+        **measure(network, test),
+        "evidence": measure_evidence(network, test),
+    }
     print(json.dumps(figures))
     return publish(network, figures, arguments.model_store)
 

@@ -45,9 +45,9 @@ class Batch:
 def measure(network: SgeResNet, split: Split) -> dict[str, Any]:
     """Accuracy on images as they are and on canvas, and where the masks peak on canvas."""
     graph = InferenceGraph(network, CONTRACT.mean, CONTRACT.std)
-    canvas = list(_batches(pictures_on_canvas(split)))
+    canvas = list(batches_of(pictures_on_canvas(split)))
     return {
-        "top1_as_is": _accuracy(graph, _batches(pictures_as_they_are(split))),
+        "top1_as_is": _accuracy(graph, batches_of(pictures_as_they_are(split))),
         "top1_on_canvas": _accuracy(graph, canvas),
         "peaks_on_garment": _peaks(network, graph, canvas),
     }
@@ -74,7 +74,8 @@ def measure_over_http(url: str, split: Split) -> dict[str, float]:
         }
 
 
-def _batches(pictures: Iterator[Picture]) -> Iterator[Batch]:
+def batches_of(pictures: Iterator[Picture]) -> Iterator[Batch]:
+    """What the model sees of pictures, in batches of at most `BATCH`."""
     while group := list(itertools.islice(pictures, BATCH)):
         pixels = [preprocess(decode(picture.png, LIMITS, CONTRACT), CONTRACT) for picture in group]
         yield Batch(
@@ -115,7 +116,7 @@ def _peaks(
     for batch in tqdm(batches, "peaks", leave=False):
         images += len(batch.labels)
         for name, similarity in graph(batch.pixels, names).similarities.items():
-            on_garment = _at_centres(batch.garments, similarity.shape[-1])
+            on_garment = at_centres(batch.garments, similarity.shape[-1])
             maps = {"gate": network.sge_of(name).gates(similarity), "similarity": similarity}
             for kind, values in maps.items():
                 peak = values.mean(dim=1).flatten(1).argmax(1, keepdim=True).numpy()
@@ -127,7 +128,7 @@ def _peaks(
     }
 
 
-def _at_centres(garments: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+def at_centres(garments: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     """Look (B, S, S) up at the centres of side x side positions: (B, side * side)."""
     centres = ((np.arange(side) + 0.5) * garments.shape[-1] / side).astype(int)
     return garments[:, centres][:, :, centres].reshape(len(garments), -1)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from recipe.evidence import CURVES_OF, evidence_rows
 from recipe.garments import CANVAS_SIZE, GARMENT_PX, LABELS
 from recipe.network import CONTRACT, SPEC
 from service.model.resnet import SgeResNet
@@ -55,6 +56,21 @@ on the garment. *Chance* is what a position picked at random would score.
 Masks show where a group enhances its features. They are not an attribution: they do not say
 which pixels led to the class.
 
+## Where the evidence lies
+
+An attribution (`attribution=top`) is the exact share of each position in the logit of the
+predicted class, on {last} x {last} positions. On the same canvas pictures, beside mean gates and
+noise as coarse:
+
+| map | peak on the garment | mass on the garment | deletion | insertion |
+|---|---|---|---|---|
+{evidence}
+
+*Mass*: the share of what is above 0, the map scaled bilinearly to the picture (of gates, of what
+is above the smallest). *Deletion*, *insertion* (Petsiuk et al. 2018, arXiv:1806.07421): the mean
+score of the predicted class while pixels turn white, or come back from white, those of the largest
+numbers first; the sooner the score falls, or rises, the better the map; of {curves} pictures.
+
 ## Limits
 
 Photographs of clothes on people, several garments in a picture and busy grounds were not trained
@@ -76,7 +92,7 @@ def publish(network: SgeResNet, figures: dict[str, Any], store: Path) -> Path:
 
     Args:
         network: trained, its weights rounded.
-        figures: what `measure` gave, and of which plan.
+        figures: what `measure` and `measure_evidence` gave, and of which plan.
         store: the model store.
     """
     known = [int(folder.name) for folder in list_versions(store / NAME)]
@@ -101,7 +117,7 @@ def render_card(version: str, figures: dict[str, Any]) -> str:
 
     Args:
         version: its number.
-        figures: what `measure` gave.
+        figures: what `measure` and, as `evidence`, `measure_evidence` gave.
     """
     sides = {block.name: block.height for block in SPEC.blocks()}
     peaks = [
@@ -120,6 +136,8 @@ def render_card(version: str, figures: dict[str, Any]) -> str:
         width=CANVAS_SIZE[0],
         height=CANVAS_SIZE[1],
         peaks="\n".join(peaks),
+        evidence=evidence_rows(figures["evidence"]),
+        curves=f"{CURVES_OF:,}",
     )
 
 
