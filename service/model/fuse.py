@@ -237,7 +237,8 @@ class FusedResNet(nn.Module):
         for block in self.blocks:
             x, raw_similarity = block(x)
             raw_similarities.append(raw_similarity)
-        return RawOutputs(self.fc(x.mean(dim=(2, 3))), x.permute(0, 2, 3, 1), raw_similarities)
+        logits = self.fc(x.float().mean(dim=(2, 3)))
+        return RawOutputs(logits, x.permute(0, 2, 3, 1), raw_similarities)
 
 
 def fuse(network: SgeResNet) -> FusedResNet:

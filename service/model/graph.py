@@ -22,8 +22,9 @@ class InferenceGraph(nn.Module):
             taken over: cast, laid out for speed and frozen.
         mean: per channel, of values in [0, 1].
         std: per channel.
-        dtype: of convolutions, `fc` and activations; BatchNorm's statistics and SGE's numbers
-            stay float32, as does the normalisation of pixels and of similarities.
+        dtype: of convolutions and activations; BatchNorm's statistics and SGE's numbers stay
+            float32, as do the normalisation of pixels and of similarities, and the classifier:
+            one small product, whose result features then explain in every precision.
     """
 
     shift: Tensor
@@ -39,7 +40,7 @@ class InferenceGraph(nn.Module):
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         for module in self.network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, nn.Conv2d):
                 module.to(dtype)
         self.dtype = dtype
         self.register_buffer("shift", 255 * torch.tensor(mean).view(1, 3, 1, 1))

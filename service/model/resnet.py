@@ -200,7 +200,8 @@ class SgeResNet(ResNet):
             x, similarity = block(x)
             if name in extras:
                 similarities[name] = similarity
-        logits = self.fc(torch.flatten(self.avgpool(x), 1))  # (B, K)
+        mean = x.mean(dim=(2, 3), dtype=self.fc.weight.dtype)  # (B, C)
+        logits = self.fc(mean)  # (B, K)
         features = (
             x.view(len(x), self.spec.groups, -1, *x.shape[2:]) if FEATURES in extras else None
         )

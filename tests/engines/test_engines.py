@@ -111,7 +111,7 @@ def test_the_compiled_engine_computes_what_the_eager_one_does(loaded: Loaded) ->
         assert given.similarities.keys() == EVERY_BLOCK
 
 
-@pytest.mark.parametrize("kind", ["eager", "compiled"])
+@pytest.mark.parametrize("kind", ["eager", "eager bf16", "compiled"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_features_explain_the_logits(loaded: Loaded, kind: str, count: int) -> None:
     """The evidence at the positions adds up to what was answered, of one image and of several."""
