@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
+from service.api.key_file import add_key
 from service.api.reference import find_assets
-from service.api.server import build_server
-from service.app import create_app
-from tests.browser.chromium import CHROMIUM, browsing
-from tests.connecting import new_runtime
+from tests.browser.serving import serving
+from tests.running import tiny_model
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(not find_assets(), reason="fastapi-offline is not installed"),
 ]
 
 
 @pytest.fixture(scope="module", params=["", "/sge"])
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
+def rooted(request: pytest.FixtureRequest) -> Iterator[str]:
     """A service, by itself and under a path."""
-    runtime = new_runtime(root_path=request.param)
-    server = build_server(create_app(runtime), runtime)
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = threading.Thread(target=server.run, args=([listener],))
-    serving.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}{request.param}"
-    server.end()
-    serving.join()
+    with serving(tiny_model(), engine="stub", root_path=request.param) as started:
+        yield started
 
 
-@pytest.mark.parametrize("page", ["docs", "redoc"])
-def test_the_reference_shows_every_route(address: str, page: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["docs", "redoc"])
+def test_the_reference_shows_every_route(rooted: str, name: str, page: Page) -> None:
     """From openapi.json, without anything from elsewhere, and nothing of it is blocked."""
-    with browsing(tmp_path / "profile") as opened:
-        opened.open(f"{address}/{page}")
-        opened.until("document.body?.innerText.includes('Classify images')")
-        styles = opened.run("document.styleSheets.length")
+    page.goto(f"{rooted}/{name}")
 
-    assert styles > 0
+    expect(page.locator("body")).to_contain_text("Classify images")
+    assert page.evaluate("document.styleSheets.length") > 0
+
+
+@pytest.mark.parametrize("name", ["docs", "redoc"])
+def test_the_reference_asks_for_a_key_where_the_service_wants_one(
+    name: str, page: Page, tmp_path: Path
+) -> None:
+    """Both of its pages do, in a tab that has none yet."""
+    key = add_key(tmp_path / "keys", "shop")
+    with serving(tiny_model(), engine="stub", api_keys_file=tmp_path / "keys") as address:
+        page.goto(f"{address}/{name}")
+        page.fill("#key", key)
+        page.click("#key-form button")
+
+        expect(page.locator("body")).to_contain_text("Classify images")
