@@ -121,7 +121,7 @@ def open_doors(app: FastAPI, closed: Collection[str]) -> None:
         for path, folder in reference.find_assets().items():
             app.mount(path, StaticFiles(directory=folder))
     if not {"docs", "page"} <= set(closed):
-        app.mount("/static", StaticFiles(directory=operations.WEB), name="static")
+        app.mount("/static", operations.PageFiles(directory=operations.WEB), name="static")
 
 
 async def _start(runtime: Runtime, hooks: Hooks) -> None:

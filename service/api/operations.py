@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.bounded_route import BoundedRoute
@@ -57,8 +59,10 @@ async def metrics(runtime: RuntimeOf) -> Response:
 
 @page_router.get("/")
 def page(request: Request) -> Response:
-    """Return the page that shows predictions and masks in a browser."""
-    return page_of(request, "index.html")
+    """Return the page that shows in a browser what the model saw, and where."""
+    response = page_of(request, "index.html")
+    response.headers["Permissions-Policy"] = "camera=(self), geolocation=(), microphone=()"
+    return response
 
 
 def page_of(request: Request, name: str) -> Response:
@@ -66,3 +70,13 @@ def page_of(request: Request, name: str) -> Response:
     text = (WEB / name).read_text(encoding="utf-8")
     root = request.scope.get("root_path", "")
     return HTMLResponse(text.replace('<base href="/">', f'<base href="{root}/">'))
+
+
+class PageFiles(StaticFiles):
+    """Files of which a browser asks whether they changed, so that two releases never mix."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Answer one."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response

@@ -1,273 +1,243 @@
-// The page: a picture goes to POST /v1/predict and the answer is drawn. No build step, no library.
-// Pictures are drawn on canvases and widths set through the DOM: `default-src 'self'` is enough.
+// The page: pictures go to POST /v1/predict, and what the answers show is drawn. No build step, no library.
 
-import { askForKey, keyHeader } from "./key.js";
+import { answerTo, forget, groupsOf } from "./answers.js";
+import { listModels } from "./api.js";
+import { FIRST, groupTiles, groupsWanted } from "./block.js";
+import { offerClasses, offerModels, offerOthers, offerVersions } from "./choices.js";
+import { percent } from "./classes.js";
+import { showControls, watchControls } from "./controls.js";
+import { watchCopying } from "./copying.js";
+import { find, refill, sayError, walkable } from "./dom.js";
+import { layerOf, sameClass } from "./layers.js";
+import { openExample, openPicture } from "./pictures.js";
+import { drawBlockHead, drawMaps, drawSides, drawSnippets, drawStrips, drawWords } from "./scene.js";
+import { watchSources } from "./sources.js";
+import { thumbnailOf } from "./thumbnails.js";
+import { readView, writeView } from "./view.js";
 
-const PREVIEW_PX = 640; // longest side of the picture drawn; large photographs stay light
-const TIERS = {
-  loading: "loading",
-  first: "a faster engine is being built",
-  fallback: "the faster engine cannot run",
-  restarting: "restarting",
-};
+const MOST_PICTURES = 48; // kept on the page
 
-const find = (id) => document.getElementById(id);
-const form = find("options");
+let view = readView(location.search);
+let models = [];
+let pictures = [];
+let picture = null; // that is looked at
+let other = null; // that it is compared with
+let shown = []; // one side or two, each an answer and the layer over it
+let good = null; // the view and the picture of what is shown
+let running = new AbortController(); // of the newest question; an older one is given up
 
-let picture = null; // the File to classify
-let model = null; // the chosen model as the service describes it
-let running = new AbortController(); // of the newest request; an older one is given up
+// -- from a view to what it shows
 
-class Refusal extends Error {
-  constructor(message, requestId = "") {
-    super(message);
-    this.requestId = requestId;
-  }
-}
-
-// Ask the service and return its JSON, or throw a Refusal that a person can read. Where the service
-// wants an API key, ask for one and try again.
-async function ask(path, options = {}) {
-  const headers = { ...options.headers, ...keyHeader() };
-  const response = await fetch(path, { ...options, headers }).catch((error) => {
-    if (error.name === "AbortError") throw error;
-    throw new Refusal("The service does not answer. Is it running?");
-  });
-  const body = await response.json().catch(() => null);
-  if (response.ok && body) return body;
-  if (response.status === 401) {
-    await askForKey(find("key-place"), body?.error?.message ?? "needed");
-    return ask(path, options);
-  }
-  const { message = `status ${response.status}`, request_id: id } = body?.error ?? {};
-  const wait = response.headers.get("Retry-After");
-  throw new Refusal(wait ? `${message}; try again in ${wait} s` : message, id);
-}
-
-function element(name, text = "", attributes = {}) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  Object.assign(made, attributes);
-  return made;
-}
-
-// -- what the service offers
-
-async function listModels() {
-  const { models } = await ask("v1/models");
-  find("model").replaceChildren(
-    ...models.map(({ name, default: chosen }) => new Option(name, name, chosen, chosen)),
-  );
-  await describeModel("");
-}
-
-// Without a version: the latest one.
-async function describeModel(version) {
-  const query = version ? `?version=${encodeURIComponent(version)}` : "";
-  model = await ask(`v1/models/${encodeURIComponent(find("model").value)}${query}`);
-  find("version").replaceChildren(
-    ...model.versions.map((each) => new Option(each, each, false, each === model.version)).reverse(),
-  );
-  find("versions").hidden = model.versions.length === 1;
-  const blocks = find("blocks");
-  const chosen = find("masks").value;
-  blocks.replaceChildren(
-    ...model.blocks.map(({ name, height, width }) => new Option(`${name} (${height} x ${width})`, name)),
-  );
-  find("masks").value = chosen;
-  if (find("masks").selectedIndex < 0) find("masks").value = "last";
-  find("top-k").max = model.labels.length;
-  find("top-k").value = Math.min(find("top-k").value, model.labels.length);
-  find("top-groups").max = model.blocks[0].groups;
-  find("top-groups").value = Math.min(find("top-groups").value, model.blocks[0].groups);
-  find("inserted").hidden = !model.sge_inserted;
-  showEngine();
-}
-
-function showEngine() {
-  const { name, precision, device, tier } = model.engine;
-  const note = TIERS[tier] ? ` (${TIERS[tier]})` : "";
-  find("engine").textContent =
-    `${model.name} version ${model.version}, engine ${name}${note}, ${precision} on ${device}`;
-}
-
-// -- the request
-
-function predictPath() {
-  const query = new URLSearchParams({ model: find("model").value, top_k: find("top-k").value });
-  if (!find("versions").hidden) query.set("version", find("version").value);
-  if (find("masks").value) {
-    const groups = find("groups").value;
-    query.set("masks", find("masks").value);
-    query.set("groups", groups === "top" ? `top:${find("top-groups").value}` : groups);
-    query.set("mask_kind", find("kind").value);
-    query.set("mask_format", "overlay");
-  }
-  return `v1/predict?${query}`;
-}
-
-function curlLine(path) {
-  const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-  return [
-    `curl --data-binary ${quoted(`@${picture.name}`)}`,
-    "-H 'Content-Type: application/octet-stream'",
-    ...(keyHeader()["X-API-Key"] ? ['-H "X-API-Key: $KEY"'] : []),
-    quoted(new URL(path, document.baseURI).href),
-  ].join(" ");
-}
-
-async function classify() {
-  if (!picture) {
-    find("status").textContent = "Pick a picture first.";
-    return;
-  }
-  if (!form.reportValidity()) return;
+async function refresh(isStep = true) {
   running.abort();
-  const ours = (running = new AbortController());
-  find("status").textContent = `Classifying ${picture.name} ...`;
-  const path = predictPath();
+  const { signal } = (running = new AbortController());
+  find("main").ariaBusy = "true";
   try {
-    const answer = await ask(path, {
-      method: "POST",
-      body: picture,
-      headers: { "Content-Type": "application/octet-stream" },
-      signal: ours.signal,
-    });
-    await showAnswer(answer, path);
-    describeModel(find("version").value).catch(() => {}); // the engine may have changed; if not told, the answer stands
+    const main = await sideOf(picture, view.model, view.version, null, signal);
+    const second = await secondSide(main, signal);
+    if (signal.aborted) return false;
+    shown = second ? [main, second] : [main];
+    good = { view: { ...view }, picture };
+    sayError(find("error"), null);
+    writeView(view, isStep);
+    draw();
+    await showBlock(signal);
+    return true;
   } catch (error) {
-    if (error.name !== "AbortError") showError(error);
+    if (!signal.aborted) giveUp(error);
+    return false;
+  } finally {
+    if (!signal.aborted) find("main").ariaBusy = "false";
   }
 }
 
-// -- the answer
+// Say an error and go back to the last view that was answered.
+function giveUp(error) {
+  const about = picture && !picture.isExample ? `${picture.name}: ` : "";
+  error.message = about + error.message;
+  sayError(find("error"), error);
+  if (!good) return;
+  if (picture !== good.picture) picture.said = "not answered";
+  view = { ...good.view };
+  picture = good.picture;
+  draw();
+}
 
-async function showAnswer(answer, path) {
-  const [{ predictions, masks = [] }] = answer.results;
-  find("error").hidden = true;
+async function sideOf(each, name, version, asked, signal) {
+  const named = models.some((model) => model.name === name) ? name : defaultModel();
+  const wanted = { name: named, version, kind: view.kind, classes: Number(view.classes) };
+  const answer = await answerTo(each, wanted, signal);
+  const [{ label, score }] = answer.predictions;
+  each.said = `${label}, ${percent(score)}`;
+  return { answer, layer: await layerOf(answer, view, asked ?? answer.model, signal) };
+}
+
+const defaultModel = () => (models.find((model) => model.default) ?? models[0]).name;
+
+// What the picture is compared with, if with anything; where that fails the picture is shown alone.
+async function secondSide({ answer }, signal) {
+  sayError(find("with-error"), null);
+  const { name, version } = answer.model;
+  const [otherName, otherVersion] = splitLast(view.with);
+  if (!other && !view.with) return null;
+  try {
+    return other
+      ? await sideOf(other, name, version, answer.model, signal)
+      : await sideOf(picture, otherName, otherVersion, answer.model, signal);
+  } catch (error) {
+    if (!signal.aborted) sayError(find("with-error"), error);
+    return null;
+  }
+}
+
+const splitLast = (text) => [text.slice(0, text.lastIndexOf(":")), text.slice(text.lastIndexOf(":") + 1)];
+
+function draw() {
+  const [{ answer }] = shown;
+  offerVersions(answer.model);
+  offerClasses(answer.model);
+  offerOthers(models, pictures, shown, view);
+  showControls(view, answer.kind);
+  drawThumbnails();
+  drawSides(shown, view, pickClass);
+  drawStrips(shown, view, openBlock);
+  drawWords(shown);
+  drawSnippets(shown);
+  const own = shown.map((side) => side.answer.picture).find((each) => !each.isExample);
+  find("link-note").hidden = !own;
+  find("lost").hidden = !view.picture || pictures.some(({ name }) => name === view.picture);
+  find("lost").textContent = `This view is of ${view.picture}, which no link can hold: pick or drop it to see it here.`;
   find("answer").hidden = false;
-  find("mask-section").hidden = masks.length === 0;
-  find("predictions").replaceChildren(...predictions.map(predictionRow));
-  find("timing").replaceChildren(...timingRows(answer));
-  find("curl").textContent = curlLine(path);
-  find("copied").textContent = "";
-  find("masks-drawn").replaceChildren(...(await Promise.all(masks.map(maskGrid))));
-  const [{ label, score }] = predictions;
-  find("status").textContent = `${label}, ${percent(score)}`;
 }
 
-const percent = (share) => `${(share * 100).toFixed(1)} %`;
-
-function predictionRow({ label, score }) {
-  const row = element("li");
-  const bar = element("div", "", { className: "bar", ariaHidden: "true" });
-  const filled = element("span");
-  filled.style.width = percent(score).replace(" ", "");
-  bar.append(filled);
-  row.append(element("span", label), element("span", percent(score)), bar);
-  return row;
+function drawThumbnails() {
+  refill(find("pictures"), pictures.map((each) => thumbnailOf(each, each === shown[0]?.answer.picture, look)));
 }
 
-function timingRows({ timing_ms: timing, batch_size: batch, engine }) {
-  const rows = Object.entries(timing).map(([phase, ms]) => [phase, `${ms.toFixed(1)} ms`]);
-  rows.push(["batch", `${batch} image${batch === 1 ? "" : "s"}`], ["engine", engine]);
-  return rows.map(([term, value]) => {
-    const row = element("div");
-    row.append(element("dt", term), element("dd", value));
-    return row;
+// The groups of an open block; what goes wrong is said there.
+async function showBlock(signal) {
+  const [{ answer }] = shown;
+  const block = drawBlockHead(answer, view);
+  if (!block) return;
+  try {
+    const groups = await groupsOf(answer, block.name, groupsWanted(view, block), signal);
+    if (signal.aborted) return;
+    sayError(find("block-error"), null);
+    refill(find("groups"), groupTiles(groups, answer.kind, view, pickGroup));
+  } catch (error) {
+    if (!signal.aborted) sayError(find("block-error"), error);
+  }
+}
+
+// -- what a person does
+
+function change(step) {
+  Object.assign(view, step);
+  return refresh();
+}
+
+function look(each) {
+  picture = each;
+  return change({ picture: each.isExample ? "" : each.name, class: "", minus: "" });
+}
+
+function pickClass({ answer }, index, isLess) {
+  const [main] = shown;
+  const number = sameClass(index, answer.model, main.answer.model);
+  const [first, second] = main.layer.classes ?? [];
+  if (!isLess) return change({ show: "evidence", class: String(number), minus: "" });
+  if (number === first) return null;
+  return change({ show: "evidence", class: String(first ?? number), minus: number === second ? "" : String(number) });
+}
+
+function openBlock(name) {
+  const isOpen = view.block === name && view.show === "attention" && view.group === "mean";
+  return change(isOpen ? { block: "" } : { block: name, group: "mean", groups: String(FIRST), show: "attention" });
+}
+
+function pickGroup(group) {
+  return change({ show: "attention", group: String(group), frame: "original" });
+}
+
+// Look at the first of new pictures that is answered, and answer the others meanwhile.
+async function take(files) {
+  const room = Math.max(0, MOST_PICTURES - pictures.length);
+  const fresh = await Promise.all(files.slice(0, room).map((file) => openPicture(file)));
+  pictures.push(...fresh);
+  const refused = [];
+  let isLookedAt = false;
+  for (const each of fresh) {
+    if (!isLookedAt) isLookedAt = await look(each);
+    else await answerQuietly(each);
+    if (each.said === "not answered") refused.push(find("error").textContent);
+    drawThumbnails();
+  }
+  if (isLookedAt && refused.length) sayError(find("error"), new Error(refused.join(" ")));
+  if (files.length > room) sayError(find("error"), new Error(`The page keeps ${MOST_PICTURES} pictures; reload it to begin anew.`));
+}
+
+async function answerQuietly(each) {
+  try {
+    await sideOf(each, view.model, view.version, null, undefined);
+  } catch {
+    each.said = "not answered"; // a click on it asks again and says why
+  }
+}
+
+function compareWith(value) {
+  const id = value.startsWith("picture:") ? Number(value.slice("picture:".length)) : null;
+  other = pictures.find((each) => each.id === id) ?? null;
+  return change({ with: other ? "" : value });
+}
+
+function findClass(text) {
+  const [{ answer }] = shown;
+  const index = answer.model.labels.findIndex((label) => label.toLowerCase() === text.trim().toLowerCase());
+  const unknown = text && index < 0 ? new Error(`${answer.model.name} knows no class “${text}”`) : null;
+  sayError(find("class-error"), unknown);
+  if (index >= 0) pickClass(shown[0], index, false);
+}
+
+function watch() {
+  for (const id of ["pictures", "strip", "groups"]) walkable(find(id));
+  watchSources(take);
+  watchControls(change, (step) => {
+    Object.assign(view, step);
+    writeView(view, false);
+    showControls(view, shown[0].answer.kind);
+    drawMaps(shown, view);
+  });
+  watchCopying();
+  find("model").addEventListener("change", ({ target }) =>
+    change({ model: target.value, version: "", class: "", minus: "", block: "", group: "mean", kind: "" }),
+  );
+  find("version").addEventListener("change", ({ target }) => change({ version: target.value }));
+  find("with").addEventListener("change", ({ target }) => compareWith(target.value));
+  find("find-class").addEventListener("change", ({ target }) => findClass(target.value));
+  find("more-classes").addEventListener("click", () => change({ classes: String(Math.min(1000, 5 * view.classes)) }));
+  find("all-groups").addEventListener("click", () => change({ groups: "9999" }));
+  find("again").addEventListener("click", () => {
+    forget();
+    refresh();
+  });
+  window.addEventListener("popstate", () => {
+    view = readView(location.search);
+    picture = pictures.findLast(({ name, isExample }) => (view.picture ? name === view.picture : isExample)) ?? picture;
+    refresh(false);
   });
 }
 
-async function maskGrid({ block, kind, height, width, groups, images }) {
-  const names = groups === "mean" ? ["mean of all groups"] : groups.map((id) => `group ${id}`);
-  const grid = element("div", "", { className: images.length === 1 ? "grid single" : "grid" });
-  grid.append(...(await Promise.all(images.map((image, at) => overlay(image, names[at], block)))));
-  const section = element("section");
-  section.append(element("h3", `${block}: ${kind}, ${height} x ${width} positions`), grid);
-  return section;
-}
-
-async function overlay(base64, name, block) {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  const figure = element("figure");
-  const canvas = element("canvas", "", { role: "img", ariaLabel: `${block}, ${name}` });
-  draw(canvas, await createImageBitmap(new Blob([bytes], { type: "image/png" })), Infinity);
-  figure.append(canvas, element("figcaption", name));
-  return figure;
-}
-
-function draw(canvas, bitmap, longestPx) {
-  const scale = Math.min(1, longestPx / Math.max(bitmap.width, bitmap.height));
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  bitmap.close();
-}
-
-function showError(error) {
-  const id = error.requestId ? ` (request ${error.requestId})` : "";
-  find("status").textContent = "";
-  find("answer").hidden = true;
-  find("error").hidden = false;
-  find("error").textContent = error.message + id;
-}
-
-// -- where a picture comes from: picked, dropped or pasted
-
-function take(files) {
-  if (files.length === 0) return;
-  [picture] = files;
-  showPreview(picture);
-  classify();
-}
-
-async function showPreview(file) {
-  const kilobytes = Math.max(1, Math.round(file.size / 1000));
+async function start() {
+  watch();
   try {
-    const bitmap = await createImageBitmap(file);
-    find("caption").textContent = `${file.name}, ${bitmap.width} x ${bitmap.height}, ${kilobytes} kB`;
-    draw(find("picture"), bitmap, PREVIEW_PX);
-  } catch {
-    find("picture").width = find("picture").height = 1;
-    find("caption").textContent = `${file.name}, ${kilobytes} kB; this browser cannot show it`;
+    ({ models } = await listModels());
+    offerModels(models);
+    picture = await openExample();
+    pictures = [picture];
+    await refresh(false);
+  } catch (error) {
+    sayError(find("error"), error);
   }
 }
 
-find("file").addEventListener("change", (event) => take(event.target.files));
-document.addEventListener("paste", (event) => take(event.clipboardData.files));
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("dropping");
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dropping");
-});
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dropping");
-  take(event.dataTransfer.files);
-});
-
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  classify();
-});
-form.addEventListener("change", async (event) => {
-  find("top-groups").disabled = find("groups").value !== "top";
-  if (event.target.id === "file") return;
-  if (event.target.id === "model") await describeModel("").catch(showError);
-  if (event.target.id === "version") await describeModel(event.target.value).catch(showError);
-  if (picture) classify();
-});
-find("copy").addEventListener("click", () => {
-  const say = (text) => (find("copied").textContent = text);
-  getSelection().selectAllChildren(find("curl"));
-  say("Selected: copy it with Ctrl+C.");
-  // Browsers have no clipboard on pages that come neither from localhost nor by https.
-  navigator.clipboard?.writeText(find("curl").textContent).then(
-    () => say("Copied."),
-    () => {},
-  );
-});
-
-listModels().catch(showError);
+await start();

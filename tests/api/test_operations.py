@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from service.api import operations
 from service.config import Settings
 from service.errors import BadSetting
 from service.serving.runtime import build_runtime
@@ -59,6 +60,26 @@ async def test_the_page_needs_nothing_from_elsewhere() -> None:
         loaded = [await service.client.get(f"/{part}") for part in parts]
 
     assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert page.headers["permissions-policy"].startswith("camera=(self)")
     assert {part.status_code for part in loaded} == {200}
     assert len(parts) >= 2
     assert "http://" not in page.text.replace("http://www.w3.org", "")
+
+
+async def test_the_modules_of_the_page_import_one_another_alone() -> None:
+    """Each is served as a script, and a browser asks whether it changed before it uses a copy."""
+    names = sorted(file.name for file in operations.WEB.glob("*.js"))
+    async with running(engine=FakeEngine()) as service:
+        loaded = {name: await service.client.get(f"/static/{name}") for name in names}
+
+    imported = {
+        found
+        for part in loaded.values()
+        for found in re.findall(r'^(?:import|\} from).*"(.+)";$', part.text, re.MULTILINE)
+    }
+    assert {part.headers["content-type"] for part in loaded.values()} == {
+        "text/javascript; charset=utf-8"
+    }
+    assert {part.headers["cache-control"] for part in loaded.values()} == {"no-cache"}
+    assert imported <= {f"./{name}" for name in names}
+    assert len(imported) > 10

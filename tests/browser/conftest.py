@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.browser.serving import serving
+from tests.browser.serving import inserted_model, serving
+from tests.running import tiny_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -16,7 +17,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera
 )
-WAIT_MS = 60_000  # only against hanging: a busy machine takes several times as long
+ALLOWED = ("camera", "clipboard-read", "clipboard-write")
+WAIT_MS = 30_000  # only against hanging: a busy machine takes several times as long
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +36,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A profile of its own."""
-    with chromium.new_context() as fresh:
+    with chromium.new_context(permissions=list(ALLOWED)) as fresh:
         fresh.set_default_timeout(WAIT_MS)
         yield fresh
 
@@ -45,8 +47,39 @@ def page(context: BrowserContext) -> Page:
     return context.new_page()
 
 
+@pytest.fixture
+def watched(page: Page) -> Iterator[None]:
+    """Holds the page to ask nobody but the service, to raise nothing and to log no error."""
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(error.message))
+    page.on("request", lambda sent: faults.extend(strangers(sent.url)))
+    page.on("console", lambda said: faults.extend(complaints(said.type, said.text)))
+    yield
+    assert faults == []
+
+
+def complaints(kind: str, text: str) -> list[str]:
+    """What the console says, but for a browser's own line on each answer that is a refusal."""
+    is_one = kind in {"error", "warning"} and not text.startswith("Failed to load resource")
+    return [text] if is_one else []
+
+
+def strangers(address: str) -> list[str]:
+    """An address, where it is neither the service's nor what a page holds itself."""
+    return [] if address.startswith(("http://127.0.0.1:", "blob:", "data:")) else [address]
+
+
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """A service, shared by the tests that change nothing of it."""
-    with serving() as started:
+    """A service of three models, shared by the tests that change nothing of it."""
+    models = (tiny_model("single"), tiny_model("twice"), tiny_model("twice", "2"))
+    with serving(*models, inserted_model(), pixel_limit_mp=1) as started:
         yield started
+
+
+@pytest.fixture
+def seen(page: Page, address: str) -> Page:
+    """The page with the answered example."""
+    page.goto(f"{address}/")
+    expect(page.locator("#answer")).to_be_visible()
+    return page

@@ -6,15 +6,32 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.config import Settings
 from service.engines.calibration import image_limits
+from service.images.contract import InputContract
+from service.model.resnet import SgeResNet
 from service.serving.decode_workers import DecodeHere
 from service.serving.runtime import Runtime, build_runtime
 from service.store.load import LoadedModel, StoreContents
+from service.store.reference import ReferenceNetwork
 from tests.running import tiny_model
+from tests.store_fixtures import TINY, random_network
+
+CROP = InputContract(size_px=32, fit="crop", shorter_side_px=40)
+
+
+def inserted_model() -> LoadedModel:
+    """A model of 16 groups, whose SGE came with the import, that looks at a picture's middle."""
+    network = random_network(SgeResNet, replace(TINY, groups=16))
+    model = tiny_model("inserted")
+    changes = {"groups": 16, "sge_inserted": True, "input": CROP}
+    manifest = model.manifest.model_copy(update=changes)
+    reference = ReferenceNetwork(network, lambda: network)
+    return replace(model, manifest=manifest, reference=reference)
 
 
 @contextmanager
@@ -22,16 +39,16 @@ def serving(*models: LoadedModel, **settings: object) -> Iterator[str]:
     """The address of a service of the given models.
 
     Args:
-        models: by default `single`, and `twice` in two versions.
+        models: the first is the default one; without any, the tiny model.
         settings: whatever shall differ from the eager engine in fp32.
     """
-    three = (tiny_model("single"), tiny_model("twice"), tiny_model("twice", "2"))
-    chosen = {"engine": "eager", "device": "cpu", "precision": "fp32"} | settings
-    named = {} if models else {"default_model": "single"}
-    built = Settings(**(named | chosen))  # type: ignore[arg-type]
+    served = models or (tiny_model(),)
+    named = {"default_model": served[0].manifest.name}
+    chosen = {"engine": "eager", "device": "cpu", "precision": "fp32"} | named | settings
+    built = Settings(**chosen)  # type: ignore[arg-type]
     decoder = DecodeHere(image_limits(built))
-    contents = StoreContents(models or three, ())
-    with _answering(build_runtime(built, contents, decoder=decoder)) as address:
+    runtime = build_runtime(built, StoreContents(served, ()), decoder=decoder)
+    with _answering(runtime) as address:
         yield address
 
 

@@ -1,0 +1,85 @@
+// What the service said of pictures: each question is asked once, and kept while the page is open.
+
+import { describeModel, predict } from "./api.js";
+import { bytesOf, mapsOf } from "./npy.js";
+
+const BEST = 5; // classes whose evidence comes with the first answer
+const kept = new Map();
+
+// Everything of a picture by a model version: classes, evidence for the best, the mean of every block.
+// Without a version: the latest one; without a kind: what says something for this model.
+export function answerTo(picture, { name, version, kind, classes }, signal) {
+  const key = [picture.id, name, version, kind, classes].join(" ");
+  return once(kept, key, () => firstAnswer(picture, { name, version, kind, classes }, signal));
+}
+
+export function forget() {
+  kept.clear();
+}
+
+async function once(store, key, ask) {
+  if (!store.has(key)) store.set(key, await ask());
+  return store.get(key);
+}
+
+async function firstAnswer(picture, { name, version, kind, classes }, signal) {
+  const before = await describeModel(name, version);
+  const shown = kind || (before.sge_inserted ? "similarity" : "gate");
+  const query = {
+    model: before.name,
+    version: before.version,
+    top_k: Math.min(classes, before.labels.length),
+    attribution: `top:${Math.min(BEST, before.labels.length)}`,
+    masks: "all",
+    groups: "mean",
+    mask_kind: shown,
+    mask_format: "npy",
+    input: "true",
+  };
+  const asked = performance.now();
+  const answer = await predict(picture.file, query, signal);
+  const took = performance.now() - asked;
+  const model = await describeModel(before.name, before.version).catch(() => before); // its tier now
+  return {
+    picture,
+    model,
+    kind: shown,
+    took,
+    engine: answer.engine,
+    batch: answer.batch_size,
+    timing: answer.timing_ms,
+    predictions: answer.result.predictions,
+    input: await bitmapOf(answer.result.input),
+    evidence: new Map(evidenceIn(answer)),
+    strip: answer.result.masks.map((mask) => ({ block: mask.block, map: mapsOf(mask.data)[0] })),
+    blocks: new Map(),
+  };
+}
+
+function bitmapOf(base64) {
+  return createImageBitmap(new Blob([bytesOf(base64)], { type: "image/png" }));
+}
+
+function evidenceIn({ result }) {
+  const maps = mapsOf(result.attribution.data);
+  return result.attribution.classes.map((each, at) => [each.index, { ...each, map: maps[at] }]);
+}
+
+const asking = ({ model }) => ({ model: model.name, version: model.version, mask_format: "npy" });
+
+// The evidence for a class, asked for where it did not come with the answer.
+export async function evidenceFor(answer, index, signal) {
+  return once(answer.evidence, index, async () => {
+    const query = { ...asking(answer), top_k: 1, attribution: index };
+    return new Map(evidenceIn(await predict(answer.picture.file, query, signal))).get(index);
+  });
+}
+
+// Groups of a block, `groups` as the API takes it: [{ group, map }].
+export async function groupsOf(answer, block, groups, signal) {
+  return once(answer.blocks, `${block} ${groups}`, async () => {
+    const query = { ...asking(answer), top_k: 1, masks: block, groups, mask_kind: answer.kind };
+    const [mask] = (await predict(answer.picture.file, query, signal)).result.masks;
+    return mapsOf(mask.data).map((map, at) => ({ group: mask.groups[at], map }));
+  });
+}
