@@ -4,9 +4,10 @@ import { find } from "./dom.js";
 import { askForKey, keyHeader } from "./key.js";
 
 export class Refusal extends Error {
-  constructor(message, requestId = "") {
+  constructor(message, requestId = "", waitS = 0) {
     super(message);
     this.requestId = requestId;
+    this.waitS = waitS; // after which another attempt is worth making
   }
 }
 
@@ -29,8 +30,8 @@ export async function ask(path, options = {}) {
 
 function refusalOf(response, body) {
   const { message = `status ${response.status}`, request_id: id } = body?.error ?? {};
-  const wait = response.headers.get("Retry-After");
-  return new Refusal(wait ? `${message}; try again in ${wait} s` : message, id);
+  const wait = Number(response.headers.get("Retry-After"));
+  return new Refusal(wait ? `${message}; try again in ${wait} s` : message, id, wait);
 }
 
 export const listModels = () => ask("v1/models");

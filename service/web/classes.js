@@ -29,12 +29,13 @@ function classRow({ index, label, score }, [first, second], pick) {
     bar(score),
   );
   button.dataset.index = index;
+  if (first === undefined) return element("li", {}, button);
   const less = element(
     "button",
     {
       type: "button",
       className: "less",
-      disabled: first === undefined || isFirst,
+      disabled: isFirst,
       tabIndex: -1, // by keyboard: the key - on the class
       ariaPressed: String(isSecond),
       ariaLabel: `rather than ${label}`,
@@ -52,4 +53,6 @@ function bar(score) {
   return element("span", { className: "share", ariaHidden: "true" }, filled);
 }
 
-export const percent = (share) => `${(share * 100).toFixed(1)} %`;
+export function percent(share) {
+  return share > 0 && share < 0.0005 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`;
+}

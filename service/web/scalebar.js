@@ -12,7 +12,7 @@ export function scaleBar(range, map, { isFixed, isLong = false }) {
   const numbers = Float32Array.from({ length: WIDTH }, (_, at) => at);
   const ramp = { low: 0, high: WIDTH - 1, colours: range.colours };
   colours.getContext("2d").putImageData(paint(numbers, WIDTH, 1, ramp), 0, 0);
-  const marks = range.low < 0 ? [range.low, 0, range.high] : [range.low, range.high];
+  const marks = isLong && range.low < 0 ? [range.low, 0, range.high] : [range.low, range.high];
   const ends = element("span", { className: "ends" }, ...marks.map((each) => element("span", {}, shortNumber(each))));
   const bar = element("div", { className: "scale" }, colours, ends);
   if (isLong) bar.append(element("p", { className: "quiet" }, words(range, map, isFixed)));

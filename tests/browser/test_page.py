@@ -155,3 +155,20 @@ def test_the_page_asks_for_a_key_where_the_service_wants_one(page: Page, tmp_pat
         page.goto(f"{address}/docs")
 
         expect(page.locator("body")).to_contain_text("Classify images")
+
+
+def test_a_service_that_is_starting_is_asked_again(page: Page, address: str) -> None:
+    """After the time that it names; until then its words stand there."""
+    refusal = {
+        "status": 503,
+        "headers": {"Retry-After": "1"},
+        "json": {"error": {"message": "the model is loading", "request_id": "1f"}},
+    }
+    page.route("**/v1/predict?*", lambda route: route.fulfill(**refusal), times=1)
+    page.goto(f"{address}/")
+
+    expect(page.locator("#error")).to_have_text(
+        "the model is loading; try again in 1 s (request 1f)"
+    )
+    expect(page.locator("#status")).to_have_text(ANSWERED)
+    expect(page.locator("#error")).to_be_hidden()

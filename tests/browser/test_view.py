@@ -142,6 +142,13 @@ def test_opacity_lays_the_map_on_and_takes_it_off(seen: Page) -> None:
     assert (covered[:, :3].std(axis=1) > 5).mean() > 0.9
 
 
+def test_a_cells_number_is_said_under_the_pointer(seen: Page) -> None:
+    """By its row and its column."""
+    seen.locator(".pane > canvas").hover(position={"x": 5, "y": 5})
+
+    expect(seen.locator(".reading")).to_have_text(re.compile(r"^Here \(row 1, column 1\): \S+$"))
+
+
 def test_two_versions_stand_side_by_side(seen: Page) -> None:
     """Each with its classes, its map and its blocks, of which a class chosen is that of both."""
     seen.select_option("#with", "twice:1")
