@@ -34,8 +34,10 @@ export function spreadOf({ numbers }) {
 
 export const meanOf = ({ numbers }) => numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 
-// Three digits, with a minus as long as a plus.
+// Three digits, with a minus as long as a plus; whole numbers as they are.
 export function shortNumber(number) {
-  const rounded = Math.abs(number) < 1e-9 ? "0" : String(Number(number.toPrecision(3)));
-  return rounded.replace("-", "−");
+  const size = Math.abs(number);
+  const isWhole = Number.isInteger(number) || size >= 100;
+  const text = size < 1e-9 ? "0" : isWhole ? number.toFixed(0) : number.toPrecision(3);
+  return text.replaceAll("-", "−");
 }
