@@ -2,7 +2,7 @@
 
 import { answerTo } from "./answers.js";
 import { percent } from "./classes.js";
-import { find, sayError } from "./dom.js";
+import { find, sayError, wordsOf } from "./dom.js";
 import { layerOf } from "./layers.js";
 import { readView, writeView } from "./view.js";
 
@@ -25,7 +25,7 @@ export function change(step) {
   return refresh();
 }
 
-// Show what the view asks for; tells whether it could.
+// Show what the view asks for; tells whether it could, or a later step has taken its place.
 export async function refresh(isStep = true) {
   running.abort();
   const { signal } = (running = new AbortController());
@@ -34,7 +34,7 @@ export async function refresh(isStep = true) {
     const { view, picture } = desk;
     const main = await sideOf(picture, view.model, view.version, null, signal);
     const second = await secondSide(main, signal);
-    if (signal.aborted) return false;
+    if (signal.aborted) return true;
     desk.shown = second ? [main, second] : [main];
     (desk.other && second ? [main, second] : [main]).forEach(note);
     good = { view: { ...view }, picture };
@@ -44,7 +44,7 @@ export async function refresh(isStep = true) {
     return true;
   } catch (error) {
     if (!signal.aborted) giveUp(error);
-    return false;
+    return signal.aborted;
   } finally {
     if (!signal.aborted) find("main").ariaBusy = "false";
   }
@@ -104,6 +104,6 @@ export async function answerQuietly(picture) {
     return "";
   } catch (error) {
     picture.said = "not answered";
-    return `${picture.name}: ${error.message}`;
+    return `${picture.name}: ${wordsOf(error)}`;
   }
 }

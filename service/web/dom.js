@@ -50,9 +50,13 @@ function rove(all, to) {
   all.forEach((each, at) => (each.tabIndex = at === Math.max(0, to) ? 0 : -1));
 }
 
-// Say an error where it happened; nothing takes it away again.
+// An error as a person reads it, with the id by which the service's log has it.
+export function wordsOf({ message, requestId }) {
+  return requestId ? `${message} (request ${requestId})` : message;
+}
+
+// Say an error where it happened; without one, take it away.
 export function sayError(place, error) {
   place.hidden = !error;
-  const id = error?.requestId ? ` (request ${error.requestId})` : "";
-  place.textContent = error ? error.message + id : "";
+  place.textContent = error ? wordsOf(error) : "";
 }

@@ -9,7 +9,7 @@ import { meanOf, shortNumber, spreadOf } from "./scales.js";
 export function layerOf(answer, view, asked, signal) {
   return view.show === "evidence"
     ? evidenceLayer(answer, view, asked, signal)
-    : attentionLayer(answer, view, signal);
+    : attentionLayer(answer, view, asked, signal);
 }
 
 // A class's number in another model: by its name where numbers mean different things.
@@ -52,9 +52,13 @@ function contrast(one, other) {
   };
 }
 
-async function attentionLayer(answer, view, signal) {
-  const { kind, strip } = answer;
-  const mean = strip.find(({ block }) => block === view.block) ?? strip.at(-1);
+async function attentionLayer(answer, view, asked, signal) {
+  const { kind, strip, model } = answer;
+  const open = strip.find(({ block }) => block === view.block);
+  if (view.block && !open && model !== asked) {
+    throw new Error(`${model.name} version ${model.version} has no block ${view.block}`);
+  }
+  const mean = open ?? strip.at(-1);
   const said = kind === "gate" ? "gate" : "similarity";
   if (view.group === "mean") {
     return layer(mean.map, kind, `Mean ${said} of ${mean.block}`, mean.block, "mean");

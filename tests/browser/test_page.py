@@ -85,11 +85,12 @@ def test_what_is_no_image_is_refused_and_the_last_answer_stays(seen: Page) -> No
 
 
 def test_a_picture_over_a_limit_is_refused_by_that_limit(seen: Page) -> None:
-    """And another picture of the same choice is looked at instead."""
+    """And another picture of the same choice is looked at."""
     large = png_of(np.zeros((1100, 1000), np.uint8))
-    seen.set_input_files("#file", [file("large.png", large), file("small.png")])
+    seen.set_input_files("#file", [file("small.png"), file("large.png", large)])
 
     expect(seen.locator("#error")).to_contain_text("1000 x 1100 px, the limit is 1 megapixels")
+    expect(seen.locator("#error")).to_contain_text("(request ")
     expect(seen.locator(".caption")).to_contain_text("small.png")
 
 

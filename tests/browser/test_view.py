@@ -160,6 +160,8 @@ def test_two_versions_stand_side_by_side(seen: Page) -> None:
     captions = seen.locator("figcaption").all_inner_texts()
     assert captions[0] == captions[1]
     expect(seen.locator("#strip .tile")).to_have_count(16)
+    command = seen.locator("#curl").text_content() or ""
+    assert re.findall(r"model=(\w+)&version=(\d)", command) == [("single", "1"), ("twice", "1")]
     seen.select_option("#with", "")
     expect(seen.locator(".pane")).to_have_count(1)
 
@@ -180,7 +182,7 @@ def test_a_comparison_that_fails_is_said_there(page: Page, address: str) -> None
     """And the picture is shown alone."""
     page.goto(f"{address}/?with=twice:9")
 
-    expect(page.locator("#with-error")).to_contain_text("9")
+    expect(page.locator("#with-error")).to_contain_text("version '9'")
     expect(page.locator(".pane")).to_have_count(1)
 
 
