@@ -83,3 +83,10 @@ export async function groupsOf(answer, block, groups, signal) {
     return mapsOf(mask.data).map((map, at) => ({ group: mask.groups[at], map }));
   });
 }
+
+// One group's map, of an open block or asked for.
+export async function groupOf(answer, block, id, signal) {
+  const known = [...answer.blocks].filter(([key]) => key.startsWith(`${block} `)).flatMap(([, groups]) => groups);
+  const found = known.find(({ group }) => group === id) ?? (await groupsOf(answer, block, String(id), signal))[0];
+  return found.map;
+}

@@ -1,6 +1,6 @@
 // Which map lies over a picture, and what is to be said of it.
 
-import { evidenceFor, groupsOf } from "./answers.js";
+import { evidenceFor, groupOf } from "./answers.js";
 import { difference } from "./maps.js";
 import { meanOf, shortNumber, spreadOf } from "./scales.js";
 
@@ -64,7 +64,7 @@ async function attentionLayer(answer, view, asked, signal) {
     return layer(mean.map, kind, `Mean ${said} of ${mean.block}`, mean.block, "mean");
   }
   const id = Number(view.group);
-  const [{ map }] = await groupsOf(answer, mean.block, String(id), signal);
+  const map = await groupOf(answer, mean.block, id, signal);
   return layer(map, kind, `${said === "gate" ? "Gate" : "Similarity"} of group ${id} of ${mean.block}`, mean.block, id);
 }
 
