@@ -45,7 +45,20 @@ def adopt_weights(
         BadCheckpoint: see `build_network`; the groups differ from those asked for; the
             architecture is unknown or cannot take the groups or the input.
     """
-    is_plain = not any(".sge." in name for name in weights)
+    spec = spec_of(weights, architecture, groups=groups, input_px=input_px)
+    fitted = weights if has_sge(weights) else insert_sge(weights, spec)
+    return Adopted(build_network(spec, fitted), sge_inserted=not has_sge(weights))
+
+
+def spec_of(
+    weights: Weights, architecture: str, *, groups: int | None = None, input_px: int = 224
+) -> ResNetSpec:
+    """What a network of these weights would be; see `adopt_weights`, whose arguments it takes.
+
+    Raises:
+        BadCheckpoint: the groups differ from those asked for; the architecture is unknown or
+            cannot take the groups or the input.
+    """
     spec = ResNetSpec(
         architecture=architecture,
         classes=_classes_of(weights),
@@ -57,8 +70,12 @@ def adopt_weights(
         spec.check()
     except ValueError as error:
         raise BadCheckpoint(str(error)) from error
-    fitted = insert_sge(weights, spec) if is_plain else weights
-    return Adopted(build_network(spec, fitted), sge_inserted=is_plain)
+    return spec
+
+
+def has_sge(weights: Weights) -> bool:
+    """Whether SGE is part of the weights."""
+    return any(".sge." in name for name in weights)
 
 
 def build_network(spec: ResNetSpec, weights: Weights) -> SgeResNet:

@@ -7,7 +7,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import safetensors.torch
@@ -21,7 +21,10 @@ Weights = dict[str, Tensor]
 
 COUNTER = "num_batches_tracked"  # BatchNorm's; evaluation does not use it, so it may be absent
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-PICKLE_ENDINGS = (".pth", ".pt", ".pth.tar")
+PICKLE_ENDINGS = (".pth", ".pt", ".pth.tar", ".bin", ".ckpt")
+
+SafeType = tuple[Any, str]
+"""What stands for a name that a file of torch may hold, and the name: `module.name`."""
 
 # What torch's restricted unpickler and safetensors raise on files that are damaged or not theirs.
 _UNREADABLE = (
@@ -38,6 +41,17 @@ _UNREADABLE = (
     AssertionError,
 )
 
+_SAVE_WEIGHTS = "save its weights alone: torch.save(model.state_dict(), 'weights.pth')"
+# How a file begins that people take for a checkpoint, and what it is instead.
+_BEGINNINGS = {
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the file that it stands for",
+    b"<!DOCTYPE html": "a web page: the download went wrong",
+    b"<html": "a web page: the download went wrong",
+    b"\x89HDF": "an HDF5 file of Keras, and networks of torch are served",
+    b"\x80\x04": "no checkpoint of torch.save but a plain pickle; save it by torch.save",
+    b"\x80\x05": "no checkpoint of torch.save but a plain pickle; save it by torch.save",
+}
+
 
 def decode_weights(content: bytes, file_name: str) -> Weights:
     """Read a checkpoint without running any code it may hold.
@@ -46,7 +60,7 @@ def decode_weights(content: bytes, file_name: str) -> Weights:
 
     Args:
         content: the file's bytes.
-        file_name: its ending decides the format: `.safetensors`, `.pth`, `.pt` or `.pth.tar`.
+        file_name: its ending decides the format, `.safetensors` or one of torch's.
 
     Returns:
         Contiguous float32 copies, from any floating dtype; BatchNorm's counters are 0.
@@ -55,7 +69,7 @@ def decode_weights(content: bytes, file_name: str) -> Weights:
         BadCheckpoint: the format is unknown, the file is damaged or holds code, or an entry is
             not a floating-point tensor.
     """
-    state = _decode(content, file_name)
+    state = read_content(content, file_name)
     if not isinstance(state, Mapping):
         raise BadCheckpoint(f"{file_name} holds a {type(state).__name__}, not a state dict")
     state = {str(name): value for name, value in state.items()}
@@ -63,29 +77,57 @@ def decode_weights(content: bytes, file_name: str) -> Weights:
         state = {str(name): value for name, value in state["state_dict"].items()}
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
-    _refuse_other_than_floats(state, file_name)
-    return {name: _normalised(name, value) for name, value in state.items()}
+    return as_float32(state, file_name)
 
 
-def _decode(content: bytes, file_name: str) -> Any:
+def read_content(content: bytes, file_name: str, safe: Sequence[SafeType] = ()) -> Any:
+    """Read what a file holds, whatever that is, without running any code it may hold.
+
+    Args:
+        content: the file's bytes.
+        file_name: its ending decides the format.
+        safe: what else than torch's own types the file may name, and what is made for it.
+
+    Raises:
+        BadCheckpoint: the format is unknown, or the file is damaged or holds code.
+    """
+    name = file_name.lower()
     try:
-        if file_name.endswith(".safetensors"):
+        if name.endswith(".safetensors"):
             return safetensors.torch.load(content)
-        if file_name.endswith(PICKLE_ENDINGS):
-            with warnings.catch_warnings():  # of pickle protocols that torch did not write
-                warnings.simplefilter("ignore")
+        if name.endswith(PICKLE_ENDINGS):
+            with warnings.catch_warnings(), torch.serialization.safe_globals(list(safe)):
+                warnings.simplefilter("ignore")  # of pickle protocols that torch did not write
                 return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except _UNREADABLE as error:
-        raise BadCheckpoint(_describe_unreadable(error, file_name)) from error
+        raise BadCheckpoint(f"{file_name} {_describe_unreadable(error, content)}") from error
     endings = ", ".join((*PICKLE_ENDINGS, ".safetensors"))
     raise BadCheckpoint(f"{file_name} is no checkpoint by its name, which must end in {endings}")
 
 
-def _describe_unreadable(error: Exception, file_name: str) -> str:
+def as_float32(state: Mapping[str, Any], file_name: str) -> Weights:
+    """Contiguous float32 copies of weights, from any floating dtype; BatchNorm's counters are 0.
+
+    Raises:
+        BadCheckpoint: an entry is not a dense floating-point tensor on the CPU.
+    """
+    _refuse_other_than_floats(state, file_name)
+    return {name: _normalised(name, value) for name, value in state.items()}
+
+
+def _describe_unreadable(error: Exception, content: bytes) -> str:
+    """Say what a file is that cannot be read, as well as its first bytes and the error tell."""
     code = re.search(r"GLOBAL ([\w.]+)", str(error))  # what the pickle wanted to import and call
     if isinstance(error, pickle.UnpicklingError) and code:
-        return f"{file_name} holds code ({code[1]}), only plain weights are loaded"
-    return f"{file_name} is no checkpoint, or a damaged one"
+        is_whole = b"torch.nn.modules." in content
+        why = "a whole model was saved; " if is_whole else ""
+        return f"holds code ({code[1]}), only plain weights are loaded: {why}{_SAVE_WEIGHTS}"
+    if "TorchScript" in str(error):
+        return f"is a TorchScript archive, which is code with weights: {_SAVE_WEIGHTS}"
+    if content[:1] == b"\x08" and any(maker in content[:128] for maker in (b"onnx", b"pytorch")):
+        return f"is an ONNX file; of the network it was made of, {_SAVE_WEIGHTS}"
+    found = (what for start, what in _BEGINNINGS.items() if content.startswith(start))
+    return f"is {next(found, 'no checkpoint, or a damaged one')}"
 
 
 def _refuse_other_than_floats(state: Mapping[str, Any], file_name: str) -> None:

@@ -1,0 +1,101 @@
+"""The last layer of a network under whatever name its author gave it -> `fc`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from service.errors import BadCheckpoint
+from service.model.foreign.parts import is_of_training, words_of
+
+_HEADS = {"fc", "head", "heads", "classifier", "linear", "logits", "cls", "output", "final"}
+_AUXILIARY = {
+    *("aux", "auxiliary", "projector", "projection", "proj", "predictor", "prototypes", "queue"),
+    *("criterion", "loss", "metric", "metrics", "acc", "accuracy", "ema", "swa", "n"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A last layer.
+
+    Attributes:
+        tensors: `fc.weight` and `fc.bias`.
+        paths: the leaves that they were.
+        notes: what a person should know of how it was found.
+    """
+
+    tensors: dict[str, Any]
+    paths: frozenset[str]
+    notes: tuple[str, ...]
+
+
+NO_HEAD = Head({}, frozenset(), ())
+
+
+def is_auxiliary(name: str) -> bool:
+    """Whether a name is that of something that only training needs."""
+    return bool(words_of(name) & _AUXILIARY) or is_of_training(name)
+
+
+def find_head(tensors: Mapping[str, Tensor], prefix: str, file_name: str) -> Head:
+    """Find the last layer among tensors that belong to no residual network.
+
+    Args:
+        tensors: by their whole names; those of optimisers among them do not matter.
+        prefix: of the residual network. The layer is looked for below it, then around it.
+        file_name: for the messages.
+
+    Raises:
+        BadCheckpoint: there are several, or one of several layers.
+    """
+    for around in _outwards(prefix):
+        modules = _head_modules(tensors, around)
+        if len(modules) > 1:
+            raise BadCheckpoint(
+                f"{file_name} has several heads ({', '.join(modules)}); save the network with the "
+                "one that is to be served"
+            )
+        for module in modules:
+            return _single_layer(tensors, module, file_name)
+    return NO_HEAD
+
+
+def _outwards(prefix: str) -> Iterator[str]:
+    """A prefix, that around it, and so on up to none."""
+    steps = prefix.split(".") if prefix else []
+    for count in range(len(steps), -1, -1):
+        yield "".join(f"{step}." for step in steps[:count])
+
+
+def _head_modules(tensors: Mapping[str, Tensor], around: str) -> list[str]:
+    """The modules right below a prefix whose name is that of a head and that hold a matrix."""
+    modules = (
+        around + path[len(around) :].partition(".")[0]
+        for path, value in tensors.items()
+        if path.startswith(around) and value.ndim == 2 and not is_auxiliary(path)
+    )
+    return [name for name in dict.fromkeys(modules) if words_of(name[len(around) :]) & _HEADS]
+
+
+def _single_layer(tensors: Mapping[str, Tensor], module: str, file_name: str) -> Head:
+    entries = {path: value for path, value in tensors.items() if path.startswith(f"{module}.")}
+    weights = [path for path, value in entries.items() if value.ndim == 2]
+    bias = f"{weights[0].rpartition('.')[0]}.bias"
+    if set(entries) - {weights[0], bias}:
+        raise BadCheckpoint(
+            f"{file_name} ends in more than one linear layer ({', '.join(entries)}), and networks "
+            "that end in one are served"
+        )
+    weight = entries[weights[0]]
+    notes = [f"the last layer is {weights[0].rpartition('.')[0]}"]
+    if bias not in entries:
+        notes.append("the last layer has no bias, zeros are taken")
+    zeros = torch.zeros(weight.shape[:1], dtype=torch.float32)
+    return Head(
+        {"fc.weight": weight, "fc.bias": entries.get(bias, zeros)}, frozenset(entries), tuple(notes)
+    )
