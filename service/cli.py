@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from service import __version__
 from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
+from service.commands.import_request import add_import_flags, request_of
 from service.commands.memory import without_collections
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
@@ -111,16 +112,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_import)
-    parser.add_argument("file", type=Path, metavar="FILE", help=".pth, .pth.tar or .safetensors")
-    parser.add_argument("--name", required=True, help="name of the model in the store")
-    parser.add_argument("--arch", required=True, help="architecture, such as sge_resnet50")
-    parser.add_argument("--version", help="a number; the next free one otherwise")
-    parser.add_argument("--labels", help="a file with a label a line, or imagenet1k")
-    parser.add_argument("--groups", type=int, help="groups to insert into a net without SGE")
-    parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
-    parser.add_argument("--licence", default="not stated", help="of the weights")
-    parser.add_argument("--source", help="where the weights come from")
-    parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
+    add_import_flags(parser)
 
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
@@ -178,22 +170,9 @@ def _predict(parsed: argparse.Namespace) -> int:
 def _import(parsed: argparse.Namespace) -> int:
     overrides = {} if parsed.model_store is None else {"model_store": parsed.model_store}
     settings = Settings(**overrides)
-    from service.commands.import_model import ImportRequest, import_model
+    from service.commands import import_model
 
-    request = ImportRequest(
-        file=parsed.file,
-        name=parsed.name,
-        architecture=parsed.arch,
-        version=parsed.version,
-        labels=parsed.labels,
-        groups=parsed.groups,
-        size_px=parsed.size,
-        licence=parsed.licence,
-        source=parsed.source,
-    )
-    folder = import_model(request, settings.model_store)
-    say(f"imported {folder}")
-    return EXIT_OK
+    return import_model.run(settings, request_of(parsed), say=say)
 
 
 def _new_key(parsed: argparse.Namespace) -> int:

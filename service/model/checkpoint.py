@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from service.errors import BadCheckpoint
-from service.model.resnet import ResNetSpec, SgeBottleneck, SgeResNet
+from service.model.resnet import ResNetSpec, SgeBottleneck, SgeResNet, Stem
 from service.model.shapes import shapes_alone
 from service.model.weights_file import COUNTER, Weights
 
@@ -64,13 +64,18 @@ def spec_of(
         classes=_classes_of(weights),
         groups=_groups_of(weights, groups),
         input_px=input_px,
-        stem="small" if _shape(weights, "conv1.weight")[-1:] == (3,) else "imagenet",
+        stem=stem_of(weights),
     )
     try:
         spec.check()
     except ValueError as error:
         raise BadCheckpoint(str(error)) from error
     return spec
+
+
+def stem_of(weights: Weights) -> Stem:
+    """The stem by its convolution. How it strides and whether it pools, no weight tells."""
+    return "small" if _shape(weights, "conv1.weight")[-1:] == (3,) else "imagenet"
 
 
 def has_sge(weights: Weights) -> bool:

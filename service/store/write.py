@@ -56,6 +56,29 @@ class NewVersion:
     half_weights: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedVersion:
+    """A version that only has to be written.
+
+    Attributes:
+        directory: where it will be.
+        files: their contents by their names.
+    """
+
+    directory: Path
+    manifest: Manifest
+    files: dict[str, bytes]
+
+    def write(self) -> Path:
+        """Write it whole or not at all, and return its folder.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        _write_folder(self.directory, self.files)
+        return self.directory
+
+
 def write_version(store: Path, new: NewVersion) -> Path:
     """Write a new version and return its folder.
 
@@ -64,6 +87,17 @@ def write_version(store: Path, new: NewVersion) -> Path:
             the version exists.
         BadCheckpoint: weights are NaN or infinite, or become so as float16.
         StoreError: the store cannot be written.
+    """
+    return encode_version(store, new).write()
+
+
+def encode_version(store: Path, new: NewVersion) -> EncodedVersion:
+    """Make the files of a new version, and write nothing.
+
+    Raises:
+        BadManifest: it makes no valid manifest, the labels do not match the classes, or
+            the version exists.
+        BadCheckpoint: weights are NaN or infinite, or become so as float16.
     """
     check_labels(new.labels, new.network.spec.classes)
     weights = _encode_weights(new.network, half=new.half_weights)
@@ -78,8 +112,7 @@ def write_version(store: Path, new: NewVersion) -> Path:
         MANIFEST_FILE: _encode_manifest(manifest),
         CARD_FILE: new.card.encode(errors="replace"),  # file names may hold what is not text
     }
-    _write_folder(directory, files)
-    return directory
+    return EncodedVersion(directory, manifest, files)
 
 
 def _write_folder(directory: Path, files: dict[str, bytes]) -> None:

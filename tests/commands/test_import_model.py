@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from service.commands.import_model import ImportRequest, import_model
+from service.commands.import_model import import_model
+from service.commands.import_request import ImportRequest
 from service.errors import BadCheckpoint, BadManifest, MissingFile, StoreError
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet

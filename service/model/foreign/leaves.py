@@ -12,7 +12,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from service.model.foreign.safe_types import NumpyArray
 
@@ -64,6 +64,8 @@ def entries_named(content: Mapping[Any, Any], names: Collection[str]) -> Iterato
 
 def kind_of(value: object) -> str:
     """Say what a leaf is: its value where that is short, else its type."""
+    if isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0:
+        value = value.item()
     if isinstance(value, str | int | float | bool) or value is None:
         text = str(value)
         return text if len(text) <= 40 and text.isprintable() else type(value).__name__

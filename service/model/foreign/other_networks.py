@@ -44,6 +44,7 @@ _BY_NAME = (
     ("a ResNet for small pictures, with a stem of stride 1", r"layer2\.0\.shortcut\.0\.weight$"),
     ("a ResNet v2 (pre-activation)", r"stages\.\d\.blocks\.\d+\.norm1\."),
 )
+_PIXEL_CLASSES = re.compile(r"(^|\.)(classifier|head)\.\d+\.weight$")  # a convolution there
 
 
 def name_network(weights: Mapping[str, Tensor]) -> str | None:
@@ -55,7 +56,10 @@ def name_network(weights: Mapping[str, Tensor]) -> str | None:
     for network, pattern in _BY_NAME:
         if any(re.search(pattern, name) for name in weights):
             return network
-    return _by_shapes({name: tuple(value.shape) for name, value in weights.items()})
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    if any(len(shape) == 4 and _PIXEL_CLASSES.search(name) for name, shape in shapes.items()):
+        return "a network for segmentation"
+    return _by_shapes(shapes)
 
 
 def _by_shapes(shapes: dict[str, tuple[int, ...]]) -> str | None:

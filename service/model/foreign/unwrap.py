@@ -119,4 +119,5 @@ def _describe(name: str, entries: list[tuple[str, Any]]) -> str:
     if [path for path, _ in entries] == [name]:
         return kind_of(entries[0][1])
     tensors = sum(isinstance(value, Tensor) for _, value in entries)
-    return f"{tensors or len(entries)} {'tensors' if tensors else 'entries'}"
+    count, kind = (tensors, "tensor") if tensors else (len(entries), "value")
+    return f"{count} {kind}{'' if count == 1 else 's'}"

@@ -57,7 +57,8 @@ def _source(*, is_plain: bool) -> Any:
 
 def _smaller(value: Tensor) -> Tensor:
     """Keeps the size of activations although weights repeat."""
-    return value / value[0].numel() ** 0.5
+    scaled: Tensor = value / value[0].numel() ** 0.5
+    return scaled
 
 
 def state_of(*, is_plain: bool = False) -> State:

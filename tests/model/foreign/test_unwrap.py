@@ -45,8 +45,8 @@ def test_what_is_left_out_is_listed() -> None:
     assert unwrapped(content).left_out == (
         LeftOut("epoch", "9"),
         LeftOut("arch", "resnet18"),
-        LeftOut("state_dict.model.aux_head", "1 tensors"),
-        LeftOut("state_dict.criterion", "1 tensors"),
+        LeftOut("state_dict.model.aux_head", "1 tensor"),
+        LeftOut("state_dict.criterion", "1 tensor"),
         LeftOut("optimizer", "3 tensors"),
         LeftOut("args", "Namespace"),
     )

@@ -1,0 +1,94 @@
+"""What an import would make of a checkpoint, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from service.commands.import_card import write_card
+from service.commands.import_request import ImportRequest
+from service.commands.import_sources import Sources, files_beside, found_labels, said_of_input
+from service.model.checkpoint import stem_of
+from service.model.foreign.read import Checkpoint, adopt_checkpoint, read_checkpoint
+from service.model.resnet import SgeResNet
+from service.store.files import read_file, sha256_of
+from service.store.labels import Labels, choose_labels
+from service.store.load import LoadedModel, list_versions
+from service.store.preprocessing import ResolvedInput, resolve_input
+from service.store.reference import ReferenceNetwork
+from service.store.write import EncodedVersion, NewVersion, encode_version
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """A version before it is written, and all there is to say of it."""
+
+    request: ImportRequest
+    size_bytes: int
+    sources: Sources
+    checkpoint: Checkpoint
+    input: ResolvedInput
+    labels: Labels
+    new: NewVersion
+    encoded: EncodedVersion
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model as it would be loaded."""
+        reference = ReferenceNetwork(self.new.network, self._network)
+        return LoadedModel(self.encoded.manifest, self.new.labels, reference)
+
+    def _network(self) -> SgeResNet:
+        return self.new.network
+
+
+def plan_import(request: ImportRequest, store: Path) -> ImportPlan:
+    """Read a checkpoint and make a version of it that only has to be written.
+
+    Raises:
+        MissingFile: the checkpoint or the labels cannot be read.
+        BadCheckpoint: the weights are not safe, are of no network that can be served, or do not
+            fit the architecture that is asked for.
+        BadManifest: the name, version, input or labels make no sense, or the version exists.
+    """
+    content = read_file(request.file)
+    checkpoint = read_checkpoint(content, request.file.name, request.part)
+    sources = Sources(checkpoint.content, files_beside(request.file), sha256_of(content))
+    resolved = resolve_input(said_of_input(request, sources), stem_of(checkpoint.weights))
+    adopted = adopt_checkpoint(
+        checkpoint,
+        request.architecture,
+        groups=request.groups,
+        input_px=resolved.contract.size_px,
+    )
+    classes = adopted.network.spec.classes
+    labels = choose_labels(request.labels, found_labels(sources), classes)
+    new = NewVersion(
+        name=request.name,
+        version=request.version or _next_version(store / request.name),
+        network=adopted.network,
+        labels=labels.names,
+        input=resolved.contract,
+        licence=request.licence,
+        source=request.source or f"the file {request.file.name}",
+        sge_inserted=adopted.sge_inserted,
+        half_weights=checkpoint.precisions == ("float16",),
+        card="",
+    )
+    origin = f"`{request.file.name}`, sha256 `{sources.sha256}`"
+    new = replace(new, card=write_card(new, origin, labels.origin, resolved.who_says()))
+    return ImportPlan(
+        request,
+        len(content),
+        sources,
+        checkpoint,
+        resolved,
+        labels,
+        new,
+        encode_version(store, new),
+    )
+
+
+def _next_version(model: Path) -> str:
+    versions = list_versions(model)
+    return str(int(versions[-1].name) + 1 if versions else 1)

@@ -1,0 +1,68 @@
+"""The flags of `sge-serve import`, as a person types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.cli import run
+from tests.model.foreign.forms import state_of, under
+from tests.store_fixtures import pickled
+
+
+def test_an_import_reads_its_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The architecture needs none; the input has all of them, and a report writes nothing."""
+    checkpoint, store = tmp_path / "best.ckpt", tmp_path / "store"
+    checkpoint.write_bytes(pickled({"state_dict": under("net.", state_of())}))
+
+    flags = "--size 48 --resize 60 --interpolation bicubic --mean 0.5 --std 0.25,0.25,0.3 --dry-run"
+    line = ["import", checkpoint, "--name", "mine", "--model-store", store, *flags.split()]
+    code = run([str(word) for word in line])
+
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert (
+        "input         48 x 48 px RGB, the centre of the picture after scaling its shorter side to "
+        "60 px, bicubic; mean 0.5, 0.5, 0.5, standard deviation 0.25, 0.25, 0.3\n"
+    ) in printed
+    assert printed.endswith("\nnext: the same without --dry-run\n")
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--crop-fraction 0.9 --resize 256",
+        "--mean 0.5,0.5",
+        "--std red",
+        "--fit stretch",
+        "--interpolation nearest",
+        "--shorter-side",
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(
+    capsys: pytest.CaptureFixture[str], flags: str
+) -> None:
+    """As every flag's, before anything is read."""
+    with pytest.raises(SystemExit) as ended:
+        run(["import", "net.pth", "--name", "mine", *flags.split()])
+
+    assert ended.value.code == 2
+    assert flags.partition(" ")[0] in capsys.readouterr().err
+
+
+def test_a_wrong_expectation_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Exit code 2, and nothing is written."""
+    checkpoint, store = tmp_path / "net.pth", tmp_path / "store"
+    checkpoint.write_bytes(pickled(state_of()))
+
+    line = ["import", checkpoint, "--name", "mine", "--model-store", store, "--expect", "a.png=cow"]
+    code = run([str(word) for word in line])
+
+    assert (code, store.exists()) == (2, False)
+    assert capsys.readouterr().err == (
+        "sge-serve: --expect 'a.png=cow': 'cow' is no label and no index from 0 to 2\n"
+    )
