@@ -120,7 +120,7 @@ def _describe_unreadable(error: Exception, content: bytes) -> str:
     code = re.search(r"GLOBAL ([\w.]+)", str(error))  # what the pickle wanted to import and call
     if isinstance(error, pickle.UnpicklingError) and code:
         is_whole = b"torch.nn.modules." in content
-        why = "a whole model was saved; " if is_whole else ""
+        why = "whole modules were saved; " if is_whole else ""
         return f"holds code ({code[1]}), only plain weights are loaded: {why}{_SAVE_WEIGHTS}"
     if "TorchScript" in str(error):
         return f"is a TorchScript archive, which is code with weights: {_SAVE_WEIGHTS}"

@@ -52,7 +52,8 @@ def choose_labels(given: str | None, found: Iterable[tuple[str, Any]], classes: 
         if names is not None and len(names) == classes:
             return Labels(names, origin)
     if classes == IMAGENET_CLASSES:
-        return read_labels(IMAGENET, classes)
+        taken = read_labels(IMAGENET, classes)
+        return Labels(taken.names, f"{taken.origin}: there are as many classes")
     return Labels(tuple(f"class {index}" for index in range(classes)), PLACEHOLDERS)
 
 

@@ -16,7 +16,7 @@ from service.commands.import_request import ImportRequest
 from service.config import Settings
 from service.errors import BadCheckpoint, BadManifest
 from service.store.load import load_version
-from tests.model.foreign.forms import arguments, half, optimiser, state_of, under, worse
+from tests.model.foreign.states import arguments, half, optimiser, state_of, under, worse
 from tests.running import grey
 from tests.store_fixtures import pickled
 

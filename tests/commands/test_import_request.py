@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.cli import run
-from tests.model.foreign.forms import state_of, under
+from tests.model.foreign.states import state_of, under
 from tests.store_fixtures import pickled
 
 

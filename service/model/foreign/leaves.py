@@ -1,39 +1,30 @@
 """What a checkpoint holds -> its leaves by name: a wrapping is a prefix as any other.
 
 `{"ema": {"module": {"fc.bias": b}}}` and `{"ema.module.fc.bias": b}` have the same leaf,
-`ema.module.fc.bias`. The names are torchvision's where a file follows transformers' ResNet.
+`ema.module.fc.bias`. Names that others have for the layers of a ResNet become torchvision's.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from service.model.foreign.names import as_torchvision, of_children
 from service.model.foreign.safe_types import NumpyArray
 
 DEPTH_LIMIT = 12  # of mappings in mappings; no training script nests half as deep
 SETTINGS_DEPTH = 4  # so deep lie the settings of a network
 
-_TRANSFORMERS = [
-    (re.compile(rf"(^|\.)(?:resnet\.)?{theirs}\."), rf"\g<1>{ours}.")
-    for theirs, ours in (
-        (r"embedder\.embedder\.convolution", "conv1"),
-        (r"embedder\.embedder\.normalization", "bn1"),
-    )
-]
-_STAGE = re.compile(r"(^|\.)(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.")
-_LAYER = re.compile(r"(layer\d+\.\d+\.)layer\.(\d+)\.(convolution|normalization)\.")
-_SHORTCUT = re.compile(r"(layer\d+\.\d+\.)shortcut\.(convolution|normalization)\.")
-
 
 def leaves_of(content: Mapping[Any, Any]) -> dict[str, Any]:
     """Everything that is no mapping, by its names joined with dots; each mapping counts once."""
-    return dict(_leaves(content, "", set(), DEPTH_LIMIT))
+    leaves = dict(_leaves(content, "", set(), DEPTH_LIMIT))
+    renamed = of_children(leaves)
+    return {renamed.get(name, name): value for name, value in leaves.items()}
 
 
 def as_mapping(value: object) -> Mapping[Any, Any] | None:
@@ -79,16 +70,6 @@ def _leaves(
     for key, value in content.items():
         name = f"{prefix}{key}"
         if not isinstance(value, Mapping) or depth == 0:
-            yield _as_torchvision(name), value.data if isinstance(value, nn.Parameter) else value
+            yield as_torchvision(name), value.data if isinstance(value, nn.Parameter) else value
         elif id(value) not in seen:
             yield from _leaves(value, f"{name}.", seen, depth - 1)
-
-
-def _as_torchvision(name: str) -> str:
-    for theirs, ours in _TRANSFORMERS:
-        name = theirs.sub(ours, name)
-    name = _STAGE.sub(lambda m: f"{m[1]}layer{int(m[2]) + 1}.{m[3]}.", name)
-    name = _LAYER.sub(
-        lambda m: f"{m[1]}{'conv' if m[3] == 'convolution' else 'bn'}{int(m[2]) + 1}.", name
-    )
-    return _SHORTCUT.sub(lambda m: f"{m[1]}downsample.{0 if m[2] == 'convolution' else 1}.", name)

@@ -1,29 +1,22 @@
-"""Checkpoints as training scripts and libraries write them, each made of the same weights.
-
-A tensor's values repeat along all but its first axis, so that files are small: torch keeps the
-strides of what it saves.
-"""
+"""Checkpoints as training scripts and libraries write them, each made of the same weights."""
 
 from __future__ import annotations
 
-import argparse
 import collections
 import functools
 import pathlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from service.model.resnet import SgeResNet, plain_resnet
-from tests.store_fixtures import TINY, pickled, random_input, random_network
-
-State = dict[str, Any]
+from tests.model.foreign.states import State, arguments, optimiser, renamed, under, worse
+from tests.store_fixtures import pickled
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,72 +26,6 @@ class Form:
     file_name: str
     write: Callable[[State], bytes]
     is_plain: bool = False
-
-
-def light(state: Mapping[str, Tensor]) -> State:
-    """Weights whose values repeat along all but the first axis."""
-    return {
-        name: value if value.ndim < 2 or ".sge." in name else _first_of(value).expand(value.shape)
-        for name, value in state.items()
-    }
-
-
-def _first_of(value: Tensor) -> Tensor:
-    return value[(slice(None), *(slice(0, 1) for _ in value.shape[1:]))].clone()
-
-
-@functools.cache
-def _source(*, is_plain: bool) -> Any:
-    network: Any = random_network(plain_resnet if is_plain else SgeResNet, TINY)
-    state = light(network.state_dict())
-    network.load_state_dict({n: _smaller(v) if v.ndim > 1 else v for n, v in state.items()})
-    return network
-
-
-def _smaller(value: Tensor) -> Tensor:
-    """Keeps the size of activations although weights repeat."""
-    scaled: Tensor = value / value[0].numel() ** 0.5
-    return scaled
-
-
-def state_of(*, is_plain: bool = False) -> State:
-    """The weights that every form is made of: a dict of its own."""
-    return light(_source(is_plain=is_plain).state_dict())
-
-
-@functools.cache
-def logits_of(*, is_plain: bool = False) -> Tensor:
-    """What the network of these weights answers to `random_input`."""
-    outputs = _source(is_plain=is_plain)(random_input(TINY.input_px))
-    logits: Tensor = outputs if is_plain else outputs.logits
-    return logits
-
-
-def under(prefix: str, state: State) -> State:
-    """The weights with a prefix."""
-    return {f"{prefix}{name}": value for name, value in state.items()}
-
-
-def worse(state: State) -> State:
-    """Weights of the same names that answer something else."""
-    return state | {"fc.bias": state["fc.bias"] - 5, "bn1.weight": state["bn1.weight"] * 2}
-
-
-def renamed(state: State, **names: str) -> State:
-    """Weights with the last layer's module under another name."""
-    return {name.replace("fc.", names["fc"], 1): value for name, value in state.items()}
-
-
-def optimiser() -> State:
-    """What SGD keeps."""
-    momentum = {index: {"momentum_buffer": torch.ones(2)} for index in range(3)}
-    groups = [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0, 1, 2]}]
-    return {"state": momentum, "param_groups": groups}
-
-
-def arguments() -> argparse.Namespace:
-    """A parsed command line."""
-    return argparse.Namespace(lr=0.1, data=pathlib.Path("data"), tags=["a"], resume=None)
 
 
 def _scalars(state: State) -> State:
@@ -180,11 +107,6 @@ def _transformers(state: State) -> State:
 
 def _stage(layer: str) -> str:
     return f"resnet.encoder.stages.{int(layer[-1]) - 1}.layers"
-
-
-def _as(dtype: torch.dtype, state: State) -> State:
-    """Only what is rounded by neither: the values are multiples of a power of two."""
-    return {n: v.to(dtype) if v.is_floating_point() else v for n, v in state.items()}
 
 
 def _of(wrap: Callable[[State], object], *, legacy: bool = False) -> Callable[[State], bytes]:
@@ -275,6 +197,9 @@ FORMS = {
         "net.pth",
         _of(lambda s: {n: nn.Parameter(v) if n.startswith("fc") else v for n, v in s.items()}),
     ),
+    "children in a Sequential": Form(
+        "net.pth", _of(lambda s: {"state_dict": _numbered(s)}), is_plain=True
+    ),
     "an auxiliary head": Form(
         "net.pth", _of(lambda s: s | {"aux_head.weight": torch.ones(9, 256)})
     ),
@@ -286,13 +211,15 @@ FORMS = {
 }
 
 
+def _numbered(state: State) -> State:
+    """Of `nn.Sequential(*list(resnet.children())[:-1])` and a last layer of one's own."""
+    numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    names = {name: name.partition(".") for name in state}
+    return {
+        f"classifier.{rest}" if first == "fc" else f"features.{numbers[first]}.{rest}": state[name]
+        for name, (first, _, rest) in names.items()
+    }
+
+
 def _beside(state: State, trunk: str, head: str) -> State:
     return {f"{head}{n[3:]}" if n.startswith("fc.") else f"{trunk}{n}": v for n, v in state.items()}
-
-
-HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def half(dtype: torch.dtype) -> State:
-    """The weights rounded to a half precision."""
-    return _as(dtype, state_of())

@@ -7,7 +7,8 @@ import torch
 
 from service.model.foreign.read import adopt_checkpoint, read_checkpoint
 from service.model.resnet import SgeResNet
-from tests.model.foreign.forms import FORMS, HALVES, Form, half, logits_of, state_of
+from tests.model.foreign.forms import FORMS, Form
+from tests.model.foreign.states import HALVES, half, logits_of, state_of
 from tests.store_fixtures import TINY, pickled, random_input
 
 

@@ -20,7 +20,7 @@ from service.errors import BadCheckpoint
 from service.model.foreign.read import adopt_checkpoint, read_checkpoint
 from service.model.foreign.safe_types import SAFE_TYPES
 from service.model.weights_file import read_content
-from tests.model.foreign.forms import state_of
+from tests.model.foreign.states import state_of
 from tests.store_fixtures import TINY, pickled
 
 
@@ -120,7 +120,7 @@ def test_a_whole_model_is_refused_with_what_to_save() -> None:
 
     assert message == (
         "net.pth holds code (torch.nn.modules.container.Sequential), only plain weights are "
-        "loaded: a whole model was saved; save its weights alone: "
+        "loaded: whole modules were saved; save its weights alone: "
         "torch.save(model.state_dict(), 'weights.pth')"
     )
 

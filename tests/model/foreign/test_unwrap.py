@@ -10,7 +10,7 @@ import torch
 from service.errors import BadCheckpoint
 from service.model.foreign.leaves import entries_named, leaves_of
 from service.model.foreign.unwrap import LeftOut, Unwrapped, unwrap
-from tests.model.foreign.forms import arguments, optimiser, under
+from tests.model.foreign.states import arguments, optimiser, under
 
 
 def small(value: float = 0.0) -> dict[str, Any]:
