@@ -56,7 +56,8 @@ def say(text: str) -> None:
 
 
 def _complain(message: str, code: int = EXIT_BAD_SETTING) -> int:
-    print(f"sge-serve: {message}", file=sys.stderr)
+    shown = "".join(letter if letter.isprintable() else "?" for letter in message)
+    print(f"sge-serve: {shown}", file=sys.stderr)  # it may hold names out of a file
     return code
 
 

@@ -52,6 +52,22 @@ def test_flags_that_make_no_sense_are_refused(
     assert flags.partition(" ")[0] in capsys.readouterr().err
 
 
+def test_a_name_out_of_a_file_is_shown_without_what_steers_a_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A checkpoint is anybody's, and so are its names."""
+    checkpoint = tmp_path / "net.pth"
+    checkpoint.write_bytes(pickled(state_of() | {"layer9.\x1b[2J": state_of()["fc.weight"]}))
+
+    code = run(["import", str(checkpoint), "--name", "mine", "--model-store", str(tmp_path)])
+
+    assert code == 2
+    assert capsys.readouterr().err == (
+        "sge-serve: the weights do not fit sge_resnet18 with 3 classes and 8 groups: "
+        "1 unexpected; nearest: layer9.?[2J is not expected\n"
+    )
+
+
 def test_a_wrong_expectation_is_one_clear_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

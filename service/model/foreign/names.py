@@ -25,6 +25,7 @@ _CHILDREN = {
     "9": "fc",
 }
 _CHILD = re.compile(rf"({'|'.join(_CHILDREN)})\.")
+STARTS_LIMIT = 32  # every name is compared with each
 _FIRST_BLOCK = "4.0.conv1.weight"
 
 
@@ -48,7 +49,7 @@ def of_children(names: Iterable[str]) -> dict[str, str]:
     """New names of the leaves of networks whose children were put into a Sequential."""
     known = {*names}
     starts = [name.removesuffix(_FIRST_BLOCK) for name in known if name.endswith(_FIRST_BLOCK)]
-    starts = [start for start in starts if not start or start.endswith(".")]
+    starts = [start for start in starts if not start or start.endswith(".")][:STARTS_LIMIT]
     return {
         name: f"{start}{_CHILDREN[found[1]]}{name[len(start) + 1 :]}"
         for start in starts

@@ -16,6 +16,7 @@ from torch import Tensor
 from service.errors import BadCheckpoint
 
 _BLOCK = re.compile(r"(?:(.*)\.)?layer[1-4]\.\d+\.(?:conv|bn|norm|sge|downsample|shortcut)")
+PARTS_LIMIT = 32  # every leaf is compared with each
 _OF_TRAINING = re.compile(r"optim|sched|scaler|grad|exp_avg|momentum_buffer|callbacks|loops")
 _AVERAGED = {"ema", "swa", "averaged"}
 _WRAPPINGS = {
@@ -40,8 +41,8 @@ class Part:
 
     @property
     def label(self) -> str:
-        """How a person calls it."""
-        return self.prefix or "the top level"
+        """What it is called, by us and by whoever asks for it."""
+        return self.prefix or "top"
 
     def path(self, name: str) -> str:
         """The leaf of one of its names."""
@@ -49,10 +50,16 @@ class Part:
 
 
 def parts_of(leaves: Mapping[str, Any]) -> list[Part]:
-    """Every network with residual blocks, in the file's order."""
+    """Every network with residual blocks, in the file's order.
+
+    Raises:
+        BadCheckpoint: there are more than anybody trains at once.
+    """
     found = (_BLOCK.match(path) for path, value in leaves.items() if isinstance(value, Tensor))
     prefixes = list(dict.fromkeys(match[1] or "" for match in found if match))
     prefixes = [prefix for prefix in prefixes if not is_of_training(prefix)]
+    if len(prefixes) > PARTS_LIMIT:
+        raise BadCheckpoint(f"{len(prefixes)} networks in one file, at most {PARTS_LIMIT} are read")
     return [
         Part(prefix, tuple(_names_below(prefix, leaves, prefixes)), _is_averaged(prefix, leaves))
         for prefix in prefixes
@@ -67,7 +74,7 @@ def choose_part(parts: list[Part], wanted: str | None, file_name: str) -> Part:
     """
     if wanted is not None:
         return _only(
-            [part for part in parts if f"{part.prefix}.".startswith(f"{wanted}.")],
+            [part for part in parts if f"{part.label}.".startswith(f"{wanted}.")],
             f"{file_name} has no single network {wanted!r}, there are: {_listed(parts)}",
         )
     whole = [part for part in parts if _is_whole(part, parts)]

@@ -82,6 +82,13 @@ def test_several_networks_are_not_chosen_from() -> None:
     )
 
 
+def test_a_file_of_a_great_many_networks_is_refused() -> None:
+    """Before each of its names is compared with each of them."""
+    content = {f"net {number}": {"layer1.0.conv1.weight": torch.ones(1)} for number in range(33)}
+
+    assert refusal(content) == "33 networks in one file, at most 32 are read"
+
+
 @pytest.mark.parametrize("name", ["head", "classifier", "last_linear", "fc.1", "heads.head"])
 def test_a_last_layer_is_found_by_its_name(name: str) -> None:
     """Around the blocks or beside them, where it is a single linear layer."""
@@ -136,3 +143,10 @@ def test_settings_are_found_where_scripts_put_them() -> None:
         ("args.classes", ["a"]),
         ("hyper_parameters.data.classes", ["b"]),
     ]
+
+
+def test_weights_that_have_no_prefix_are_called_top() -> None:
+    """So that they, too, can be asked for beside others."""
+    found = unwrapped(small(1) | {"ema": small(2)}, "top")
+
+    assert (found.part, found.weights["fc.weight"][0, 0]) == ("", 1)
