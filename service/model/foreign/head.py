@@ -26,15 +26,17 @@ class Head:
     Attributes:
         tensors: `fc.weight` and `fc.bias`.
         paths: the leaves that they were.
+        around: the prefix, with its dot, of the module that holds it.
         notes: what a person should know of how it was found.
     """
 
     tensors: dict[str, Any]
     paths: frozenset[str]
+    around: str
     notes: tuple[str, ...]
 
 
-NO_HEAD = Head({}, frozenset(), ())
+NO_HEAD = Head({}, frozenset(), "", ())
 
 
 def is_auxiliary(name: str) -> bool:
@@ -61,7 +63,7 @@ def find_head(tensors: Mapping[str, Tensor], prefix: str, file_name: str) -> Hea
                 "one that is to be served"
             )
         for module in modules:
-            return _single_layer(tensors, module, file_name)
+            return _single_layer(tensors, module, around, file_name)
     return NO_HEAD
 
 
@@ -82,7 +84,7 @@ def _head_modules(tensors: Mapping[str, Tensor], around: str) -> list[str]:
     return [name for name in dict.fromkeys(modules) if words_of(name[len(around) :]) & _HEADS]
 
 
-def _single_layer(tensors: Mapping[str, Tensor], module: str, file_name: str) -> Head:
+def _single_layer(tensors: Mapping[str, Tensor], module: str, around: str, file_name: str) -> Head:
     entries = {path: value for path, value in tensors.items() if path.startswith(f"{module}.")}
     weights = [path for path, value in entries.items() if value.ndim == 2]
     bias = f"{weights[0].rpartition('.')[0]}.bias"
@@ -96,6 +98,5 @@ def _single_layer(tensors: Mapping[str, Tensor], module: str, file_name: str) ->
     if bias not in entries:
         notes.append("the last layer has no bias, zeros are taken")
     zeros = torch.zeros(weight.shape[:1], dtype=torch.float32)
-    return Head(
-        {"fc.weight": weight, "fc.bias": entries.get(bias, zeros)}, frozenset(entries), tuple(notes)
-    )
+    found = {"fc.weight": weight, "fc.bias": entries.get(bias, zeros)}
+    return Head(found, frozenset(entries), around, tuple(notes))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from service.model.foreign.head import find_head, is_auxiliary
+from service.model.foreign.head import Head, find_head, is_auxiliary
 from service.model.foreign.leaves import kind_of
 from service.model.foreign.parts import Part, choose_part, parts_of
 
@@ -63,12 +63,13 @@ def unwrap(leaves: Mapping[str, Any], file_name: str, wanted: str | None = None)
     weights = {
         name: leaves[part.path(name)] for name in part.names if _is_of_network(name, part, leaves)
     }
-    notes, of_head = _averaging(part, parts), frozenset[str]()
+    notes, taken = _averaging(part, parts), {part.path(name) for name in weights}
     if "fc.weight" not in weights:
-        head = find_head(_beside(part, parts, leaves), part.prefix, file_name)
+        beside = _beside(part, parts, leaves)
+        head = find_head(beside, part.prefix, file_name)
         weights = {name: v for name, v in weights.items() if part.path(name) not in head.paths}
-        weights, notes, of_head = weights | head.tensors, notes + head.notes, head.paths
-    taken = of_head | {part.path(name) for name in weights}
+        weights |= _between(beside, head) | head.tensors
+        notes, taken = notes + head.notes, taken | head.paths
     rest = {path: value for path, value in leaves.items() if path not in taken}
     return Unwrapped(weights, part.prefix, _left_out(rest, part.prefix), notes)
 
@@ -78,7 +79,11 @@ def _is_of_network(name: str, part: Part, leaves: Mapping[str, Any]) -> bool:
     if _TRUNK.match(name):
         return True
     value = leaves[part.path(name)]
-    return isinstance(value, Tensor) and value.ndim > 0 and not is_auxiliary(name)
+    return isinstance(value, Tensor) and _may_be_layer(name, value)
+
+
+def _may_be_layer(name: str, value: Tensor) -> bool:
+    return value.ndim > 0 and value.is_floating_point() and not is_auxiliary(name)
 
 
 def _tensors(leaves: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -90,6 +95,18 @@ def _beside(part: Part, parts: list[Part], leaves: Mapping[str, Any]) -> dict[st
     others = {other.path(name) for other in parts if other is not part for name in other.names}
     trunk = {part.path(name) for name in part.names if _TRUNK.match(name)}
     return {path: v for path, v in _tensors(leaves).items() if path not in others | trunk}
+
+
+def _between(beside: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
+    """What lies beside a last layer and may be a layer before it."""
+    if not head.paths:
+        return {}
+    around = {path: value for path, value in beside.items() if path.startswith(head.around)}
+    return {
+        name: value
+        for path, value in around.items()
+        if path not in head.paths and _may_be_layer(name := path.removeprefix(head.around), value)
+    }
 
 
 def _averaging(part: Part, parts: list[Part]) -> tuple[str, ...]:

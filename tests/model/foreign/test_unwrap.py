@@ -132,6 +132,21 @@ def test_an_unknown_layer_beside_the_blocks_is_kept() -> None:
     assert "neck.weight" in unwrapped(small() | {"neck.weight": torch.ones(2, 2)}).weights
 
 
+def test_an_unknown_layer_between_the_blocks_and_a_last_layer_outside_is_kept() -> None:
+    """As a neck, without which the network is another one; what is auxiliary is left out."""
+    state = {name: value for name, value in small().items() if not name.startswith("fc.")}
+    around = {
+        "neck.weight": torch.ones(2, 2),
+        "head.weight": torch.ones(3, 2),
+        "loss.w": torch.ones(3),
+    }
+
+    found = unwrapped({"model": under("backbone.", state) | around, "ema_decay": torch.ones(1)})
+
+    assert set(found.weights) - set(state) == {"neck.weight", "fc.weight", "fc.bias"}
+    assert "model.loss" in {left.name for left in found.left_out}
+
+
 def test_settings_are_found_where_scripts_put_them() -> None:
     """In mappings and namespaces, those nearest to the top first."""
     args = arguments()
