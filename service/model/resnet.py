@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from service.model.sge import SpatialGroupEnhance
