@@ -340,5 +340,5 @@ def test_the_readmes_figures_are_those_of_the_pages_it_names() -> None:
         for figure in re.findall(r"\d+\.\d+", row)
         if figure not in source
     ]
-    assert len(sources) == 7
+    assert len(sources) == 8
     assert strays == []
