@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from service import __version__
 from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
-from service.commands.import_request import add_import_flags, request_of
+from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from service.commands.expectations import check_expectations, read_expectation
-from service.commands.import_plan import ImportPlan, plan_import
-from service.commands.import_report import describe_plan, next_step
-from service.commands.import_request import ImportRequest
+from service.commands.importing.expectations import check_expectations, read_expectation
+from service.commands.importing.plan import ImportPlan, plan_import
+from service.commands.importing.report import describe_plan, next_step
+from service.commands.importing.request import ImportRequest
 from service.config import Settings
 from service.engines.calibration import image_limits
 from service.images.contract import ImageLimits

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from service.commands.import_model import import_model
-from service.commands.import_request import ImportRequest
+from service.commands.importing.request import ImportRequest
 from service.errors import BadCheckpoint, BadManifest, MissingFile, StoreError
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet

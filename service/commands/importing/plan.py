@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from service.commands.import_card import write_card
-from service.commands.import_request import ImportRequest
-from service.commands.import_sources import Sources, files_beside, found_labels, said_of_input
+from service.commands.importing.card import write_card
+from service.commands.importing.request import ImportRequest
+from service.commands.importing.sources import Sources, files_beside, found_labels, said_of_input
 from service.model.checkpoint import stem_of
 from service.model.foreign.read import Checkpoint, adopt_checkpoint, read_checkpoint
 from service.model.resnet import SgeResNet

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.commands.import_request import ImportRequest
+from service.commands.importing.request import ImportRequest
 from service.errors import BadManifest
 from service.model.foreign.leaves import as_mapping, entries_named
 from service.store.files import read_file

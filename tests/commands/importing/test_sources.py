@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from service.commands.import_request import ImportRequest
-from service.commands.import_sources import Sources, files_beside, found_labels, said_of_input
+from service.commands.importing.request import ImportRequest
+from service.commands.importing.sources import Sources, files_beside, found_labels, said_of_input
 from service.store.preprocessing import resolve_input
 
 

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.commands.import_card import describe_input, gate_of
-from service.commands.import_plan import ImportPlan
-from service.commands.import_sources import IN_CHECKPOINT
+from service.commands.importing.card import describe_input, gate_of
+from service.commands.importing.plan import ImportPlan
+from service.commands.importing.sources import IN_CHECKPOINT
 from service.config import Settings
 from service.store.labels import PLACEHOLDERS
 from service.store.preprocessing import USUAL

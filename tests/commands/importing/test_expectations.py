@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.expectations import Expectation, check_expectations, read_expectation
+from service.commands.importing.expectations import (
+    Expectation,
+    check_expectations,
+    read_expectation,
+)
 from service.config import Settings
 from service.engines.calibration import image_limits
 from service.errors import BadCheckpoint, BadRequest, MissingFile, UndecodableImage

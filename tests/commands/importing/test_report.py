@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from service.commands.import_model import run
-from service.commands.import_request import ImportRequest
+from service.commands.importing.request import ImportRequest
 from service.config import Settings
 from service.errors import BadCheckpoint, BadManifest
 from service.store.load import load_version
