@@ -149,96 +149,122 @@ struct Values {
   }
 };
 
-template <int kHeight, int kWidth>
+// Values of a tile and 16 channels after its first direction: [points or outputs][columns][parts].
+typedef Vector Columns[kPoints][kPoints][kParts];
+
+// The first direction of B^T d B, made for each height; columns of pixels are `from[row][column]`.
+template <int kHeight>
+void evaluate_down(const float* const (*from)[kPoints], int width, int channel, Columns& columns) {
+  for (int j = 0; j < width + 2; j++) {
+    SGE_UNROLL for (int part = 0; part < kParts; part++) {
+      Vector d[kHeight + 2], at[kPoints];
+      SGE_UNROLL for (int i = 0; i < kHeight + 2; i++) {
+        d[i] = load(from[i][j] + channel + part * kLanes);
+      }
+      evaluate<kHeight>(d, at);
+      SGE_UNROLL for (int i = 0; i < kPoints; i++) {
+        if (has(kHeight, i)) columns[i][j][part] = at[i];
+      }
+    }
+  }
+}
+
+// The second direction, made for each width.
+template <int kWidth>
+void evaluate_across(const Columns& columns, int height, int channel, const Values& values) {
+  for (int i = 0; i < kPoints; i++) {
+    if (!has(height, i)) continue;
+    float* to = values.numbers + i * kPoints * values.point + channel;
+    SGE_UNROLL for (int part = 0; part < kParts; part++) {
+      Vector d[kWidth + 2], at[kPoints];
+      SGE_UNROLL for (int j = 0; j < kWidth + 2; j++) d[j] = columns[i][j][part];
+      evaluate<kWidth>(d, at);
+      SGE_UNROLL for (int j = 0; j < kPoints; j++) {
+        if (has(kWidth, j)) store(to + j * values.point + part * kLanes, at[j]);
+      }
+    }
+  }
+}
+
+// The first direction of A^T m A, made for each height.
+template <int kHeight>
+void interpolate_down(const Values& values, int width, int channel, Columns& columns) {
+  for (int j = 0; j < kPoints; j++) {
+    if (!has(width, j)) continue;
+    SGE_UNROLL for (int part = 0; part < kParts; part++) {
+      Vector at[kPoints], out[kHeight];
+      SGE_UNROLL for (int i = 0; i < kPoints; i++) {
+        if (!has(kHeight, i)) continue;
+        at[i] = load(values.numbers + (i * kPoints + j) * values.point + channel + part * kLanes);
+      }
+      interpolate<kHeight>(at, out);
+      SGE_UNROLL for (int i = 0; i < kHeight; i++) columns[i][j][part] = out[i];
+    }
+  }
+}
+
+// The second direction, made for each width; `corner` is the tile's first output.
+template <int kWidth>
+void interpolate_across(const Columns& columns, const Shape& shape, int height, long corner,
+                        int channel, const Output& output) {
+  for (int i = 0; i < height; i++) {
+    SGE_UNROLL for (int part = 0; part < kParts; part++) {
+      Vector at[kPoints], out[kWidth];
+      SGE_UNROLL for (int j = 0; j < kPoints; j++) {
+        if (has(kWidth, j)) at[j] = columns[i][j][part];
+      }
+      interpolate<kWidth>(at, out);
+      const int column = channel + part * kLanes;
+      const Vector bias = load(output.bias + column);
+      SGE_UNROLL for (int j = 0; j < kWidth; j++) {
+        const long at_output = (corner + long{i} * shape.width + j) * output.width + column;
+        Vector sum = out[j] + bias;
+        if (output.shortcut) sum += load(output.shortcut + at_output);
+        store(output.numbers + at_output, output.relu ? relu(sum) : sum);
+      }
+    }
+  }
+}
+
+constexpr decltype(&evaluate_down<4>) kEvaluateDown[] = {
+    evaluate_down<1>, evaluate_down<2>, evaluate_down<3>, evaluate_down<4>};
+constexpr decltype(&evaluate_across<4>) kEvaluateAcross[] = {
+    evaluate_across<1>, evaluate_across<2>, evaluate_across<3>, evaluate_across<4>};
+constexpr decltype(&interpolate_down<4>) kInterpolateDown[] = {
+    interpolate_down<1>, interpolate_down<2>, interpolate_down<3>, interpolate_down<4>};
+constexpr decltype(&interpolate_across<4>) kInterpolateAcross[] = {
+    interpolate_across<1>, interpolate_across<2>, interpolate_across<3>, interpolate_across<4>};
+
 void evaluate_tile(const Shape& shape, const float* maps, const float* zeros, const Tile& tile,
                    const Values& values) {
-  const float* from[kHeight + 2][kWidth + 2];
-  for (int i = 0; i < kHeight + 2; i++) {
-    for (int j = 0; j < kWidth + 2; j++) {
+  const float* from[kPoints][kPoints];
+  for (int i = 0; i < tile.height + 2; i++) {
+    for (int j = 0; j < tile.width + 2; j++) {
       const int y = tile.y - 1 + i, x = tile.x - 1 + j;
       const bool is_inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
       const long pixel = (long{tile.image} * shape.height + y) * shape.width + x;
       from[i][j] = is_inside ? maps + pixel * shape.channels : zeros;
     }
   }
+  const auto down = kEvaluateDown[tile.height - 1];
+  const auto across = kEvaluateAcross[tile.width - 1];
   for (int channel = 0; channel < shape.channels; channel += kChannels) {
-    Vector columns[kPoints][kWidth + 2][kParts];
-    SGE_UNROLL for (int j = 0; j < kWidth + 2; j++) {
-      SGE_UNROLL for (int part = 0; part < kParts; part++) {
-        Vector d[kHeight + 2], at[kPoints];
-        SGE_UNROLL for (int i = 0; i < kHeight + 2; i++) {
-          d[i] = load(from[i][j] + channel + part * kLanes);
-        }
-        evaluate<kHeight>(d, at);
-        SGE_UNROLL for (int i = 0; i < kPoints; i++) {
-          if (has(kHeight, i)) columns[i][j][part] = at[i];
-        }
-      }
-    }
-    SGE_UNROLL for (int i = 0; i < kPoints; i++) {
-      if (!has(kHeight, i)) continue;
-      float* to = values.numbers + i * kPoints * values.point + channel;
-      SGE_UNROLL for (int part = 0; part < kParts; part++) {
-        Vector d[kWidth + 2], at[kPoints];
-        SGE_UNROLL for (int j = 0; j < kWidth + 2; j++) d[j] = columns[i][j][part];
-        evaluate<kWidth>(d, at);
-        SGE_UNROLL for (int j = 0; j < kPoints; j++) {
-          if (has(kWidth, j)) store(to + j * values.point + part * kLanes, at[j]);
-        }
-      }
-    }
+    Columns columns;
+    down(from, tile.width, channel, columns);
+    across(columns, tile.height, channel, values);
   }
 }
 
-template <int kHeight, int kWidth>
 void interpolate_tile(const Shape& shape, const Tile& tile, const Values& values, int channels,
                       const Output& output) {
   const long corner = (long{tile.image} * shape.height + tile.y) * shape.width + tile.x;
+  const auto down = kInterpolateDown[tile.height - 1];
+  const auto across = kInterpolateAcross[tile.width - 1];
   for (int channel = 0; channel < channels; channel += kChannels) {
-    Vector columns[kHeight][kPoints][kParts];
-    SGE_UNROLL for (int j = 0; j < kPoints; j++) {
-      if (!has(kWidth, j)) continue;
-      SGE_UNROLL for (int part = 0; part < kParts; part++) {
-        Vector at[kPoints], out[kHeight];
-        SGE_UNROLL for (int i = 0; i < kPoints; i++) {
-          if (!has(kHeight, i)) continue;
-          at[i] = load(values.numbers + (i * kPoints + j) * values.point + channel +
-                       part * kLanes);
-        }
-        interpolate<kHeight>(at, out);
-        SGE_UNROLL for (int i = 0; i < kHeight; i++) columns[i][j][part] = out[i];
-      }
-    }
-    SGE_UNROLL for (int i = 0; i < kHeight; i++) {
-      SGE_UNROLL for (int part = 0; part < kParts; part++) {
-        Vector at[kPoints], out[kWidth];
-        SGE_UNROLL for (int j = 0; j < kPoints; j++) {
-          if (has(kWidth, j)) at[j] = columns[i][j][part];
-        }
-        interpolate<kWidth>(at, out);
-        const int column = channel + part * kLanes;
-        const Vector bias = load(output.bias + column);
-        SGE_UNROLL for (int j = 0; j < kWidth; j++) {
-          const long at_output = (corner + long{i} * shape.width + j) * output.width + column;
-          Vector sum = out[j] + bias;
-          if (output.shortcut) sum += load(output.shortcut + at_output);
-          store(output.numbers + at_output, output.relu ? relu(sum) : sum);
-        }
-      }
-    }
+    Columns columns;
+    down(values, tile.width, channel, columns);
+    across(columns, shape, tile.height, corner, channel, output);
   }
-}
-
-// Calls what is made for a tile's size: f.operator()<height, width>().
-template <int kHeight = 4, int kWidth = 4, class F>
-void by_size(const Tile& tile, const F& f) {
-  if constexpr (kHeight > 1) {
-    if (tile.height < kHeight) return by_size<kHeight - 1, kWidth>(tile, f);
-  }
-  if constexpr (kWidth > 1) {
-    if (tile.width < kWidth) return by_size<kHeight, kWidth - 1>(tile, f);
-  }
-  f.template operator()<kHeight, kWidth>();
 }
 
 // One convolution: what its parts have in common.
@@ -251,11 +277,7 @@ struct Winograd {
   Tiling tiling;
 
   void evaluate(long tile, float* numbers, const Values& values) const {
-    const Tile which = tiling.tile(tile);
-    const Values its{numbers, values.tile, values.point};
-    by_size(which, [&]<int kHeight, int kWidth>() {
-      evaluate_tile<kHeight, kWidth>(shape, maps, zeros, which, its);
-    });
+    evaluate_tile(shape, maps, zeros, tiling.tile(tile), {numbers, values.tile, values.point});
   }
 
   // Products of `count` tiles from `first` on at every point, for some panels of output channels.
@@ -281,12 +303,9 @@ struct Winograd {
 
   void interpolate(long tile, const float* numbers, const Values& products, int panel,
                    int panels) const {
-    const Tile which = tiling.tile(tile);
     const Values its{const_cast<float*>(numbers), products.tile, products.point};
-    by_size(which, [&]<int kHeight, int kWidth>() {
-      interpolate_tile<kHeight, kWidth>(shape, which, its, panels * kPanel,
-                                        output.from(0, panel * kPanel));
-    });
+    interpolate_tile(shape, tiling.tile(tile), its, panels * kPanel,
+                     output.from(0, panel * kPanel));
   }
 };
 
