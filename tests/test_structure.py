@@ -43,11 +43,12 @@ ROOMS: dict[str, set[str]] = {
     "store": {"images", "model"},
     "engines": {"cores", "images", "model", "store"},
     "results": {"model"},
+    "evaluation": {"results"},
     "serving": {"cores", "metrics", "images", "model", "store", "engines", "results"},
     "api": {"metrics", "model", "store", "results", "serving"},
     "app": {"api", "serving"},
     "commands": {
-        *("app", "api", "cores", "engines", "images", "logs"),
+        *("app", "api", "cores", "engines", "evaluation", "images", "logs"),
         *("model", "results", "serving", "store"),
     },
     "cli": {"commands", "results"},
