@@ -15,6 +15,7 @@ from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
 from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
+from service.commands.parsers import add_evaluate, engines_of
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
@@ -22,6 +23,7 @@ from service.results.query import PredictQuery
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_SETTING = 2
+EXIT_INTERRUPTED = 130  # as a shell tells of Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +39,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it did what was asked, 1 when an input or the engine failed, 2 with one line on
-        standard error when a setting, the store or the command line is wrong.
+        standard error when a setting, the store or the command line is wrong, 130 after Ctrl-C.
     """
     bound_openmp_waiting()
     parsed = _parser().parse_args(arguments)
@@ -48,6 +50,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ServiceError as error:
         code = EXIT_FAILED if isinstance(error, EngineFailed) else EXIT_BAD_SETTING
         return _complain(error.message, code)
+    except KeyboardInterrupt:
+        return _complain("interrupted", EXIT_INTERRUPTED)
 
 
 def say(text: str) -> None:
@@ -73,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     add = functools.partial(commands.add_parser, allow_abbrev=False)
     _add_serve(add("serve", help="run the service"))
     _add_predict(add("predict", help="classify files without a server"))
+    evaluate = add("evaluate", help="how right a model is on a folder for each class")
+    evaluate.set_defaults(command=_evaluate)
+    add_evaluate(evaluate)
     _add_import(add("import", help="turn a checkpoint into a model version"))
     _add_check(add("check", help="validate settings and store, serve nothing"))
     _add_compile(add("compile", help="build ahead what the service builds when it starts"))
@@ -166,6 +173,26 @@ def _predict(parsed: argparse.Namespace) -> int:
         files=tuple(parsed.files), query=query, folder=parsed.save_masks, as_json=parsed.json
     )
     return predict.run(settings, arguments, say=say)
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    settings = settings_of(parsed)
+    chosen = [
+        # Compiling is waited for: no other engine answers meanwhile.
+        Settings.model_validate({**dict(settings), "engine": engine, "tiered": False})
+        for engine in engines_of(parsed.engine, settings.engine)
+    ]
+    from service.commands import evaluate
+
+    arguments = evaluate.EvaluateArguments(
+        folder=parsed.folder,
+        model=parsed.model,
+        version=parsed.version,
+        classes=parsed.classes,
+        json=parsed.json,
+        html=parsed.html,
+    )
+    return evaluate.run(chosen, arguments, say=say)
 
 
 def _import(parsed: argparse.Namespace) -> int:

@@ -28,6 +28,14 @@ from service.images.strip.tiff import strip_tiff
 from service.images.strip.webp import strip_webp, webp_size
 
 ACCEPTED = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF"
+PICTURE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "gif", "bmp", "dib", "tif", "tiff"),
+        *("heic", "heif", "jxl", "jp2"),  # not accepted, which is to be said of each
+    )
+)
+"""How names of pictures end; only folders are searched by it, a format is told by content."""
 
 
 class _Jpeg(JpegImageFile):

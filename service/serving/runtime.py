@@ -67,9 +67,9 @@ def build_runtime(
     silence_decoders()
     metrics = Metrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
-    count = settings.decode_workers or usable_cores(core_quota())
+    count = count_workers(settings)
     workers = ThreadPoolExecutor(count, "worker")
-    decoder = decoder or _decode_workers(settings, count, metrics)
+    decoder = decoder or _watched_decoders(settings, metrics)
     admission = Admission(settings.max_in_flight, settings.bodies_in_flight_bytes, time.monotonic)
     models = ServedModels(
         contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
@@ -79,17 +79,30 @@ def build_runtime(
     return Runtime(settings, models, admission, metrics, pipeline, workers, decoder)
 
 
-def _decode_workers(settings: Settings, count: int, metrics: Metrics) -> DecodeWorkers:
+def count_workers(settings: Settings) -> int:
+    """How many processes decode, and threads wait for them."""
+    return settings.decode_workers or usable_cores(core_quota())
+
+
+def build_decoders(
+    settings: Settings, budget: MemoryBudget, on_loss: Callable[[], None] = lambda: None
+) -> DecodeWorkers:
+    """Make the processes that decode; they are not started.
+
+    Args:
+        settings: how many, and what a picture may be.
+        budget: of all of them together.
+        on_loss: is told of each that died or was killed.
+    """
     limits = WorkerLimits(image_limits(settings), settings.decode_cpu_s, GRANTED_BYTES)
+    program = program_of("service.images.decode_worker")
+    return DecodeWorkers(program, count_workers(settings), limits, budget, on_loss=on_loss)
+
+
+def _watched_decoders(settings: Settings, metrics: Metrics) -> DecodeWorkers:
     budget = MemoryBudget(settings.decoded_limit_bytes)
     metrics.decoded_bytes_in_use.set_function(lambda: budget.in_use_bytes)
-    return DecodeWorkers(
-        program_of("service.images.decode_worker"),
-        count,
-        limits,
-        budget,
-        on_loss=metrics.decoders_lost.inc,
-    )
+    return build_decoders(settings, budget, metrics.decoders_lost.inc)
 
 
 def _watch(metrics: Metrics, models: ServedModels, admission: Admission) -> None:

@@ -1,0 +1,238 @@
+"""`sge-serve evaluate`: how right a model is on a folder of pictures for each class."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from service.commands.contents import load_contents
+from service.commands.evaluation_text import describe
+from service.commands.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.in_order import in_order
+from service.commands.progress import progress_bar
+from service.commands.whole_file import require_writable, write_whole
+from service.config import Settings
+from service.engines.calibration import image_limits, plan_with_pictures
+from service.engines.plan import EnginePlan
+from service.errors import BadInput, BadSetting
+from service.evaluation.classes import match_folders, read_mapping
+from service.evaluation.page import render
+from service.evaluation.report import EngineSpeed, build_report
+from service.evaluation.tally import Picture, Tally, Unreadable
+from service.logs import configure_logs
+from service.serving.choice import choose_default, choose_model
+from service.serving.decode_workers import Decoder, MemoryBudget
+from service.serving.runtime import build_decoders, count_workers
+from service.serving.side_by_side import EngineRun, SideBySide
+from service.store.files import read_file
+from service.store.load import LoadedModel
+
+Say = Callable[[str], None]
+Plan = Callable[[LoadedModel, Settings], EnginePlan]
+
+REFERENCE = "eager"
+_AHEAD = 3  # batches that are decoded or being decoded before their turn
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateArguments:
+    """What a person asks of the command.
+
+    Attributes:
+        folder: holds a folder of pictures for each class.
+        model: its name; None takes the default one.
+        version: of it; None takes the latest.
+        classes: a file that says which class a folder is.
+        json: where the figures go as JSON; None writes none.
+        html: where the page goes; None writes none.
+    """
+
+    folder: Path
+    model: str | None = None
+    version: str | None = None
+    classes: Path | None = None
+    json: Path | None = None
+    html: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """A file, and the class of its folder."""
+
+    found: FoundFile
+    truth: int
+
+
+def run(
+    settings: Sequence[Settings],
+    arguments: EvaluateArguments,
+    say: Say,
+    plan: Plan = plan_with_pictures,
+    decoder: Decoder | None = None,
+) -> int:
+    """Evaluate a model on a folder.
+
+    Args:
+        settings: of each engine to evaluate; they differ in the engine alone.
+        arguments: of the command.
+        say: prints for whoever started it.
+        plan: chooses a model's engine; the final one is evaluated.
+        decoder: turns files into pixels; None: processes do.
+
+    Returns:
+        0 when every file was evaluated, else 1.
+
+    Raises:
+        BadSetting: the folder's folders are not the model's classes, nothing in it is a picture, a
+            file cannot be read or written, or a setting cannot be met.
+        StoreError: no model can be used.
+        BadInput: there is no such model.
+        EngineFailed: an engine cannot run, or failed on pictures.
+    """
+    configure_logs("warning", "console")
+    for flag, file in (("--json", arguments.json), ("--html", arguments.html)):
+        if file is not None:
+            require_writable(flag, file)
+    model = _model_of(settings[0], arguments)
+    classes = _classes_of(arguments, model)
+    engines = [plan(model, of_engine).final for of_engine in settings]
+    names = [of_engine.engine for of_engine in settings]
+    tally = Tally(names, names.index(REFERENCE) if REFERENCE in names else 0)
+    compared = SideBySide(engines, model.manifest.input.size_px, settings[0].max_batch)
+    finder = FileFinder()
+    files = partial(_labelled, finder, arguments.folder, classes)
+    reader = _Reader(settings[0], model, decoder)
+    asyncio.run(_evaluate(compared, reader, files, tally))
+    if finder.others:
+        say(finder.describe_others())
+    return _tell(arguments, model, tally, compared.runs, say)
+
+
+def _model_of(settings: Settings, arguments: EvaluateArguments) -> LoadedModel:
+    models = load_contents(settings, lambda _: None).models
+    default = choose_default(models, settings.default_model)
+    return choose_model(models, default, arguments.model, arguments.version)
+
+
+def _classes_of(arguments: EvaluateArguments, model: LoadedModel) -> dict[str, int]:
+    """The folders of the folder by name, and their classes."""
+    try:
+        entries = sorted(arguments.folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadSetting(f"{shown(arguments.folder)} cannot be listed: {reason}") from error
+    folders = [path.name for path in entries if path.is_dir() and not path.name.startswith(".")]
+    if not folders:
+        raise BadSetting(f"{shown(arguments.folder)} holds no folder; one for each class is needed")
+    mapped = {}
+    if arguments.classes is not None:
+        mapped = read_mapping(arguments.classes.name, read_file(arguments.classes))
+    return match_folders(folders, model.labels, mapped)
+
+
+def _labelled(finder: FileFinder, folder: Path, classes: dict[str, int]) -> Iterator[_Labelled]:
+    truths = {folder / name: truth for name, truth in classes.items()}
+    for place, truth in truths.items():
+        for found in finder.find([place]):
+            yield _Labelled(found, truth)
+
+
+class _Reader:
+    """Reads and decodes files, on threads of its own while it is open."""
+
+    def __init__(self, settings: Settings, model: LoadedModel, decoder: Decoder | None) -> None:
+        budget = MemoryBudget(settings.decoded_limit_bytes)
+        self._decoder = decoder or build_decoders(settings, budget)
+        self._contract = model.manifest.input
+        self._limits = image_limits(settings)
+        self._threads = ThreadPoolExecutor(count_workers(settings), "reader")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Start what decodes, and stop it at the end."""
+        self._decoder.start()
+        try:
+            yield
+        finally:
+            self._decoder.stop()
+            self._threads.shutdown()
+
+    async def read(self, labelled: _Labelled) -> Picture | Unreadable:
+        """Give a file's pixels, or why there are none."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, labelled)
+
+    def _read(self, labelled: _Labelled) -> Picture | Unreadable:
+        found, began = labelled.found, time.perf_counter()
+        if found.reason is not None:
+            return Unreadable(shown(found.path), found.reason)
+        try:
+            content = read_picture(found.path, self._limits)
+            pixels = self._decoder.decode(content, self._contract)
+        except BadInput as error:
+            return Unreadable(shown(found.path), error.message)
+        return Picture(shown(found.path), labelled.truth, pixels, time.perf_counter() - began)
+
+
+async def _evaluate(
+    compared: SideBySide, reader: _Reader, files: Callable[[], Iterator[_Labelled]], tally: Tally
+) -> None:
+    async with reader.open():
+        try:
+            await compared.start()
+            batch: list[Picture] = []
+            with progress_bar(files) as bar:
+                async for outcome in in_order(reader.read, files(), _AHEAD * compared.batch):
+                    bar.update()
+                    if isinstance(outcome, Unreadable):
+                        tally.unreadable.append(outcome)
+                        continue
+                    batch.append(outcome)
+                    if len(batch) == compared.batch:
+                        await _run(compared, tally, batch)
+                        batch = []
+            if batch:
+                await _run(compared, tally, batch)
+        finally:
+            await compared.stop()
+
+
+async def _run(compared: SideBySide, tally: Tally, batch: list[Picture]) -> None:
+    tally.add(batch, await compared.logits([picture.pixels for picture in batch]))
+
+
+def _tell(
+    arguments: EvaluateArguments,
+    model: LoadedModel,
+    tally: Tally,
+    runs: Sequence[EngineRun],
+    say: Say,
+) -> int:
+    if not tally.count:
+        first = "".join(f", e.g. {one.file}: {one.reason}" for one in tally.unreadable[:1])
+        raise BadSetting(
+            f"none of {len(tally.unreadable)} files in {shown(arguments.folder)} could be "
+            f"evaluated{first}"
+        )
+    speeds = [_speed(run) for run in runs]
+    report = build_report(model.key, shown(arguments.folder), model.labels, tally, speeds)
+    say(describe(report))
+    if arguments.json is not None:
+        write_whole("--json", arguments.json, orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    if arguments.html is not None:
+        page = render(report, [pixels for _, pixels in tally.wrong()])
+        write_whole("--html", arguments.html, page.encode())
+    return int(bool(tally.unreadable))
+
+
+def _speed(run: EngineRun) -> EngineSpeed:
+    told = run.engine.description
+    speed = round(run.images_per_s, 2)
+    return EngineSpeed(told.name, told.precision, told.device, run.batch, speed)

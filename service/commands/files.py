@@ -1,0 +1,148 @@
+"""Files that a command is to look at: named ones, those of folders, and those of patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import BadSetting, ImageTooLarge, UndecodableImage
+from service.images.contract import ImageLimits
+from service.images.formats import PICTURE_SUFFIXES
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}  # a row is a line, whatever
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file, or a folder that cannot be listed, and then why not."""
+
+    path: Path
+    reason: str | None = None
+
+
+class FileFinder:
+    """Goes through files, those of folders recursively, and notes what it passes over.
+
+    Of a folder come its own files by name, then those of its folders by name. Names that begin with
+    a dot are passed over, and files that no suffix of a picture calls one. Links are followed; a
+    folder that was seen already is not entered again. What is named itself counts always.
+
+    Args:
+        without: a folder that is passed over, as the one into which pictures are written.
+
+    Attributes:
+        others: how many files of folders were passed over, by their suffixes.
+    """
+
+    def __init__(self, without: Path | None = None) -> None:
+        self._without = None if without is None else _identity(without)
+        self._entered: set[tuple[int, int]] = set()
+        self.others: Counter[str] = Counter()
+
+    def find(self, paths: Sequence[Path]) -> Iterator[FoundFile]:
+        """Find every file of paths, folders and patterns, in their order.
+
+        Raises:
+            BadSetting: a pattern matches nothing.
+        """
+        self._entered.clear()
+        self.others.clear()
+        for path in paths:
+            yield from self._of_path(path)
+
+    def _of_path(self, path: Path) -> Iterator[FoundFile]:
+        status = _status(path)
+        if status and stat.S_ISDIR(status.st_mode):
+            yield from self._of_folder(path)
+        elif status is None and glob.has_magic(str(path)):
+            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - of any path
+            if not matches:
+                raise BadSetting(f"no file matches {shown(path)}")
+            for match in map(Path, matches):
+                if not ("**" in path.parts and match.is_dir()):  # `**` finds what is in it, too
+                    yield from self._of_path(match)
+        else:
+            yield FoundFile(path)
+
+    def _of_folder(self, folder: Path) -> Iterator[FoundFile]:
+        barred: list[FoundFile] = []
+
+        def note(error: OSError) -> None:
+            reason = f"cannot be listed: {error.strerror}"
+            barred.append(FoundFile(Path(str(error.filename)), reason))
+
+        for place, folders, files in os.walk(folder, followlinks=True, onerror=note):
+            here = Path(place)
+            yield from barred
+            barred.clear()
+            if not self._enters(here):
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from self._of_names(here, files)
+        yield from barred
+
+    def _enters(self, folder: Path) -> bool:
+        identity = _identity(folder)
+        if identity is None or identity == self._without or identity in self._entered:
+            return False
+        self._entered.add(identity)
+        return True
+
+    def _of_names(self, folder: Path, names: Sequence[str]) -> Iterator[FoundFile]:
+        for name in sorted(names):
+            path = folder / name
+            status = _status(path)
+            if name.startswith(".") or not (status and stat.S_ISREG(status.st_mode)):
+                continue
+            if path.suffix.lower() in PICTURE_SUFFIXES:
+                yield FoundFile(path)
+            else:
+                self.others[path.suffix.lower() or "without a suffix"] += 1
+
+    def describe_others(self) -> str:
+        """What was passed over, in a line."""
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in self.others.most_common(5))
+        return f"passed over {self.others.total()} files that are no pictures by name: {kinds}"
+
+
+def shown(path: Path) -> str:
+    r"""A path as text: what is no UTF-8, or ends a line, is escaped as in `caf\xe9.jpg`."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return text.translate(_ESCAPES)
+
+
+def read_picture(path: Path, limits: ImageLimits) -> bytes:
+    """Read a file that may be a picture, and no more than one may be.
+
+    Raises:
+        UndecodableImage: it cannot be read.
+        ImageTooLarge: it is larger than the limit.
+    """
+    limit = limits.encoded_bytes
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # a name may hold a null
+        reason = getattr(error, "strerror", None) or error
+        raise UndecodableImage(f"cannot be read: {reason}") from error
+    if len(content) > limit:
+        raise ImageTooLarge(f"image is larger than {limit} bytes, which is the limit")
+    return content
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):  # it is not there, or cannot be looked at
+        return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    status = _status(path)
+    return None if status is None else (status.st_dev, status.st_ino)

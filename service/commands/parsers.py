@@ -1,0 +1,38 @@
+"""Flags of commands that look at pictures, or write models; importing them imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from service.commands.flags import add_settings
+
+_FOLDER = "holds a folder of pictures for each class"
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Flags of `sge-serve evaluate`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help=_FOLDER)
+    parser.add_argument("--model", help="name of the model; the default one otherwise")
+    parser.add_argument("--version", help="its version; the latest one otherwise")
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="which label or index each folder is, where their names do not say: JSON or CSV",
+    )
+    parser.add_argument(
+        "--engine",
+        metavar="LIST",
+        help="comma list of engines to set side by side, such as eager,compiled,int8 (default "
+        "eager); the others are compared with eager, or else with the first",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
+    add_settings(parser, taken=("host", "port", "engine"))
+
+
+def engines_of(text: str | None, default: str) -> list[str]:
+    """The engines of a comma list, each once; `auto`, which compiles, is taken as `eager`."""
+    names = [name.strip() for name in (text or default).split(",")]
+    return list(dict.fromkeys("eager" if name == "auto" else name for name in names))

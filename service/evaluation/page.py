@@ -1,0 +1,82 @@
+"""A report -> one HTML file that needs nothing else: no script, no other host."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.evaluation.report import Confused, Report
+from service.results.heat_map import draw_grey
+
+MOST_NUMBERS = 25  # classes of a confusion that is shown in numbers; a larger one is a picture
+THUMBNAIL_PX = 96
+_FOLLOWING = 20  # rows of lists that are cut
+_TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def render(report: Report, wrong_pixels: Sequence[NDArray[np.uint8]]) -> str:
+    """Write the page.
+
+    Args:
+        report: what was found.
+        wrong_pixels: (3, S, S) uint8 for each of its wrong pictures.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = _percent
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    shares = _shares(report)
+    in_numbers = len(report.classes) <= MOST_NUMBERS
+    return template.render(
+        report=report,
+        first=report.engines[0],
+        shares=shares if in_numbers else None,
+        counts=_counts(report) if in_numbers else None,
+        confusion_png=None if in_numbers else _base64(next(draw_grey(1 - shares[None]))),
+        confused=[cell for cell in report.confusion if _is_wrong(cell)][:_FOLLOWING],
+        unreadable=report.unreadable[: 5 * _FOLLOWING],
+        thumbnails=[_base64(_thumbnail(pixels)) for pixels in wrong_pixels],
+    )
+
+
+def _is_wrong(cell: Confused) -> bool:
+    return cell.truth != cell.predicted
+
+
+def _counts(report: Report) -> NDArray[np.int64]:
+    """Pictures by true class and predicted class: (K, K)."""
+    table = np.zeros((len(report.classes), len(report.classes)), np.int64)
+    for cell in report.confusion:
+        table[cell.truth, cell.predicted] = cell.count
+    return table
+
+
+def _shares(report: Report) -> NDArray[np.float32]:
+    """The same as shares of the true class's pictures: (K, K), 0 where there are none."""
+    counts = _counts(report)
+    shares: NDArray[np.float32] = (counts / counts.sum(axis=1, keepdims=True).clip(1)).astype("f4")
+    return shares
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f} %"  # noqa: RUF001 - a dash for none

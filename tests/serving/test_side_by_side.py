@@ -1,0 +1,67 @@
+"""Several engines on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from service.engines.base import EngineOutputs
+from service.serving.side_by_side import SideBySide, best_batch
+from tests.fakes import FakeEngine, row_of
+
+
+class SlowEngine(FakeEngine):
+    """Takes so many seconds for a batch, by a clock of its own.
+
+    Args:
+        seconds: by the size of the batch.
+    """
+
+    def __init__(self, seconds: dict[int, float]) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.now = 0.0
+
+    def infer(self, batch: tuple[int, ...], blocks: frozenset[str]) -> EngineOutputs:
+        """Answer with the values, later."""
+        self.now += self.seconds[len(batch)]
+        return super().infer(batch, blocks)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({1: 1.0, 2: 1.5, 4: 2.0, 6: 4.0}, 4),
+        ({1: 1.0, 2: 2.1, 4: 4.2, 6: 6.3}, 1),
+        ({1: 1.0, 2: 1.0, 4: 1.0, 6: 1.0}, 6),
+    ],
+)
+def test_the_best_batch_runs_most_images_a_second(seconds: dict[int, float], best: int) -> None:
+    """Of the powers of two and the largest batch."""
+    engine = SlowEngine(seconds)
+
+    assert best_batch(engine, 2, 6, lambda: engine.now) == best
+    assert {len(ran.values) for ran in engine.ran} == {1, 2, 4, 6}
+
+
+@pytest.mark.anyio
+async def test_every_engine_sees_every_row_in_batches_of_its_own() -> None:
+    """Answers are in the order of the engines, whichever is first on the device."""
+    engines: Sequence[FakeEngine] = [FakeEngine(), FakeEngine()]
+    compared = SideBySide(engines, side_px=2, max_batch=4)
+    await compared.start()
+    compared.runs[0].batch, compared.runs[1].batch = 4, 3
+    for engine in engines:
+        engine.ran.clear()
+
+    logits = await compared.logits([row_of(value) for value in (1, 2, 3, 4)])
+    await compared.logits([row_of(5)])
+    await compared.stop()
+
+    assert [part[:, 0].tolist() for part in logits] == [[1, 2, 3, 4]] * 2
+    assert [[ran.values for ran in engine.ran] for engine in engines] == [
+        [(1, 2, 3, 4), (5,)],
+        [(1, 2, 3), (4,), (5,)],
+    ]
+    assert [(run.images, run.seconds > 0) for run in compared.runs] == [(5, True)] * 2
