@@ -109,12 +109,25 @@ def _add_compile(parser: argparse.ArgumentParser) -> None:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_predict)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="pictures, folders, quoted patterns"
+    )
     add_fields(parser, PredictQuery, str.upper, taken=("mask_format",))
     parser.add_argument(
-        "--save-masks", type=Path, metavar="DIR", help="write an overlay per group into DIR"
+        "--save-masks",
+        type=Path,
+        metavar="DIR",
+        help="write an overlay per group, and per class of an attribution, into DIR",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    for form in ("csv", "jsonl"):
+        forms.add_argument(
+            f"--{form}",
+            type=Path,
+            metavar="OUT",
+            help="add a row for each picture to OUT; pictures that have one are passed over",
+        )
     add_settings(parser, taken=("host", "port"))
 
 
@@ -170,7 +183,12 @@ def _predict(parsed: argparse.Namespace) -> int:
     from service.commands import predict
 
     arguments = predict.PredictArguments(
-        files=tuple(parsed.files), query=query, folder=parsed.save_masks, as_json=parsed.json
+        files=tuple(parsed.files),
+        query=query,
+        folder=parsed.save_masks,
+        as_json=parsed.json,
+        csv=parsed.csv,
+        jsonl=parsed.jsonl,
     )
     return predict.run(settings, arguments, say=say)
 

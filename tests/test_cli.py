@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +202,43 @@ def test_predict_saves_an_overlay_per_group(cli: Cli, picture: Path, tmp_path: P
     assert names == ["1_grey_layer4.1_gate_group0.png", "1_grey_layer4.1_gate_group5.png"]
     with Image.open(folder / names[0]) as overlay:
         assert overlay.size == (32, 32)
+
+
+def test_an_interrupted_command_says_so_with_its_exit_code(cli: Cli, tmp_path: Path) -> None:
+    """Ctrl-C while a picture is being read: one line, and 130 as shells tell it."""
+    pipe = tmp_path / "picture.png"
+    os.mkfifo(pipe)
+
+    def interrupt() -> None:
+        with pipe.open("wb"):  # returns once the command reads
+            os.kill(os.getpid(), signal.SIGINT)
+
+    person = threading.Thread(target=interrupt)
+    person.start()
+    ended = cli("predict", pipe, "--csv", tmp_path / "out.csv")
+    person.join()
+
+    assert ended == Ended(130, "", "sge-serve: interrupted\n")
+
+
+def test_evaluate_takes_a_list_of_engines(cli: Cli, picture: Path, tmp_path: Path) -> None:
+    """Side by side in one table, of one folder for each class."""
+    (tmp_path / "pictures" / "Dog").mkdir(parents=True)
+    picture.rename(tmp_path / "pictures" / "Dog" / "grey.png")
+
+    ended = cli("evaluate", tmp_path / "pictures", "--engine", "eager,stub")
+
+    lines = ended.out.splitlines()
+    assert (ended.code, lines[0]) == (0, f"tiny/1 on 1 pictures of {tmp_path / 'pictures'}")
+    assert lines[2].split()[:2] == ["engine", "top-1"]
+    assert [line.split()[0] for line in lines[3:5]] == ["eager", "stub"]
+
+
+def test_evaluate_names_an_engine_that_is_none(cli: Cli, tmp_path: Path) -> None:
+    """As for the setting."""
+    complaint = cli("evaluate", tmp_path, "--engine", "eager,fast").complaint
+
+    assert "sge_engine=fast: input should be 'auto', 'eager'" in complaint
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(cli: Cli, picture: Path) -> None:

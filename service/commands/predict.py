@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import tempfile
+import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
+from tqdm import tqdm
 
-from service.api.map_document import attribution_document, mask_document
 from service.commands.contents import load_contents
+from service.commands.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.in_order import in_order
+from service.commands.outcomes import (
+    Classified,
+    Document,
+    Output,
+    Rows,
+    Table,
+    classes_of,
+    document_of,
+)
+from service.commands.overlays import OverlayFolder
+from service.commands.progress import progress_bar
+from service.commands.row_file import CsvRows, JsonRows, RowFile, RowFormat
 from service.config import Settings
-from service.errors import BadSetting, ServiceError, UndecodableImage
+from service.engines.calibration import image_limits
+from service.errors import BadRequest, EngineLost, ServiceError, Unavailable, UndecodableImage
 from service.logs import configure_logs
 from service.results.query import PredictQuery
 from service.serving.choice import choose_default, choose_model
+from service.serving.decode_workers import Decoder
 from service.serving.pipeline import Options, Result, read_options
 from service.serving.runtime import Runtime, build_runtime
-from service.serving.served_model import ServedModel
 from service.store.load import StoreContents
 
 Say = Callable[[str], None]
 
 PATIENCE_S = 3600.0  # no deadline that anybody meets
+_AHEAD = 3  # batches of pictures that are under way at one time
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,152 +50,201 @@ class PredictArguments:
     """What a person asks of the command.
 
     Attributes:
-        files: to be classified, in this order.
-        query: what is asked of each.
+        files: files, folders and patterns, in this order.
+        query: what is asked of each file.
         folder: where overlays go; None writes none.
         as_json: a JSON document instead of a table.
+        csv: a file to which a row for each picture is added, instead; None adds none.
+        jsonl: the same in lines of JSON.
     """
 
     files: tuple[Path, ...]
     query: PredictQuery
-    folder: Path | None
-    as_json: bool
+    folder: Path | None = None
+    as_json: bool = False
+    csv: Path | None = None
+    jsonl: Path | None = None
+
+    @property
+    def rows(self) -> tuple[str, Path] | None:
+        """The flag and the file of rows, where they are asked for."""
+        if self.csv is not None:
+            return "--csv", self.csv
+        return None if self.jsonl is None else ("--jsonl", self.jsonl)
+
+    @property
+    def overlays(self) -> OverlayFolder | None:
+        """Where overlays go; side by side where each file is named and none is taken up again."""
+        if self.folder is None:
+            return None
+        is_few = self.rows is None and all(path.is_file() for path in self.files)
+        return OverlayFolder(self.folder, len(self.files) if is_few else None)
+
+    @property
+    def drawing_query(self) -> PredictQuery:
+        """The query, which asks for overlays where there is a folder for them."""
+        if self.folder is None:
+            return self.query
+        masks = self.query.masks or ("" if self.query.attribution else "last")
+        return self.query.model_copy(update={"masks": masks, "mask_format": "overlay"})
 
 
-def run(settings: Settings, arguments: PredictArguments, say: Say) -> int:
+def run(
+    settings: Settings, arguments: PredictArguments, say: Say, decoder: Decoder | None = None
+) -> int:
     """Classify each file; one that cannot be answered does not stop the others.
+
+    Args:
+        settings: of the model and its engine.
+        arguments: of the command.
+        say: prints for whoever started it.
+        decoder: turns files into pixels; None: processes do.
 
     Returns:
         0 when every file was answered, else 1.
 
     Raises:
-        BadSetting: a setting cannot be met, or the folder of overlays cannot be written.
+        BadSetting: a setting cannot be met, a pattern matches nothing, or the folder of overlays or
+            the file of rows cannot be written.
         StoreError: no model can be used.
-        BadInput: the model, the blocks or the groups asked for do not exist.
+        BadInput: the model, the blocks, the groups or the classes asked for do not exist.
         EngineFailed: the model's engine cannot run.
     """
     configure_logs("warning", "console")
     # Compiling takes longer than a few files do; who asks for it by name waits for it.
     engine = "eager" if settings.engine == "auto" else settings.engine
     settings = settings.model_copy(update={"engine": engine, "tiered": False})
-    if arguments.folder is not None:
-        _make_folder(arguments.folder)
+    _require_place(arguments)
+    if arguments.overlays is not None:
+        arguments.overlays.prepare()
     contents, query = load_contents(settings, lambda _: None), arguments.query
     default = choose_default(contents.models, settings.default_model)
     model = choose_model(contents.models, default, query.model, query.version)
     # A runtime brings up every model it has, and one is asked for.
     alone = StoreContents((model,), ())
-    runtime = build_runtime(settings.model_copy(update={"default_model": None}), alone)
-    return asyncio.run(_predict(runtime, arguments, say))
+    settings = settings.model_copy(update={"default_model": None})
+    runtime = build_runtime(settings, alone, decoder=decoder)
+    return asyncio.run(_Prediction(runtime, arguments, say).run())
 
 
-async def _predict(runtime: Runtime, arguments: PredictArguments, say: Say) -> int:
-    (model,) = runtime.models
-    options = read_options(_query_of(arguments), model)
-    runtime.decoder.start()
-    await runtime.models.start()
-    try:
-        classified = [await _classify(runtime, model, file, options) for file in arguments.files]
-    finally:
-        await runtime.models.stop()
-        runtime.workers.shutdown()
-        runtime.decoder.stop()
-    if arguments.folder is not None:
-        _save_overlays(arguments.folder, classified)
-    if arguments.as_json:
-        results = [file.document() for file in classified]
-        document = {"model": model.loaded.key, "results": results}
-        say(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode())
-    else:
-        for file in classified:
-            say(_table(file))
-    return int(any(isinstance(file.outcome, ServiceError) for file in classified))
+def _require_place(arguments: PredictArguments) -> None:
+    """Refuse to draw what would be shown nowhere."""
+    query = arguments.query
+    if arguments.csv is None or arguments.folder is not None:
+        return
+    if query.masks or query.attribution or query.input:
+        raise BadRequest("--csv holds classes alone: add --save-masks DIR, or use --jsonl")
 
 
-@dataclass(frozen=True, slots=True)
-class _Classified:
-    file: Path
-    outcome: Result | ServiceError
+class _Prediction:
+    """One run of the command; lives on the event loop."""
 
-    def document(self) -> dict[str, Any]:
-        if isinstance(self.outcome, ServiceError):
-            error = {"code": self.outcome.code, "message": self.outcome.message}
-            return {"file": str(self.file), "error": error}
-        masks = [mask_document(mask) for mask in self.outcome.masks]
-        document: dict[str, Any] = {
-            "file": str(self.file),
-            "predictions": self.outcome.predictions,
-            "masks": masks,
-        }
-        if self.outcome.attribution is not None:
-            document["attribution"] = attribution_document(self.outcome.attribution)
-        return document
+    def __init__(self, runtime: Runtime, arguments: PredictArguments, say: Say) -> None:
+        (self._model,) = runtime.models
+        self._runtime = runtime
+        self._arguments = arguments
+        self._say = say
+        self._overlays = arguments.overlays
+        self._limits = image_limits(runtime.settings)
+        self._options: Options = read_options(arguments.drawing_query, self._model)
+        self._finder = FileFinder(without=arguments.folder)
+        self._failed = 0
+        self._added = 0
+        self._skipped = 0
 
+    async def run(self) -> int:
+        """Classify everything, and give the exit code."""
+        with ExitStack() as stack:
+            known, output = self._open(stack)
+            await self._start()
+            try:
+                await self._add_all(known, output)
+            finally:
+                await self._stop()
+        self._tell()
+        return int(self._failed > 0)
 
-async def _classify(
-    runtime: Runtime, model: ServedModel, file: Path, options: Options
-) -> _Classified:
-    try:
-        content = await asyncio.to_thread(file.read_bytes)
+    def _open(self, stack: ExitStack) -> tuple[set[str], Output]:
+        """What takes the outcomes, and the files that it has already."""
+        if self._arguments.rows is None:
+            key = self._model.loaded.key
+            return set(), Document(self._say, key) if self._arguments.as_json else Table(self._say)
+        flag, path = self._arguments.rows
+        rows = stack.enter_context(closing(RowFile.open(flag, path, self._form(), self._key)))
+        return rows.known, Rows(rows)
+
+    def _form(self) -> RowFormat:
+        if self._arguments.csv is not None:
+            return CsvRows(self._key, min(self._options.top_k, len(self._model.loaded.labels)))
+        return JsonRows(self._key, document_of if self._overlays is None else classes_of)
+
+    @property
+    def _key(self) -> str:
+        return self._model.loaded.key
+
+    async def _start(self) -> None:
+        self._runtime.decoder.start()
+        await self._runtime.models.start()
+
+    async def _stop(self) -> None:
+        await self._runtime.models.stop()
+        self._runtime.workers.shutdown()
+        self._runtime.decoder.stop()
+
+    async def _add_all(self, known: set[str], output: Output) -> None:
+        limit = _AHEAD * self._model.max_batch
+        with progress_bar(None if self._arguments.rows is None else self._find) as bar:
+            found = self._unknown(known, bar)
+            async for classified in in_order(self._classify, found, limit):
+                output.add(classified)
+                bar.update()
+                self._added += 1
+                self._failed += isinstance(classified.outcome, ServiceError)
+        output.end()
+
+    def _find(self) -> Iterator[FoundFile]:
+        return self._finder.find(self._arguments.files)
+
+    def _unknown(self, known: set[str], bar: tqdm[Any]) -> Iterator[tuple[int, FoundFile]]:
+        """The files that have no row yet, with their positions among all."""
+        for position, found in enumerate(self._find(), 1):
+            if known and shown(found.path) in known:
+                self._skipped += 1
+                bar.update()
+            else:
+                yield position, found
+
+    async def _classify(self, numbered: tuple[int, FoundFile]) -> Classified:
+        position, found = numbered
+        outcome = await self._outcome(found)
+        if self._overlays is not None and isinstance(outcome, Result):
+            loop = asyncio.get_running_loop()
+            save = functools.partial(self._overlays.save, position, found.path, outcome)
+            await loop.run_in_executor(self._runtime.workers, save)
+        return Classified(found.path, outcome)
+
+    async def _outcome(self, found: FoundFile) -> Result | ServiceError:
+        """A file's result or its own error; what is the engine's matter ends the command."""
+        if found.reason is not None:
+            return UndecodableImage(found.reason)
+        read = functools.partial(read_picture, found.path, self._limits)
         deadline = time.monotonic() + PATIENCE_S
-        answer = await runtime.pipeline.answer(model, [content], options, deadline)
-    except OSError as error:
-        return _Classified(file, UndecodableImage(f"cannot be read: {error.strerror}"))
-    except ServiceError as error:
-        return _Classified(file, error)
-    return _Classified(file, answer.results[0])
+        try:
+            answer = await self._runtime.pipeline.answer(
+                self._model, [read], self._options, deadline
+            )
+        except (EngineLost, Unavailable):
+            raise
+        except ServiceError as error:
+            return error
+        return answer.results[0]
 
-
-def _query_of(arguments: PredictArguments) -> PredictQuery:
-    if arguments.folder is None:
-        return arguments.query
-    overlays = {"masks": arguments.query.masks or "last", "mask_format": "overlay"}
-    return arguments.query.model_copy(update=overlays)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder of overlays, before anything is computed for it."""
-    with _telling(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
-@contextlib.contextmanager
-def _telling(folder: Path) -> Iterator[None]:
-    """Say of which folder it is that something cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        message = f"--save-masks {folder} cannot be written: {error.strerror or error}"
-        raise BadSetting(message) from error
-
-
-def _save_overlays(folder: Path, classified: Sequence[_Classified]) -> None:
-    """Write every overlay; the file's position distinguishes files of one name."""
-    digits = len(str(len(classified)))
-    for position, one in enumerate(classified, 1):
-        if isinstance(one.outcome, Result):
-            for name, image in _overlays_of(one.outcome):
-                target = folder / f"{position:0{digits}}_{one.file.stem}_{name}.png"
-                with _telling(folder):
-                    target.write_bytes(image)
-
-
-def _overlays_of(result: Result) -> Iterator[tuple[str, bytes]]:
-    """Each overlay, and of which block, kind and group it is."""
-    for mask in result.masks:
-        is_mean = mask.groups == "mean"
-        names = ["mean"] if is_mean else [f"group{group}" for group in mask.groups]
-        for name, picture in zip(names, mask.pictures, strict=True):
-            yield f"{mask.block}_{mask.kind}_{name}", picture
-
-
-def _table(classified: _Classified) -> str:
-    if isinstance(classified.outcome, ServiceError):
-        return f"{classified.file}\n  error: {classified.outcome.message}"
-    lines = [str(classified.file)]
-    lines += [f"  {p.score:7.2%}  {p.label}" for p in classified.outcome.predictions]
-    for mask in classified.outcome.masks:
-        count, height, width = mask.numbers.shape
-        lines.append(f"  masks of {mask.block}: {count} of {height} x {width}")
-    return "\n".join(lines)
+    def _tell(self) -> None:
+        if self._finder.others and not self._arguments.as_json:
+            self._say(self._finder.describe_others())
+        if self._arguments.rows is not None:
+            _, path = self._arguments.rows
+            self._say(
+                f"{path}: {self._added} rows added, {self._failed} of them errors; "
+                f"{self._skipped} files had theirs"
+            )

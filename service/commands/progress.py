@@ -9,14 +9,14 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress_bar(count: Callable[[], Iterable[Any]], done: int = 0) -> tqdm[Any]:
+def progress_bar(count: Callable[[], Iterable[Any]] | None) -> tqdm[Any]:
     """Make a bar on standard error, which its owner moves and closes.
 
     Args:
         count: gives everything that is to be done; it is called, and counted, only on a terminal.
-        done: of these before.
+            None: no bar.
     """
-    if not sys.stderr.isatty():
+    if count is None or not sys.stderr.isatty():
         return tqdm(disable=True)
     total = sum(1 for _ in count())
-    return tqdm(total=total, initial=done, unit=" files", dynamic_ncols=True, leave=False)
+    return tqdm(total=total, unit=" files", dynamic_ncols=True, leave=False)

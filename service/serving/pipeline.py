@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -26,6 +26,9 @@ from service.results.query import PredictQuery
 from service.serving.decode_workers import Decoder
 from service.serving.entry import Reply
 from service.serving.served_model import ServedModel
+
+File = bytes | Callable[[], bytes]
+"""An encoded image, or what reads it, as soon as a decoder is free for it."""
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -133,7 +136,7 @@ class Pipeline:
         self._decoder = decoder
 
     async def answer(
-        self, model: ServedModel, files: Sequence[bytes], options: Options, deadline: float
+        self, model: ServedModel, files: Sequence[File], options: Options, deadline: float
     ) -> Answer[Result]:
         """Answer every image of a request, or none.
 
@@ -183,10 +186,12 @@ class Pipeline:
         results = [scores_of(reply.logits) for reply in replies]
         return _answer(results, replies, inferred=inferred)
 
-    def _prepare(self, model: ServedModel, files: Sequence[bytes], position: int) -> Row:
+    def _prepare(self, model: ServedModel, files: Sequence[File], position: int) -> Row:
         """Decode one image and turn it into the model's pixels; runs on a worker thread."""
         try:
-            return self._decoder.decode(files[position], model.loaded.manifest.input)
+            file = files[position]
+            content = file if isinstance(file, bytes) else file()
+            return self._decoder.decode(content, model.loaded.manifest.input)
         except BadInput as error:
             if len(files) == 1:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -188,10 +188,11 @@ def test_a_file_that_cannot_be_written_is_named_first(
 ) -> None:
     """Before anything is computed for it."""
     place = pictures / "absent" / "out"
-    arguments = EvaluateArguments(pictures)
+    places = {"json": None, "html": None, flag: place}
+    arguments = EvaluateArguments(pictures, json=places["json"], html=places["html"])
 
     with pytest.raises(BadSetting, match=f"--{flag} .*absent/out cannot be written: No such file"):
-        run([Settings(model_store=store)], replace(arguments, **{flag: place}), pytest.fail)
+        run([Settings(model_store=store)], arguments, pytest.fail)
 
 
 class _Loads(HTMLParser):
