@@ -15,7 +15,7 @@ from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
 from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
-from service.commands.parsers import add_evaluate, engines_of
+from service.commands.parsers import add_evaluate, add_export, engines_of
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add("evaluate", help="how right a model is on a folder for each class")
     evaluate.set_defaults(command=_evaluate)
     add_evaluate(evaluate)
+    export = add("export", help="write a model as an ONNX file")
+    export.set_defaults(command=_export)
+    add_export(export)
     _add_import(add("import", help="turn a checkpoint into a model version"))
     _add_check(add("check", help="validate settings and store, serve nothing"))
     _add_compile(add("compile", help="build ahead what the service builds when it starts"))
@@ -213,9 +216,28 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     return evaluate.run(chosen, arguments, say=say)
 
 
-def _import(parsed: argparse.Namespace) -> int:
+def _export(parsed: argparse.Namespace) -> int:
+    settings = _settings_with_store(parsed)
+    from service.commands import export
+
+    arguments = export.ExportArguments(
+        model=parsed.model,
+        file=parsed.onnx,
+        input=parsed.input,
+        blocks=parsed.blocks,
+        kind=parsed.kind,
+    )
+    return export.run(settings, arguments, say=say)
+
+
+def _settings_with_store(parsed: argparse.Namespace) -> Settings:
+    """The environment's settings, for a command of which the store alone is a flag."""
     overrides = {} if parsed.model_store is None else {"model_store": parsed.model_store}
-    settings = Settings(**overrides)
+    return Settings(**overrides)
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    settings = _settings_with_store(parsed)
     from service.commands import import_model
 
     return import_model.run(settings, request_of(parsed), say=say)

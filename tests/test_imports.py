@@ -62,12 +62,17 @@ def test_importing_every_module_changes_nothing() -> None:
         ("serve --help", 0),
         ("predict --help", 0),
         ("import --help", 0),
+        ("evaluate --help", 0),
+        ("export --help", 0),
         ("key new --help", 0),
         ("key new client --file {folder}/keys", 0),
         ("serve --port none", 2),
         ("check --max-batch 0", 2),
         ("compile --engine fast", 2),
         ("predict picture.png --top-k 0", 2),
+        ("predict picture.png --csv a --jsonl b", 2),
+        ("evaluate pictures --engine eager,fast", 2),
+        ("export model --onnx model.onnx --input int8", 2),
     ],
 )
 def test_a_command_that_computes_nothing_imports_nothing_that_computes(

@@ -32,6 +32,34 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, taken=("host", "port", "engine"))
 
 
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Flags of `sge-serve export`."""
+    parser.add_argument("model", metavar="MODEL[/VERSION]", help="the latest version otherwise")
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FILE", required=True, help="where the model goes"
+    )
+    parser.add_argument(
+        "--input",
+        choices=("uint8", "float"),
+        default="uint8",
+        help="RGB from 0 to 255 as uint8, or from 0 to 1 as float32; both are normalised inside "
+        "(default uint8)",
+    )
+    parser.add_argument(
+        "--blocks",
+        default="",
+        help="comma list of blocks whose maps are outputs, too: last, stage1 to stage4, layer4.1, "
+        "all",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("gate", "similarity"),
+        default="gate",
+        help="of these maps (default gate)",
+    )
+    parser.add_argument("--model-store", metavar="MODEL_STORE", help="folder of the models")
+
+
 def engines_of(text: str | None, default: str) -> list[str]:
     """The engines of a comma list, each once; `auto`, which compiles, is taken as `eager`."""
     names = [name.strip() for name in (text or default).split(",")]

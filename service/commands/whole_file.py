@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import BadSetting
@@ -29,10 +31,21 @@ def write_whole(flag: str, file: Path, content: bytes) -> None:
     Raises:
         BadSetting: it cannot be written.
     """
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    with writing_whole(flag, file) as beside:
+        beside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def writing_whole(flag: str, file: Path) -> Iterator[Path]:
+    """Have a file written under another name, which takes its place when that is done.
+
+    Raises:
+        BadSetting: it cannot be written.
+    """
+    beside = file.with_name(f".{os.getpid()}.{file.name}")
     try:
         try:
-            beside.write_bytes(content)
+            yield beside
             beside.replace(file)
         finally:
             beside.unlink(missing_ok=True)

@@ -30,18 +30,35 @@ EVERY_BLOCK = frozenset(block.name for block in BASIC.blocks())
 
 
 class ShortManifest(Manifest):
-    """The manifest of `BASIC`, which no name of an architecture stands for."""
+    """The manifest of a short network, which no name of an architecture stands for."""
 
     @property
     def spec(self) -> ResNetSpec:
         """The shapes of the short network."""
-        return BASIC
+        return ShortSpec(
+            architecture=self.architecture,
+            classes=self.classes,
+            groups=self.groups,
+            input_px=self.input.size_px,
+            stem=self.stem,
+        )
+
+
+def model_of(spec: ResNetSpec) -> LoadedModel:
+    """A model of a short network as the store would give it."""
+    model = tiny_model()
+    shapes = {
+        "architecture": spec.architecture,
+        "groups": spec.groups,
+        "stem": spec.stem,
+        "input": {"size_px": spec.input_px, "fit": "fit"},
+    }
+    manifest = ShortManifest.model_validate(model.manifest.model_dump() | shapes)
+    read = functools.partial(random_network, SgeResNet, spec)
+    return replace(model, manifest=manifest, reference=ReferenceNetwork(read(), read))
 
 
 @functools.cache
 def short_model() -> LoadedModel:
-    """A model of `BASIC` as the store would give it: not to be changed."""
-    model = tiny_model()
-    manifest = ShortManifest.model_validate(model.manifest.model_dump())
-    read = functools.partial(random_network, SgeResNet, BASIC)
-    return replace(model, manifest=manifest, reference=ReferenceNetwork(read(), read))
+    """A model of `BASIC`: not to be changed."""
+    return model_of(BASIC)
