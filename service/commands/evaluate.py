@@ -187,21 +187,25 @@ async def _evaluate(
     async with reader.open():
         try:
             await compared.start()
-            batch: list[Picture] = []
-            with progress_bar(files) as bar:
-                async for outcome in in_order(reader.read, files(), _AHEAD * compared.batch):
-                    bar.update()
-                    if isinstance(outcome, Unreadable):
-                        tally.unreadable.append(outcome)
-                        continue
-                    batch.append(outcome)
-                    if len(batch) == compared.batch:
-                        await _run(compared, tally, batch)
-                        batch = []
-            if batch:
-                await _run(compared, tally, batch)
+            await _add_all(compared, reader, files, tally)
         finally:
             await compared.stop()
+
+
+async def _add_all(
+    compared: SideBySide, reader: _Reader, files: Callable[[], Iterator[_Labelled]], tally: Tally
+) -> None:
+    size, waiting = compared.batch, list[Picture]()
+    with progress_bar(files) as bar:
+        async for outcomes in in_order(reader.read, files(), _AHEAD * size):
+            bar.update(len(outcomes))
+            tally.unreadable += [one for one in outcomes if isinstance(one, Unreadable)]
+            waiting += [one for one in outcomes if isinstance(one, Picture)]
+            while len(waiting) >= size:
+                await _run(compared, tally, waiting[:size])
+                del waiting[:size]
+    if waiting:
+        await _run(compared, tally, waiting)
 
 
 async def _run(compared: SideBySide, tally: Tally, batch: list[Picture]) -> None:

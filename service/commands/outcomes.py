@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,8 +29,8 @@ class Classified:
 class Output(Protocol):
     """Where outcomes go, in their order."""
 
-    def add(self, classified: Classified) -> None:
-        """Show one."""
+    def add(self, classified: Sequence[Classified]) -> None:
+        """Show some."""
 
     def end(self) -> None:
         """Show what is left; nothing is added afterwards."""
@@ -42,9 +42,10 @@ class Table:
     def __init__(self, say: Say) -> None:
         self._say = say
 
-    def add(self, classified: Classified) -> None:
-        """Print a file's lines."""
-        self._say(_table(classified))
+    def add(self, classified: Sequence[Classified]) -> None:
+        """Print the lines of files."""
+        for one in classified:
+            self._say(_table(one))
 
     def end(self) -> None:
         """Nothing is left."""
@@ -57,11 +58,12 @@ class Document:
         self._say = say
         self._before = f'{{"model":{_dumps(model)},"results":['
 
-    def add(self, classified: Classified) -> None:
-        """Print a result."""
-        result = {"file": shown(classified.file), **document_of(classified.outcome)}
-        self._say(self._before + _dumps(result))
-        self._before = ","
+    def add(self, classified: Sequence[Classified]) -> None:
+        """Print results."""
+        for one in classified:
+            result = {"file": shown(one.file), **document_of(one.outcome)}
+            self._say(self._before + _dumps(result))
+            self._before = ","
 
     def end(self) -> None:
         """Print what closes it."""
@@ -74,9 +76,9 @@ class Rows:
     def __init__(self, rows: RowFile) -> None:
         self._rows = rows
 
-    def add(self, classified: Classified) -> None:
-        """Write a row."""
-        self._rows.add(Row(shown(classified.file), classified.outcome))
+    def add(self, classified: Sequence[Classified]) -> None:
+        """Write rows."""
+        self._rows.add([Row(shown(one.file), one.outcome) for one in classified])
 
     def end(self) -> None:
         """Nothing is left."""

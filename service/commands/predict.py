@@ -197,9 +197,9 @@ class _Prediction:
             found = self._unknown(known, bar)
             async for classified in in_order(self._classify, found, limit):
                 output.add(classified)
-                bar.update()
-                self._added += 1
-                self._failed += isinstance(classified.outcome, ServiceError)
+                bar.update(len(classified))
+                self._added += len(classified)
+                self._failed += sum(isinstance(one.outcome, ServiceError) for one in classified)
         output.end()
 
     def _find(self) -> Iterator[FoundFile]:

@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
@@ -159,22 +159,22 @@ class RowFile:
             raise
         return rows
 
-    def add(self, row: Row) -> None:
-        """Write a row.
+    def add(self, rows: Sequence[Row]) -> None:
+        """Write rows.
 
         Raises:
-            BadSetting: it cannot be written.
+            BadSetting: they cannot be written.
         """
-        self._append(self._form.line(row))
+        self._append(b"".join(self._form.line(row) for row in rows))
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
         with _telling(self._flag, self._path):
-            while line:
-                line = line[self._file.write(line) :]
+            while lines:
+                lines = lines[self._file.write(lines) :]
 
     def _take_up(self, model: str) -> bool:
         """Read what is there, and say whether it begins as it should."""
