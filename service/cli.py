@@ -15,7 +15,7 @@ from service.commands.background import in_background, own_temporary_folder
 from service.commands.flags import add_fields, add_settings, fields_of, settings_of
 from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
-from service.commands.parsers import add_evaluate, add_export, engines_of
+from service.commands.parsers import add_evaluate, add_export, engines_of, settings_of_each
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
@@ -198,11 +198,8 @@ def _predict(parsed: argparse.Namespace) -> int:
 
 def _evaluate(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
-    chosen = [
-        # Compiling is waited for: no other engine answers meanwhile.
-        Settings.model_validate({**dict(settings), "engine": engine, "tiered": False})
-        for engine in engines_of(parsed.engine, settings.engine)
-    ]
+    engines = engines_of(parsed.engine, settings.engine)
+    chosen = [Settings(**{**dict(settings), **changes}) for changes in settings_of_each(engines)]
     from service.commands import evaluate
 
     arguments = evaluate.EvaluateArguments(

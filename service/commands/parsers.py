@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.commands.flags import add_settings
@@ -64,3 +65,15 @@ def engines_of(text: str | None, default: str) -> list[str]:
     """The engines of a comma list, each once; `auto`, which compiles, is taken as `eager`."""
     names = [name.strip() for name in (text or default).split(",")]
     return list(dict.fromkeys("eager" if name == "auto" else name for name in names))
+
+
+def settings_of_each(engines: Sequence[str]) -> list[dict[str, object]]:
+    """What settings are for each of several engines.
+
+    Compiling is waited for, since no other engine answers meanwhile. Beside others, int8 has the
+    precision of its own, whatever is asked of those.
+    """
+    own: dict[str, object] = {"precision": "auto"} if len(engines) > 1 else {}
+    return [
+        {"engine": name, "tiered": False, **(own if name == "int8" else {})} for name in engines
+    ]

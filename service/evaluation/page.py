@@ -32,6 +32,7 @@ def render(report: Report, wrong_pixels: Sequence[NDArray[np.uint8]]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = _percent
+    environment.filters["below"] = lambda file: file.removeprefix(f"{report.folder}/")
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     shares = _shares(report)
     in_numbers = len(report.classes) <= MOST_NUMBERS
