@@ -12,10 +12,16 @@ from pydantic import ValidationError
 
 from service import __version__
 from service.commands.background import in_background, own_temporary_folder
-from service.commands.flags import add_fields, add_settings, fields_of, settings_of
+from service.commands.flags import add_settings, fields_of, settings_of
 from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
-from service.commands.parsers import add_evaluate, add_export, engines_of, settings_of_each
+from service.commands.parsers import (
+    add_evaluate,
+    add_export,
+    add_predict,
+    engines_of,
+    settings_of_each,
+)
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
@@ -76,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = functools.partial(commands.add_parser, allow_abbrev=False)
     _add_serve(add("serve", help="run the service"))
-    _add_predict(add("predict", help="classify files without a server"))
+    predict = add("predict", help="classify files without a server")
+    predict.set_defaults(command=_predict)
+    add_predict(predict)
     evaluate = add("evaluate", help="how right a model is on a folder for each class")
     evaluate.set_defaults(command=_evaluate)
     add_evaluate(evaluate)
@@ -108,30 +116,6 @@ def _add_compile(parser: argparse.ArgumentParser) -> None:
         help="as a service does it: only compile, give way, and give up when input is closed",
     )
     add_settings(parser)
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_predict)
-    parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="pictures, folders, quoted patterns"
-    )
-    add_fields(parser, PredictQuery, str.upper, taken=("mask_format",))
-    parser.add_argument(
-        "--save-masks",
-        type=Path,
-        metavar="DIR",
-        help="write an overlay per group, and per class of an attribution, into DIR",
-    )
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    for form in ("csv", "jsonl"):
-        forms.add_argument(
-            f"--{form}",
-            type=Path,
-            metavar="OUT",
-            help="add a row for each picture to OUT; pictures that have one are passed over",
-        )
-    add_settings(parser, taken=("host", "port"))
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:

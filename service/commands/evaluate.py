@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,24 +12,22 @@ import orjson
 
 from service.commands.contents import load_contents
 from service.commands.evaluation_text import describe
-from service.commands.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.files import FileFinder, shown
 from service.commands.in_order import in_order
+from service.commands.labelled import Labelled, PictureReader, classes_of, labelled_files
 from service.commands.progress import progress_bar
 from service.commands.whole_file import require_writable, write_whole
 from service.config import Settings
-from service.engines.calibration import image_limits, plan_with_pictures
+from service.engines.calibration import plan_with_pictures
 from service.engines.plan import EnginePlan
-from service.errors import BadInput, BadSetting
-from service.evaluation.classes import match_folders, read_mapping
+from service.errors import BadSetting
 from service.evaluation.page import render
 from service.evaluation.report import EngineSpeed, build_report
 from service.evaluation.tally import Picture, Tally, Unreadable
 from service.logs import configure_logs
 from service.serving.choice import choose_default, choose_model
-from service.serving.decode_workers import Decoder, MemoryBudget
-from service.serving.runtime import build_decoders, count_workers
+from service.serving.decode_workers import Decoder
 from service.serving.side_by_side import EngineRun, SideBySide
-from service.store.files import read_file
 from service.store.load import LoadedModel
 
 Say = Callable[[str], None]
@@ -61,14 +56,6 @@ class EvaluateArguments:
     classes: Path | None = None
     json: Path | None = None
     html: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """A file, and the class of its folder."""
-
-    found: FoundFile
-    truth: int
 
 
 def run(
@@ -102,14 +89,14 @@ def run(
         if file is not None:
             require_writable(flag, file)
     model = _model_of(settings[0], arguments)
-    classes = _classes_of(arguments, model)
+    classes = classes_of(arguments.folder, arguments.classes, model.labels)
     engines = [plan(model, of_engine).final for of_engine in settings]
     names = [of_engine.engine for of_engine in settings]
     tally = Tally(names, names.index(REFERENCE) if REFERENCE in names else 0)
     compared = SideBySide(engines, model.manifest.input.size_px, settings[0].max_batch)
     finder = FileFinder()
-    files = partial(_labelled, finder, arguments.folder, classes)
-    reader = _Reader(settings[0], model, decoder)
+    files = partial(labelled_files, finder, arguments.folder, classes)
+    reader = PictureReader(settings[0], model, decoder)
     asyncio.run(_evaluate(compared, reader, files, tally))
     if finder.others:
         say(finder.describe_others())
@@ -122,67 +109,11 @@ def _model_of(settings: Settings, arguments: EvaluateArguments) -> LoadedModel:
     return choose_model(models, default, arguments.model, arguments.version)
 
 
-def _classes_of(arguments: EvaluateArguments, model: LoadedModel) -> dict[str, int]:
-    """The folders of the folder by name, and their classes."""
-    try:
-        entries = sorted(arguments.folder.iterdir())
-    except OSError as error:
-        reason = error.strerror or error
-        raise BadSetting(f"{shown(arguments.folder)} cannot be listed: {reason}") from error
-    folders = [path.name for path in entries if path.is_dir() and not path.name.startswith(".")]
-    if not folders:
-        raise BadSetting(f"{shown(arguments.folder)} holds no folder; one for each class is needed")
-    mapped = {}
-    if arguments.classes is not None:
-        mapped = read_mapping(arguments.classes.name, read_file(arguments.classes))
-    return match_folders(folders, model.labels, mapped)
-
-
-def _labelled(finder: FileFinder, folder: Path, classes: dict[str, int]) -> Iterator[_Labelled]:
-    truths = {folder / name: truth for name, truth in classes.items()}
-    for place, truth in truths.items():
-        for found in finder.find([place]):
-            yield _Labelled(found, truth)
-
-
-class _Reader:
-    """Reads and decodes files, on threads of its own while it is open."""
-
-    def __init__(self, settings: Settings, model: LoadedModel, decoder: Decoder | None) -> None:
-        budget = MemoryBudget(settings.decoded_limit_bytes)
-        self._decoder = decoder or build_decoders(settings, budget)
-        self._contract = model.manifest.input
-        self._limits = image_limits(settings)
-        self._threads = ThreadPoolExecutor(count_workers(settings), "reader")
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Start what decodes, and stop it at the end."""
-        self._decoder.start()
-        try:
-            yield
-        finally:
-            self._decoder.stop()
-            self._threads.shutdown()
-
-    async def read(self, labelled: _Labelled) -> Picture | Unreadable:
-        """Give a file's pixels, or why there are none."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, labelled)
-
-    def _read(self, labelled: _Labelled) -> Picture | Unreadable:
-        found, began = labelled.found, time.perf_counter()
-        if found.reason is not None:
-            return Unreadable(shown(found.path), found.reason)
-        try:
-            content = read_picture(found.path, self._limits)
-            pixels = self._decoder.decode(content, self._contract)
-        except BadInput as error:
-            return Unreadable(shown(found.path), error.message)
-        return Picture(shown(found.path), labelled.truth, pixels, time.perf_counter() - began)
-
-
 async def _evaluate(
-    compared: SideBySide, reader: _Reader, files: Callable[[], Iterator[_Labelled]], tally: Tally
+    compared: SideBySide,
+    reader: PictureReader,
+    files: Callable[[], Iterator[Labelled]],
+    tally: Tally,
 ) -> None:
     async with reader.open():
         try:
@@ -193,7 +124,10 @@ async def _evaluate(
 
 
 async def _add_all(
-    compared: SideBySide, reader: _Reader, files: Callable[[], Iterator[_Labelled]], tally: Tally
+    compared: SideBySide,
+    reader: PictureReader,
+    files: Callable[[], Iterator[Labelled]],
+    tally: Tally,
 ) -> None:
     size, waiting = compared.batch, list[Picture]()
     with progress_bar(files) as bar:

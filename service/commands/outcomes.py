@@ -11,7 +11,8 @@ import orjson
 
 from service.api.map_document import attribution_document, base64_of, mask_document
 from service.commands.files import shown
-from service.commands.row_file import Row, RowFile
+from service.commands.row_file import RowFile
+from service.commands.row_format import Row
 from service.errors import ServiceError
 from service.serving.pipeline import Result
 

@@ -6,9 +6,34 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.commands.flags import add_settings
+from service.commands.flags import add_fields, add_settings
+from service.results.query import PredictQuery
 
 _FOLDER = "holds a folder of pictures for each class"
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Flags of `sge-serve predict`."""
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="pictures, folders, quoted patterns"
+    )
+    add_fields(parser, PredictQuery, str.upper, taken=("mask_format",))
+    parser.add_argument(
+        "--save-masks",
+        type=Path,
+        metavar="DIR",
+        help="write an overlay per group, and per class of an attribution, into DIR",
+    )
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    for form in ("csv", "jsonl"):
+        forms.add_argument(
+            f"--{form}",
+            type=Path,
+            metavar="OUT",
+            help="add a row for each picture to OUT; pictures that have one are passed over",
+        )
+    add_settings(parser, taken=("host", "port"))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,8 @@ from service.commands.outcomes import (
 )
 from service.commands.overlays import OverlayFolder
 from service.commands.progress import progress_bar
-from service.commands.row_file import CsvRows, JsonRows, RowFile, RowFormat
+from service.commands.row_file import RowFile
+from service.commands.row_format import CsvRows, JsonRows, RowFormat
 from service.config import Settings
 from service.engines.calibration import image_limits
 from service.errors import BadRequest, EngineLost, ServiceError, Unavailable, UndecodableImage

@@ -1,0 +1,102 @@
+"""Pictures in a folder for each class: which they are, and their pixels."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.commands.files import FileFinder, FoundFile, read_picture, shown
+from service.config import Settings
+from service.engines.calibration import image_limits
+from service.errors import BadInput, BadSetting
+from service.evaluation.classes import match_folders, read_mapping
+from service.evaluation.tally import Picture, Unreadable
+from service.serving.decode_workers import Decoder, MemoryBudget
+from service.serving.runtime import build_decoders, count_workers
+from service.store.files import read_file
+from service.store.load import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A file, and the class of its folder."""
+
+    found: FoundFile
+    truth: int
+
+
+def classes_of(folder: Path, mapping: Path | None, labels: Sequence[str]) -> dict[str, int]:
+    """Find the folders of a folder by name, and their classes.
+
+    Args:
+        folder: holds a folder of pictures for each class.
+        mapping: a file that says which class a folder is, where names do not.
+        labels: of the model.
+
+    Raises:
+        BadSetting: it cannot be listed, holds no folders, or some of them are no classes.
+        MissingFile: the mapping cannot be read.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadSetting(f"{shown(folder)} cannot be listed: {reason}") from error
+    folders = [path.name for path in entries if path.is_dir() and not path.name.startswith(".")]
+    if not folders:
+        raise BadSetting(f"{shown(folder)} holds no folder; one for each class is needed")
+    mapped = {}
+    if mapping is not None:
+        mapped = read_mapping(mapping.name, read_file(mapping))
+    return match_folders(folders, labels, mapped)
+
+
+def labelled_files(
+    finder: FileFinder, folder: Path, classes: Mapping[str, int]
+) -> Iterator[Labelled]:
+    """Find the files of each class's folder, one folder after another."""
+    truths = {folder / name: truth for name, truth in classes.items()}
+    for place, truth in truths.items():
+        for found in finder.find([place]):
+            yield Labelled(found, truth)
+
+
+class PictureReader:
+    """Reads and decodes files, on threads of its own while it is open."""
+
+    def __init__(self, settings: Settings, model: LoadedModel, decoder: Decoder | None) -> None:
+        budget = MemoryBudget(settings.decoded_limit_bytes)
+        self._decoder = decoder or build_decoders(settings, budget)
+        self._contract = model.manifest.input
+        self._limits = image_limits(settings)
+        self._threads = ThreadPoolExecutor(count_workers(settings), "reader")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Start what decodes, and stop it at the end."""
+        self._decoder.start()
+        try:
+            yield
+        finally:
+            self._decoder.stop()
+            self._threads.shutdown()
+
+    async def read(self, labelled: Labelled) -> Picture | Unreadable:
+        """Give a file's pixels, or why there are none."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, labelled)
+
+    def _read(self, labelled: Labelled) -> Picture | Unreadable:
+        found, began = labelled.found, time.perf_counter()
+        if found.reason is not None:
+            return Unreadable(shown(found.path), found.reason)
+        try:
+            content = read_picture(found.path, self._limits)
+            pixels = self._decoder.decode(content, self._contract)
+        except BadInput as error:
+            return Unreadable(shown(found.path), error.message)
+        return Picture(shown(found.path), labelled.truth, pixels, time.perf_counter() - began)
