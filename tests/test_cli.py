@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -219,6 +220,18 @@ def test_an_interrupted_command_says_so_with_its_exit_code(cli: Cli, tmp_path: P
     person.join()
 
     assert ended == Ended(130, "", "sge-serve: interrupted\n")
+
+
+def test_a_reader_who_leaves_ends_a_command_quietly(store: Path, picture: Path) -> None:
+    """What is piped into `head` says nothing of itself."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = ["predict", f"--model-store={store}", str(picture)]
+
+    with open(writer, "w") as output, contextlib.redirect_stdout(output):  # noqa: PTH123
+        code = run(arguments)
+
+    assert code == 1
 
 
 def test_evaluate_takes_a_list_of_engines(cli: Cli, picture: Path, tmp_path: Path) -> None:
