@@ -125,7 +125,7 @@ def run(
     alone = StoreContents((model,), ())
     settings = settings.model_copy(update={"default_model": None})
     runtime = build_runtime(settings, alone, decoder=decoder)
-    return asyncio.run(_Prediction(runtime, arguments, say).run())
+    return asyncio.run(Prediction(runtime, arguments, say).run())
 
 
 def _require_place(arguments: PredictArguments) -> None:
@@ -137,17 +137,26 @@ def _require_place(arguments: PredictArguments) -> None:
         raise BadRequest("--csv holds classes alone: add --save-masks DIR, or use --jsonl")
 
 
-class _Prediction:
-    """One run of the command; lives on the event loop."""
+class Prediction:
+    """One run of the command; lives on the event loop.
+
+    Args:
+        runtime: serves the one model that is asked.
+        arguments: of the command.
+        say: prints for whoever started it.
+
+    Raises:
+        BadRequest: the model has no such blocks, groups or classes.
+    """
 
     def __init__(self, runtime: Runtime, arguments: PredictArguments, say: Say) -> None:
-        (self._model,) = runtime.models
+        (self.model,) = runtime.models
         self._runtime = runtime
         self._arguments = arguments
         self._say = say
         self._overlays = arguments.overlays
         self._limits = image_limits(runtime.settings)
-        self._options: Options = read_options(arguments.drawing_query, self._model)
+        self._options: Options = read_options(arguments.drawing_query, self.model)
         self._finder = FileFinder(without=arguments.folder)
         self._failed = 0
         self._added = 0
@@ -157,18 +166,18 @@ class _Prediction:
         """Classify everything, and give the exit code."""
         with ExitStack() as stack:
             known, output = self._open(stack)
-            await self._start()
+            await self.start()
             try:
-                await self._add_all(known, output)
+                await self.add_all(known, output)
             finally:
-                await self._stop()
+                await self.stop()
         self._tell()
         return int(self._failed > 0)
 
     def _open(self, stack: ExitStack) -> tuple[set[str], Output]:
         """What takes the outcomes, and the files that it has already."""
         if self._arguments.rows is None:
-            key = self._model.loaded.key
+            key = self.model.loaded.key
             return set(), Document(self._say, key) if self._arguments.as_json else Table(self._say)
         flag, path = self._arguments.rows
         rows = stack.enter_context(closing(RowFile.open(flag, path, self._form(), self._key)))
@@ -176,24 +185,31 @@ class _Prediction:
 
     def _form(self) -> RowFormat:
         if self._arguments.csv is not None:
-            return CsvRows(self._key, min(self._options.top_k, len(self._model.loaded.labels)))
+            return CsvRows(self._key, min(self._options.top_k, len(self.model.loaded.labels)))
         return JsonRows(self._key, document_of if self._overlays is None else classes_of)
 
     @property
     def _key(self) -> str:
-        return self._model.loaded.key
+        return self.model.loaded.key
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Bring up what decodes, and the engine.
+
+        Raises:
+            EngineFailed: it cannot run.
+        """
         self._runtime.decoder.start()
         await self._runtime.models.start()
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Let the batch under way end, and release what `start` took."""
         await self._runtime.models.stop()
         self._runtime.workers.shutdown()
         self._runtime.decoder.stop()
 
-    async def _add_all(self, known: set[str], output: Output) -> None:
-        limit = _AHEAD * self._model.max_batch
+    async def add_all(self, known: set[str], output: Output) -> None:
+        """Classify every file but those that are known, in order."""
+        limit = _AHEAD * self.model.max_batch
         with progress_bar(None if self._arguments.rows is None else self._find) as bar:
             found = self._unknown(known, bar)
             async for classified in in_order(self._classify, found, limit):
@@ -232,7 +248,7 @@ class _Prediction:
         deadline = time.monotonic() + PATIENCE_S
         try:
             answer = await self._runtime.pipeline.answer(
-                self._model, [read], self._options, deadline
+                self.model, [read], self._options, deadline
             )
         except (EngineLost, Unavailable):
             raise

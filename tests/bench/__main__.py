@@ -28,6 +28,7 @@ from tests.bench.decode import bench_decode
 from tests.bench.engines import bench_engines
 from tests.bench.entrants import EngineBench, Note
 from tests.bench.flags import parse
+from tests.bench.folder import bench_predict
 from tests.bench.machine import describe
 from tests.bench.networks import AS_WRITTEN, FORMS, random_model
 from tests.bench.profile import bench_profile
@@ -121,10 +122,7 @@ def _engines(settings: Settings, options: argparse.Namespace, note: Note) -> Rep
 def _decode(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
     if options.pictures is not None and not options.pictures.is_dir():
         raise BadSetting(f"--pictures {options.pictures} is not a folder")
-    model = None
-    if options.model is not None:
-        only = settings.model_copy(update={"models": (options.model,)})
-        model = load_contents(only, lambda _: None).models[-1]
+    model = None if options.model is None else _model_of_store(settings, options.model)
     machine = describe(1, ("pillow",))
     note("decoding pictures")
     pace = Pace(options.rounds, CLOCK() + DECODE_BUDGET_S[options.quick])
@@ -148,6 +146,25 @@ def _service(settings: Settings, options: argparse.Namespace, note: Note) -> Rep
     )
 
 
+def _predict(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
+    spec = _spec_of(options)
+    if options.model is None:
+        model = in_short_lived_thread(_random_model, spec)
+    else:
+        model = _model_of_store(settings, options.model)
+        spec = model.manifest.spec
+    note("starting the engine")
+    return bench_predict(
+        model,
+        settings.model_copy(update={"tiered": False}),
+        in_short_lived_thread(describe, _threads(settings), (), spec),
+        note,
+        CLOCK,
+        rounds=options.rounds or SERVICE_ROUNDS[options.quick],
+        window_s=WINDOW_S[options.quick],
+    )
+
+
 def _profile(settings: Settings, options: argparse.Namespace, note: Note) -> Report:
     spec, threads = _spec_of(options), _threads(settings)
     torch.set_num_threads(threads)
@@ -160,6 +177,7 @@ SUBJECTS: dict[str, Measure] = {
     "engines": _engines,
     "decode": _decode,
     "service": _service,
+    "predict": _predict,
     "profile": _profile,
 }
 
@@ -174,6 +192,11 @@ def _spec_of(options: argparse.Namespace) -> ResNetSpec:
     except ValueError as error:
         raise BadSetting(str(error)) from error
     return spec
+
+
+def _model_of_store(settings: Settings, name: str) -> LoadedModel:
+    only = settings.model_copy(update={"models": (name,)})
+    return load_contents(only, lambda _: None).models[-1]
 
 
 def _random_model(spec: ResNetSpec) -> LoadedModel:

@@ -16,6 +16,7 @@ _SETTINGS: dict[str, set[str]] = {
     "engines": _OF_A_DEVICE,
     "decode": {"model_store", "cache_dir"},
     "service": _OF_A_DEVICE | {"engine", "precision", "max_batch", "window_ms", "decode_workers"},
+    "predict": _OF_A_DEVICE | {"engine", "precision", "max_batch", "decode_workers", "model_store"},
     "profile": {"threads", "cache_dir"},
 }
 
@@ -37,6 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("engines", "our engines and their peers on one network", _add_engines),
         ("decode", "decoding and scaling against Pillow's", _add_decode),
         ("service", "the service over loopback against its engine", _add_network),
+        ("predict", "a folder of pictures through the command against its engine", _add_predict),
         ("profile", "where a forward pass spends its time, with SGE and without", _add_profile),
     ):
         flags = subjects.add_parser(subject, help=about, description=about, allow_abbrev=False)
@@ -84,6 +86,11 @@ def _add_engines(add: Add) -> None:
 def _add_decode(add: Add) -> None:
     add("--model", help="of the store: aim at its input, compare its answers")
     add("--pictures", type=Path, metavar="DIR", help="compare on the pictures in a folder, too")
+
+
+def _add_predict(add: Add) -> None:
+    _add_network(add)
+    add("--model", help="of the store, instead of a network with random weights")
 
 
 def _add_profile(add: Add) -> None:

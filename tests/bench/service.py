@@ -99,7 +99,7 @@ def bench_service(
     windows: dict[str, list[Window]] = {name: [] for name in (ALONE, *loads)}
     with serving(model, settings) as served:
         engine = served.model.batcher.engine
-        alone = _engine_run(engine, batch, model.manifest.input)
+        alone = engine_run(engine, batch, model.manifest.input)
         for number in range(rounds):
             note(f"round {number + 1} of {rounds}")
             windows[ALONE].append(served.on_device(run_alone, alone, batch, window_s, clock))
@@ -108,7 +108,7 @@ def bench_service(
                 windows[name].append(asyncio.run(drive))
         ran = engine.description
     labels = {name: Label(ran.name, name, ran.precision, batch) for name in windows}
-    rows = tuple(_row(labels[name], found) for name, found in windows.items())
+    rows = tuple(row_of_windows(labels[name], found) for name, found in windows.items())
     ratios = {
         "service_over_engine_tensor": over(rows, labels[TENSOR], labels[ALONE]),
         "service_over_engine_jpeg": over(rows, labels[JPEG], labels[ALONE]),
@@ -128,8 +128,8 @@ def bench_service(
     return Report(machine, rows, ratios, notes=notes)
 
 
-def _engine_run(engine: Engine, batch: int, contract: InputContract) -> Callable[[], object]:
-    """A full batch through the engine, while the service rests."""
+def engine_run(engine: Engine, batch: int, contract: InputContract) -> Callable[[], object]:
+    """A full batch through the engine, while what is around it rests."""
     limits = ImageLimits(encoded_bytes=2**30, pixels=2**30)
     row = preprocess(decode(jpeg(500, 375), limits, contract), contract)
     return lambda: engine.infer(engine.collate([row] * batch), frozenset())
@@ -203,7 +203,8 @@ def window_of(answered: Sequence[tuple[float, float]], warm_up: int) -> Window:
     return Window(len(steady) / seconds, statistics.median(took for _, took in steady))
 
 
-def _row(label: Label, windows: Sequence[Window]) -> Row:
+def row_of_windows(label: Label, windows: Sequence[Window]) -> Row:
+    """The line of what was measured in one window a round."""
     return Row(
         label,
         rounds=tuple(window.images_per_s for window in windows),
