@@ -37,7 +37,7 @@ from service.results.query import PredictQuery
 from service.serving.choice import choose_default, choose_model
 from service.serving.decode_workers import Decoder
 from service.serving.pipeline import Options, Result, read_options
-from service.serving.runtime import Runtime, build_runtime
+from service.serving.runtime import Runtime, build_runtime, build_runtime_for_many
 from service.store.load import StoreContents
 
 Say = Callable[[str], None]
@@ -74,12 +74,16 @@ class PredictArguments:
         return None if self.jsonl is None else ("--jsonl", self.jsonl)
 
     @property
+    def is_few(self) -> bool:
+        """Whether every file is named, and nothing is taken up again."""
+        return self.rows is None and all(path.is_file() for path in self.files)
+
+    @property
     def overlays(self) -> OverlayFolder | None:
-        """Where overlays go; side by side where each file is named and none is taken up again."""
+        """Where overlays go; side by side where files are few."""
         if self.folder is None:
             return None
-        is_few = self.rows is None and all(path.is_file() for path in self.files)
-        return OverlayFolder(self.folder, len(self.files) if is_few else None)
+        return OverlayFolder(self.folder, len(self.files) if self.is_few else None)
 
     @property
     def drawing_query(self) -> PredictQuery:
@@ -124,7 +128,8 @@ def run(
     # A runtime brings up every model it has, and one is asked for.
     alone = StoreContents((model,), ())
     settings = settings.model_copy(update={"default_model": None})
-    runtime = build_runtime(settings, alone, decoder=decoder)
+    build = build_runtime if arguments.is_few else build_runtime_for_many
+    runtime = build(settings, alone, decoder=decoder)
     return asyncio.run(Prediction(runtime, arguments, say).run())
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import resource
 import signal
 import sys
@@ -40,11 +41,13 @@ class WorkerLimits:
         image: of each picture.
         cpu_s: seconds of processor time on each.
         granted_bytes: of memory for a picture without asking.
+        niceness: how far it gives way to other processes, 0 to 19.
     """
 
     image: ImageLimits
     cpu_s: float
     granted_bytes: int
+    niceness: int = 0
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -60,6 +63,7 @@ class WorkerLimits:
 def main() -> None:
     """Decode what comes on standard input until it is closed."""
     limits = WorkerLimits.from_json(sys.argv[1])
+    os.nice(limits.niceness)
     silence_decoders()
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the service closes the pipe
         signal.signal(wish, signal.SIG_IGN)

@@ -23,6 +23,8 @@ from service.serving.pipeline import Pipeline
 from service.serving.served_models import ServedModels
 from service.store.load import LoadedModel, StoreContents
 
+WINDOW_MS, NICENESS = 200.0, 10  # of what is in no hurry
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -79,13 +81,38 @@ def build_runtime(
     return Runtime(settings, models, admission, metrics, pipeline, workers, decoder)
 
 
+def build_runtime_for_many(
+    settings: Settings, contents: StoreContents, decoder: Decoder | None = None
+) -> Runtime:
+    """Put the parts together for many pictures none of which is in a hurry.
+
+    Batches wait to be full, and decoders give way to the engine, whose pass waits for the slowest
+    of its threads.
+
+    Args:
+        settings: what the operator decided.
+        contents: what the store holds.
+        decoder: turns files into pixels; None: processes do.
+
+    Raises:
+        BadSetting: a setting that this machine or the store cannot meet.
+    """
+    patient = settings.model_copy(update={"window_ms": max(settings.window_ms, WINDOW_MS)})
+    budget = MemoryBudget(settings.decoded_limit_bytes)
+    decoder = decoder or build_decoders(settings, budget, niceness=NICENESS)
+    return build_runtime(patient, contents, decoder=decoder)
+
+
 def count_workers(settings: Settings) -> int:
     """How many processes decode, and threads wait for them."""
     return settings.decode_workers or usable_cores(core_quota())
 
 
 def build_decoders(
-    settings: Settings, budget: MemoryBudget, on_loss: Callable[[], None] = lambda: None
+    settings: Settings,
+    budget: MemoryBudget,
+    on_loss: Callable[[], None] = lambda: None,
+    niceness: int = 0,
 ) -> DecodeWorkers:
     """Make the processes that decode; they are not started.
 
@@ -93,8 +120,9 @@ def build_decoders(
         settings: how many, and what a picture may be.
         budget: of all of them together.
         on_loss: is told of each that died or was killed.
+        niceness: how far they give way to the engine.
     """
-    limits = WorkerLimits(image_limits(settings), settings.decode_cpu_s, GRANTED_BYTES)
+    limits = WorkerLimits(image_limits(settings), settings.decode_cpu_s, GRANTED_BYTES, niceness)
     program = program_of("service.images.decode_worker")
     return DecodeWorkers(program, count_workers(settings), limits, budget, on_loss=on_loss)
 

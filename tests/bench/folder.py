@@ -14,7 +14,7 @@ from service.commands.predict import PredictArguments, Prediction
 from service.config import Settings
 from service.errors import EngineFailed, ServiceError
 from service.results.query import PredictQuery
-from service.serving.runtime import build_runtime
+from service.serving.runtime import build_runtime_for_many
 from service.store.load import LoadedModel, StoreContents
 from tests.bench.entrants import Note
 from tests.bench.pictures import jpeg
@@ -73,7 +73,7 @@ def bench_predict(
     """
     with tempfile.TemporaryDirectory(prefix="sge-bench-") as name:
         folder = Path(name)
-        runtime = build_runtime(settings, StoreContents((model,), ()))
+        runtime = build_runtime_for_many(settings, StoreContents((model,), ()))
         asked = PredictArguments((folder,), PredictQuery(), jsonl=folder / "rows.jsonl")
         prediction = Prediction(runtime, asked, note)
         windows = asyncio.run(_windows(prediction, folder, rounds, window_s, clock))
