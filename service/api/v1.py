@@ -118,13 +118,14 @@ def _bound_maps(options: Options, model: ServedModel, images: int, settings: Set
     pictures, answer_mb = cost.pictures * images, cost.answer_bytes * images / 1e6
     if pictures > settings.mask_pictures:
         raise BadRequest(
-            f"{pictures} mask pictures asked for, the limit is {settings.mask_pictures}: name "
-            f"fewer blocks, groups or classes, or take mask_format json or npy"
+            f"{pictures} pictures asked for, the limit is {settings.mask_pictures}: name fewer "
+            f"blocks, groups or classes, or take mask_format json or npy"
         )
     if answer_mb > settings.answer_limit_mb:
         raise BadRequest(
-            f"the masks asked for take {answer_mb:.3g} MB, the limit is "
-            f"{settings.answer_limit_mb:g} MB: name fewer blocks or groups, or send fewer images"
+            f"what is asked for takes {answer_mb:.3g} MB, the limit is "
+            f"{settings.answer_limit_mb:g} MB: name fewer blocks, groups or classes, or send fewer "
+            f"images"
         )
 
 

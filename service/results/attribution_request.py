@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import BadRequest
+from service.results.map_cost import MapCost
+
+RECORD_BYTES = 128  # of a class in an answer beside its label: names of fields, and three numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,67 @@ class ListedClasses:
 ClassChoice = BestClasses | ListedClasses
 
 
-def parse_classes(text: str, labels: Sequence[str]) -> ClassChoice | None:
-    """Read `top`, `top:N`, or a comma list of class indices and labels.
+class ClassNames:
+    """The classes of a model by every name that a client may give; made once for a model.
 
-    A number is an index; a label that is a number, or holds a comma, is found where it is all of
-    the text or of a part between commas, before numbers are looked for.
+    Args:
+        labels: of the model, in the order of its logits.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.count = len(labels)
+        self._indices: dict[str, list[int]] = {}
+        for index, label in enumerate(labels):
+            self._indices.setdefault(label, []).append(index)
+
+        self.longest_bytes = max((len(json.dumps(label)) for label in labels), default=0)
+        """Of a label as it is written into JSON, at most."""
+
+    def cost_of(self, classes: int) -> MapCost:
+        """Tell what so many records with a label and numbers come to in an answer."""
+        return MapCost(0, classes * (RECORD_BYTES + self.longest_bytes))
+
+    def knows(self, label: str) -> bool:
+        """Whether a class is called so."""
+        return label in self._indices
+
+    def index_of(self, name: str) -> int:
+        """The class that `index:N`, a label, or a number that is no label, stands for.
+
+        Raises:
+            BadRequest: none, or several that share the label.
+        """
+        stripped = name.strip()
+        if match := re.fullmatch(r"index:([0-9]{1,9})", stripped):
+            return self._within(int(match[1]), name)
+        named = self._indices.get(name) or self._indices.get(stripped, [])
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise BadRequest(
+                f"{len(named)} classes are called {reprlib.repr(stripped)}: name one by its index, "
+                f"as index:{named[0]}"
+            )
+        return self._within(int(stripped) if re.fullmatch(r"[0-9]{1,9}", stripped) else -1, name)
+
+    def _within(self, index: int, name: str) -> int:
+        if 0 <= index < self.count:
+            return index
+        raise BadRequest(
+            f"no class {reprlib.repr(name.strip())}: attribution is top, top:N, or a comma list of "
+            f"labels and of index:N, from 0 to {self.count - 1}"
+        )
+
+
+def parse_classes(text: str, names: ClassNames) -> ClassChoice | None:
+    """Read `top`, `top:N`, or a comma list of labels, `index:N` and numbers.
+
+    A label that holds a comma is found where it is all of the text. A number is a label where
+    there is one, else an index.
 
     Args:
         text: the client's; empty for no attribution.
-        labels: the model's, in the order of its logits; `top:N` with a larger N gives all.
+        names: the model's; `top:N` with an N above all classes gives all.
 
     Returns:
         None where nothing is asked for.
@@ -60,32 +116,19 @@ def parse_classes(text: str, labels: Sequence[str]) -> ClassChoice | None:
         BadRequest: none of these, a class that the model does not have, two that share the label,
             or a class twice.
     """
-    text = text.strip()
-    if not text:
+    if not text.strip():
         return None
-    if text == "top":
+    if text.strip() == "top":
         return BestClasses(1)
-    if match := re.fullmatch(r"top:([1-9][0-9]{0,5})", text):
-        return BestClasses(min(int(match[1]), len(labels)))
-    parts = [text] if text in labels else [part.strip() for part in text.split(",")]
-    ids = tuple(_class_of(part, labels) for part in parts)
-    if len(set(ids)) < len(ids):
-        raise BadRequest(f"attribution is {reprlib.repr(text)}, a class may be there once")
-    return ListedClasses(ids)
-
-
-def _class_of(part: str, labels: Sequence[str]) -> int:
-    named = [index for index, label in enumerate(labels) if label == part]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        indices = ", ".join(map(str, named))
-        raise BadRequest(
-            f"the classes {indices} are all called {reprlib.repr(part)}: name an index"
-        )
-    if re.fullmatch(r"[0-9]{1,6}", part) and int(part) < len(labels):
-        return int(part)
-    raise BadRequest(
-        f"no class {reprlib.repr(part)}: attribution is top, top:N, or a comma list of labels and "
-        f"of indices from 0 to {len(labels) - 1}"
-    )
+    if match := re.fullmatch(r"top:([1-9][0-9]{0,8})", text.strip()):
+        return BestClasses(min(int(match[1]), names.count))
+    parts = [text] if names.knows(text) or names.knows(text.strip()) else text.split(",")
+    ids: dict[int, None] = {}  # in order
+    for part in parts:
+        index = names.index_of(part)
+        if index in ids:
+            raise BadRequest(
+                f"attribution is {reprlib.repr(text.strip())}, a class may be there once"
+            )
+        ids[index] = None
+    return ListedClasses(tuple(ids))

@@ -43,7 +43,7 @@ class PredictQuery(BaseModel):
     attribution: str = Field(
         "",
         description="classes whose evidence is located: `top`, `top:N` (the N best), or a comma "
-        "list of labels and indices",
+        "list of labels and of `index:N`",
         examples=["top"],
     )
     input: bool = Field(

@@ -61,13 +61,16 @@ class Options:
         return bool(self.extras) or self.shows_input
 
     def cost(self, model: ServedModel) -> MapCost:
-        """Tell what the maps and pictures come to for each image."""
+        """Tell what maps, pictures and classes come to for each image."""
         spec, side_px = model.loaded.manifest.spec, model.loaded.manifest.input.size_px
         cost = cost_of(self.masks, model.blocks, side_px)
+        classes = min(self.top_k, len(model.loaded.labels))
+        cost += model.class_names.cost_of(classes)
         if self.attribution is not None:
             *_, height, width = spec.features_shape
             maps, form = self.attribution.classes.count, self.attribution.format
             cost += cost_of_maps(maps, height * width, form, side_px)
+            cost += model.class_names.cost_of(maps)
         return cost + cost_of_image(side_px) if self.shows_input else cost
 
 
@@ -118,7 +121,7 @@ def read_options(query: PredictQuery, model: ServedModel) -> Options:
         kind=query.mask_kind,
         format=query.mask_format,
     )
-    classes = parse_classes(query.attribution, model.loaded.labels)
+    classes = parse_classes(query.attribution, model.class_names)
     attribution = None if classes is None else AttributionRequest(classes, query.mask_format)
     return Options(query.top_k, masks, attribution, shows_input=query.input)
 
@@ -269,7 +272,9 @@ def _attribute(
 ) -> Attribution | None:
     if request is None:
         return None
-    if reply.features is None or not np.isfinite(reply.features).all():
+    if reply.features is None:
+        raise EngineFailed("the engine gave no features")
+    if not np.isfinite(reply.features).all():
         raise EngineFailed("the model gave features that are not finite")
     return attribute(
         request,

@@ -19,6 +19,7 @@ from service.errors import EngineFailed, NotReady
 from service.metrics import Metrics
 from service.model.resnet import FEATURES, BlockShape
 from service.results.attribution import Classifier
+from service.results.attribution_request import ClassNames
 from service.results.masks import Gate
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
@@ -80,6 +81,7 @@ class ServedModel:
         self.blocks: Sequence[BlockShape] = loaded.manifest.spec.blocks()
         self.gates = {block.name: gate_of(loaded, block.name) for block in self.blocks}
         self.classifier = classifier_of(loaded)
+        self.class_names = ClassNames(loaded.labels)
         self.max_batch = limits.max_batch
         self._plan = plan
         self.fallback_reason: str | None = None

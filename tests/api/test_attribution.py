@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 
 import httpx
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.running import noise, png_of, running
+from service.engines.base import EngineOutputs
+from tests.fakes import FakeEngine
+from tests.running import noise, png_of, running, tiny_model
 
 pytestmark = pytest.mark.anyio
 
@@ -92,4 +95,33 @@ async def test_maps_count_towards_the_pictures_of_a_request() -> None:
 
     assert fits.status_code == 200
     assert refused.status_code == 422
-    assert "4 mask pictures asked for, the limit is 3" in refused.json()["error"]["message"]
+    assert "4 pictures asked for, the limit is 3" in refused.json()["error"]["message"]
+
+
+async def test_classes_count_towards_the_bytes_of_an_answer() -> None:
+    """With labels as long as the model's longest, whether predicted or attributed."""
+    labels = ("cat", "dog", "g" * 3000)
+    model = dataclasses.replace(tiny_model(), labels=labels)
+    async with running(model, answer_limit_mb=0.01) as service:
+        few = await service.predict(png_of(IMAGE), "top_k=1&attribution=cat")
+        many = await service.predict(png_of(IMAGE), "top_k=3&attribution=cat")
+
+    assert (few.status_code, many.status_code) == (200, 422)
+    assert "what is asked for takes 0.0126 MB" in many.json()["error"]["message"]
+
+
+async def test_features_that_are_not_finite_are_a_failure_of_the_model() -> None:
+    """A request that asks for them fails; one that does not is answered."""
+
+    class Overflowing(FakeEngine):
+        def infer(self, batch: tuple[int, ...], extras: frozenset[str]) -> EngineOutputs:
+            outputs = super().infer(batch, extras)
+            features = np.full((len(batch), 8, 64, 2, 2), np.inf, np.float32)
+            return dataclasses.replace(outputs, features=features)
+
+    async with running(engine=Overflowing()) as service:
+        plain = await service.predict(png_of(IMAGE))
+        asked = await service.predict(png_of(IMAGE), "attribution=0")
+
+    assert (plain.status_code, asked.status_code) == (200, 500)
+    assert asked.json()["error"]["code"] == "engine_failed"

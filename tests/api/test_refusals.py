@@ -86,7 +86,7 @@ async def test_mask_pictures_are_bounded() -> None:
 
     replies = (most, one_more, mean, numbers)
     assert [reply.status_code for reply in replies] == [200, 422, 200, 200]
-    assert one_more.json()["error"]["message"].startswith("16 mask pictures asked for")
+    assert one_more.json()["error"]["message"].startswith("16 pictures asked for")
 
 
 async def test_the_bytes_of_masks_are_bounded_before_anything_runs() -> None:
@@ -100,7 +100,7 @@ async def test_the_bytes_of_masks_are_bounded_before_anything_runs() -> None:
 
     message = refused.json()["error"]["message"]
     assert (refused.status_code, mean.status_code) == (422, 200)
-    assert message.startswith("the masks asked for take 0.087 MB, the limit is 0.01 MB")
+    assert message.startswith("what is asked for takes 0.0874 MB, the limit is 0.01 MB")
     assert ran == 0
 
 
