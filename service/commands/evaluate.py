@@ -12,9 +12,9 @@ import orjson
 
 from service.commands.contents import load_contents
 from service.commands.evaluation_text import describe
-from service.commands.files import FileFinder, shown
-from service.commands.in_order import in_order
-from service.commands.labelled import Labelled, PictureReader, classes_of, labelled_files
+from service.commands.pictures.files import FileFinder, shown
+from service.commands.pictures.in_order import in_order
+from service.commands.pictures.labelled import Labelled, PictureReader, classes_of, labelled_files
 from service.commands.progress import progress_bar
 from service.commands.whole_file import require_writable, write_whole
 from service.config import Settings

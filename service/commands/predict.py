@@ -14,9 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from service.commands.contents import load_contents
-from service.commands.files import FileFinder, FoundFile, read_picture, shown
-from service.commands.in_order import in_order
-from service.commands.outcomes import (
+from service.commands.pictures.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.pictures.in_order import in_order
+from service.commands.predicting.outcomes import (
     Classified,
     Document,
     Output,
@@ -25,10 +25,10 @@ from service.commands.outcomes import (
     classes_of,
     document_of,
 )
-from service.commands.overlays import OverlayFolder
+from service.commands.predicting.overlays import OverlayFolder
+from service.commands.predicting.row_file import RowFile
+from service.commands.predicting.row_format import CsvRows, JsonRows, RowFormat
 from service.commands.progress import progress_bar
-from service.commands.row_file import RowFile
-from service.commands.row_format import CsvRows, JsonRows, RowFormat
 from service.config import Settings
 from service.engines.calibration import image_limits
 from service.errors import BadRequest, EngineLost, ServiceError, Unavailable, UndecodableImage

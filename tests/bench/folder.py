@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.commands.outcomes import Classified
 from service.commands.predict import PredictArguments, Prediction
+from service.commands.predicting.outcomes import Classified
 from service.config import Settings
 from service.errors import EngineFailed, ServiceError
 from service.results.query import PredictQuery

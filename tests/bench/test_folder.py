@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.outcomes import Classified
+from service.commands.predicting.outcomes import Classified
 from service.config import Settings
 from service.errors import EngineFailed, UndecodableImage
 from service.serving.pipeline import Result

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.pictures.files import FileFinder, FoundFile, read_picture, shown
 from service.errors import BadSetting, ImageTooLarge, UndecodableImage
 from service.images.contract import ImageLimits
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from service.commands.row_format import Row, RowFormat
+from service.commands.predicting.row_format import Row, RowFormat
 from service.errors import BadSetting
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.commands.in_order import in_order
+from service.commands.pictures.in_order import in_order
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import orjson
 
 from service.api.map_document import attribution_document, base64_of, mask_document
-from service.commands.files import shown
-from service.commands.row_file import RowFile
-from service.commands.row_format import Row
+from service.commands.pictures.files import shown
+from service.commands.predicting.row_file import RowFile
+from service.commands.predicting.row_format import Row
 from service.errors import ServiceError
 from service.serving.pipeline import Result
 

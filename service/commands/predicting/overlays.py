@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.commands.files import shown
+from service.commands.pictures.files import shown
 from service.errors import BadSetting
 from service.serving.pipeline import Result
 

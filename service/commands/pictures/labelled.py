@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.commands.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.pictures.files import FileFinder, FoundFile, read_picture, shown
 from service.config import Settings
 from service.engines.calibration import image_limits
 from service.errors import BadInput, BadSetting
