@@ -7,6 +7,7 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ Weights = dict[str, Tensor]
 COUNTER = "num_batches_tracked"  # BatchNorm's; evaluation does not use it, so it may be absent
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PICKLE_ENDINGS = (".pth", ".pt", ".pth.tar", ".bin", ".ckpt")
+
+PACKED_ALLOWANCE_BYTES = 1_000_000  # torch.save packs nothing, but TorchScript its code
 
 SafeType = tuple[Any, str]
 """What stands for a name that a file of torch may hold, and the name: `module.name`."""
@@ -39,6 +42,8 @@ _UNREADABLE = (
     ArithmeticError,
     AttributeError,
     AssertionError,
+    MemoryError,
+    zipfile.BadZipFile,
 )
 
 _SAVE_WEIGHTS = "save its weights alone: torch.save(model.state_dict(), 'weights.pth')"
@@ -96,6 +101,7 @@ def read_content(content: bytes, file_name: str, safe: Sequence[SafeType] = ()) 
         if name.endswith(".safetensors"):
             return safetensors.torch.load(content)
         if name.endswith(PICKLE_ENDINGS):
+            _refuse_inflating(content, file_name)
             with warnings.catch_warnings(), torch.serialization.safe_globals(list(safe)):
                 warnings.simplefilter("ignore")  # of pickle protocols that torch did not write
                 return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
@@ -109,10 +115,41 @@ def as_float32(state: Mapping[str, Any], file_name: str) -> Weights:
     """Contiguous float32 copies of weights, from any floating dtype; BatchNorm's counters are 0.
 
     Raises:
+        BadCheckpoint: an entry is not a dense floating-point tensor on the CPU, or there is no
+            memory for it.
+    """
+    refuse_other_than_floats(state, file_name)
+    try:
+        return {name: _normalised(name, value) for name, value in state.items()}
+    except (RuntimeError, MemoryError) as error:  # torch's word for no memory is the first
+        raise BadCheckpoint(f"there is no memory for the weights of {file_name}") from error
+
+
+def refuse_other_than_floats(state: Mapping[str, Any], file_name: str) -> None:
+    """Refuse what are no weights.
+
+    Raises:
         BadCheckpoint: an entry is not a dense floating-point tensor on the CPU.
     """
-    _refuse_other_than_floats(state, file_name)
-    return {name: _normalised(name, value) for name, value in state.items()}
+    wrong = {name: _kind(value) for name, value in state.items() if not name.endswith(COUNTER)}
+    named = [f"{name} ({kind})" for name, kind in wrong.items() if kind is not None]
+    if named:
+        raise BadCheckpoint(f"no floating-point tensors in {file_name}: {', '.join(named)}")
+
+
+def _refuse_inflating(content: bytes, file_name: str) -> None:
+    """Refuse what takes far more memory than the file has bytes, before any of it is read."""
+    if b"bytearray\n" in content:  # torch would make one of any size, of zeros
+        raise BadCheckpoint(f"{file_name} holds a bytearray, which no weights are made of")
+    if not content.startswith(b"PK"):
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > len(content) + PACKED_ALLOWANCE_BYTES:
+        raise BadCheckpoint(
+            f"{file_name} unpacks to {unpacked / 1e6:.0f} MB out of {len(content) / 1e6:.1f} MB, "
+            "and torch.save packs nothing: unpack it, or save it again"
+        )
 
 
 def _describe_unreadable(error: Exception, content: bytes) -> str:
@@ -128,13 +165,6 @@ def _describe_unreadable(error: Exception, content: bytes) -> str:
         return f"is an ONNX file; of the network it was made of, {_SAVE_WEIGHTS}"
     found = (what for start, what in _BEGINNINGS.items() if content.startswith(start))
     return f"is {next(found, 'no checkpoint, or a damaged one')}"
-
-
-def _refuse_other_than_floats(state: Mapping[str, Any], file_name: str) -> None:
-    wrong = {name: _kind(value) for name, value in state.items() if not name.endswith(COUNTER)}
-    named = [f"{name} ({kind})" for name, kind in wrong.items() if kind is not None]
-    if named:
-        raise BadCheckpoint(f"no floating-point tensors in {file_name}: {', '.join(named)}")
 
 
 def _kind(value: Any) -> str | None:

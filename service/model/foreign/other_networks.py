@@ -13,7 +13,7 @@ _BY_NAME = (
     ("a network for segmentation", r"(^|\.)(aux_classifier|decode_head|mask_decoder)\."),
     ("CLIP", r"(^|\.)(transformer\.resblocks\.\d|text_model\.|logit_scale$)"),
     ("a Swin transformer", r"relative_position_bias_table$"),
-    ("a vision transformer", r"(^|\.)(cls_token|class_token|pos_embed\w*|patch_embed\.\S+)$"),
+    ("a vision transformer", r"(^|\.)(patch_embed\.|(cls_token|class_token|pos_embed\w*)$)"),
     (
         "a ConvNeXt",
         r"(^|\.)(layer_scale$|(stages|layers)\.\d\.(blocks|layers)\.\d+\.(conv_)?dw|layer\d\.\d+\.dwconv)",

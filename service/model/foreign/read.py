@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from service.errors import BadCheckpoint
@@ -15,7 +16,16 @@ from service.model.foreign.misfits import refuse_misfits
 from service.model.foreign.recognise import Recognised, architecture_of, recognise, refuse_others
 from service.model.foreign.safe_types import SAFE_TYPES
 from service.model.foreign.unwrap import Unwrapped, unwrap
-from service.model.weights_file import Weights, as_float32, read_content
+from service.model.weights_file import (
+    COUNTER,
+    Weights,
+    as_float32,
+    read_content,
+    refuse_other_than_floats,
+)
+
+NETWORK_BYTES = 300_000_000  # the largest network that is served takes 241 MB
+WIDENED = 2  # half precision becomes single
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,8 @@ class Checkpoint:
     Attributes:
         content: all that the file holds, as it is nested there.
         unwrapped: which of it are the weights, and what else there is.
-        weights: float32, by torchvision's names.
+        weights: as the file has them, by torchvision's names; none is copied before its shape is
+            known to fit.
         precisions: the dtypes that they have in the file, most numbers first.
         recognised: the architecture that they tell.
     """
@@ -56,11 +67,17 @@ def read_checkpoint(content: bytes, file_name: str, part: str | None = None) -> 
     unwrapped = unwrap(leaves, file_name, part)
     if "fc.weight" not in unwrapped.weights:  # of a detector, a backbone alone looks like ours
         refuse_others({n: v for n, v in leaves.items() if isinstance(v, Tensor)}, file_name)
-    recognised = recognise(unwrapped.weights, file_name)
+    weights = _without_counts(unwrapped.weights)
+    refuse_other_than_floats(
+        {name: value for name, value in weights.items() if not isinstance(value, Tensor)}, file_name
+    )
+    recognised = recognise(weights, file_name)
+    refuse_other_than_floats(weights, file_name)
+    _refuse_repeated(weights, len(content), file_name)
     return Checkpoint(
         content=held,
         unwrapped=unwrapped,
-        weights=as_float32(unwrapped.weights, file_name),
+        weights=weights,
         precisions=_precisions_of(unwrapped.weights),
         recognised=recognised,
     )
@@ -90,7 +107,23 @@ def adopt_checkpoint(
             f"as {found.architecture} has"
         )
     refuse_misfits(weights, spec, has_sge=has_sge(weights))
-    return adopt_weights(weights, name, groups=groups, input_px=input_px)
+    copies = as_float32(weights, "the checkpoint")
+    return adopt_weights(copies, name, groups=groups, input_px=input_px)
+
+
+def _refuse_repeated(weights: Mapping[str, Tensor], file_bytes: int, file_name: str) -> None:
+    """Refuse tensors that repeat a few numbers without end, as strides of 0 do."""
+    needed = sum(value.numel() for value in weights.values()) * 4
+    if needed > WIDENED * file_bytes + NETWORK_BYTES:
+        raise BadCheckpoint(
+            f"{file_name} has {file_bytes / 1e6:.1f} MB, and its weights would take "
+            f"{needed / 1e6:.0f} MB"
+        )
+
+
+def _without_counts(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights with BatchNorm's counters at 0, whatever a file has there."""
+    return {n: torch.tensor(0) if n.endswith(COUNTER) else value for n, value in weights.items()}
 
 
 def _precisions_of(weights: Mapping[str, Any]) -> tuple[str, ...]:

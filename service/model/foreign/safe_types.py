@@ -15,44 +15,78 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from torch.torch_version import TorchVersion
 
 from service.model.weights_file import SafeType
 
-_NUMBERS = re.compile(r"[fiub][1248]")
+PATH_LIMIT = 4096  # characters, as on Linux
+
+_NUMBERS = re.compile(r"[fiu][248]|[iub]1")
+_TEXTS = re.compile(r"U[1-9]\d{0,3}")
+
+
+class PlainText:
+    """Stands for classes that are texts with other manners: the text is taken as it is."""
+
+    def __new__(cls, text: object = "") -> Any:
+        """Take the text."""
+        if type(text) is not str:
+            raise TypeError("no text")
+        return text
 
 
 class NumpyType:
     """Stands for `numpy.dtype`: its name and the order of its bytes."""
 
     def __init__(self, name: str, *_: object) -> None:
-        self.name = str(name)
+        self.name: str = PlainText(name)
         self.order = "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = ">" if state[1] == ">" else "<"
 
+    def count(self, content: bytes) -> int:
+        """How many numbers or texts a run of bytes holds.
+
+        Raises:
+            ValueError: they are neither, or do not end with the bytes.
+        """
+        is_text = _TEXTS.fullmatch(self.name)
+        if not isinstance(content, bytes) or not (is_text or _NUMBERS.fullmatch(self.name)):
+            raise ValueError("no numbers or texts of numpy's")
+        width = int(self.name[1:]) * (4 if is_text else 1)
+        if len(content) % width:
+            raise ValueError("half a number of numpy's")
+        return len(content) // width
+
     def read(self, content: bytes) -> list[Any]:
-        """The numbers or texts in a run of bytes."""
+        """The numbers or texts in a run of bytes that `count` counts."""
         if _NUMBERS.fullmatch(self.name):
             return list(np.frombuffer(content, f"{self.order}{self.name}").tolist())
-        if re.fullmatch(r"U[1-9]\d{0,3}", self.name):
-            width = 4 * int(self.name[1:])
-            codec = "utf-32-be" if self.order == ">" else "utf-32-le"
-            texts = (content[at : at + width] for at in range(0, len(content), width))
-            return [text.decode(codec).rstrip("\0") for text in texts]
-        raise ValueError(f"no numbers of numpy's type {self.name!r}")
+        width = 4 * int(self.name[1:])
+        codec = "utf-32-be" if self.order == ">" else "utf-32-le"
+        texts = (content[at : at + width] for at in range(0, len(content), width))
+        return [text.decode(codec, "replace").rstrip("\0") for text in texts]
 
 
 class NumpyArray:
     """Stands for `numpy.ndarray`: its values in a row."""
 
     def __init__(self, *_: object) -> None:
-        self.values: list[Any] = []
+        self._kind = NumpyType("")
+        self._content: Any = []
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         *_, kind, _, content = state
-        self.values = list(content) if isinstance(content, list) else kind.read(content)
+        if not isinstance(content, list):
+            kind.count(content)
+        self._kind, self._content = kind, content
+
+    @property
+    def values(self) -> list[Any]:
+        """Read when they are asked for: many arrays may share the bytes of one."""
+        if isinstance(self._content, list):
+            return self._content
+        return self._kind.read(self._content)
 
 
 class PlainDict:
@@ -64,8 +98,9 @@ class PlainDict:
 
 
 def _scalar(kind: NumpyType, content: bytes) -> Any:
-    (value,) = kind.read(content)
-    return value
+    if kind.count(content) != 1:
+        raise ValueError("a scalar is one number")
+    return kind.read(content)[0]
 
 
 def _default_dict(*_: object) -> dict[Any, Any]:
@@ -81,11 +116,27 @@ def _no_bytes() -> bytes:
 
 
 def _posix_path(*steps: str) -> str:
-    return str(PurePosixPath(*steps))
+    return str(PurePosixPath(*_short(steps)))
 
 
 def _windows_path(*steps: str) -> str:
-    return str(PureWindowsPath(*steps))
+    return str(PureWindowsPath(*_short(steps)))
+
+
+def _short(steps: tuple[str, ...]) -> tuple[str, ...]:
+    """Steps that make a path no longer than a file system's: each of them may be long, and last."""
+    if sum(map(len, steps)) > PATH_LIMIT or not all(isinstance(step, str) for step in steps):
+        raise ValueError("no path of a file")
+    return steps
+
+
+def _frozen(values: Any = ()) -> Any:
+    return values  # not copied: a file may ask for it as often as it likes
+
+
+def _named(module: str, *names: str) -> list[SafeType]:
+    """Types that are kept as values, as `type=int` is: only their names, which nothing calls."""
+    return [(name, f"{module}.{name}") for name in names]
 
 
 def _of(module: str, **made: Any) -> list[SafeType]:
@@ -113,12 +164,12 @@ def _lightning(package: str) -> list[SafeType]:
 SAFE_TYPES: tuple[SafeType, ...] = (
     *_of("argparse", Namespace=argparse.Namespace),
     *_of("types", SimpleNamespace=types.SimpleNamespace),
-    *_of("builtins", list=list, dict=dict, tuple=tuple, frozenset=frozenset, bytes=_no_bytes),
-    *_of("builtins", int=int, float=float, bool=bool, str=str),
+    *_of("builtins", frozenset=_frozen, bytes=_no_bytes),
+    *_named("builtins", "list", "dict", "tuple", "int", "float", "bool", "str"),
     *_of("collections", defaultdict=_default_dict, deque=_deque),
     *_of("datetime", datetime=dt.datetime, date=dt.date, time=dt.time),
     *_of("datetime", timedelta=dt.timedelta, timezone=dt.timezone),
-    *_of("torch.torch_version", TorchVersion=TorchVersion),
+    *_of("torch.torch_version", TorchVersion=PlainText),
     *_of("numpy", dtype=NumpyType, ndarray=NumpyArray),
     *(_numpy("core") + _numpy("_core")),
     *(_paths("pathlib") + _paths("pathlib._local")),

@@ -45,4 +45,5 @@ def test_half_precision_is_read_as_what_it_is(precision: str) -> None:
     checkpoint = read_checkpoint(pickled(state), "half.pth")
 
     assert checkpoint.precisions == (precision,)
-    assert torch.equal(checkpoint.weights["conv1.weight"], state["conv1.weight"].float())
+    network = adopt_checkpoint(checkpoint, None, groups=None, input_px=TINY.input_px).network
+    assert torch.equal(network.conv1.weight, state["conv1.weight"].float())
