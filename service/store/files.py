@@ -50,13 +50,16 @@ def check_labels(labels: tuple[str, ...], classes: int) -> None:
     """Refuse labels that cannot name the classes.
 
     Raises:
-        BadManifest: there are too many or too few, or one is blank or more than a line.
+        BadManifest: there are too many or too few, or one is blank, more than a line, or no text
+            that UTF-8 can hold.
     """
     if len(labels) != classes:
         raise BadManifest(f"{len(labels)} labels for {classes} classes")
     for number, label in enumerate(labels, 1):
         if not label.strip() or "\n" in label or "\r" in label:
             raise BadManifest(f"label {number} is {label!r}, it must be one line that is not blank")
+        if any("\ud800" <= letter <= "\udfff" for letter in label):
+            raise BadManifest(f"label {number} is {label!r}, it must be text of whole letters")
 
 
 def describe_os_error(error: OSError) -> str:

@@ -17,6 +17,7 @@ FITS = ("crop", "fit")
 INTERPOLATIONS = ("bilinear", "bicubic")
 CROP_FRACTION = 0.875  # 224 of 256 px, the published evaluation on ImageNet
 SMALLEST_FRACTION = 0.25  # a crop of less shows next to nothing of a picture
+_LARGEST_PX = 10**6  # beyond it a side is refused, and a float need not hold it
 SMALL_STEM_PX = 64  # what a stem of 3x3 without pooling is for
 
 
@@ -28,6 +29,7 @@ class Preprocessing:
         origin: who says it.
         shorter_side_px: to which a picture is scaled before its centre is cut out.
         crop_fraction: the same, as the side of the crop by that shorter side.
+        passed_over: why nothing is taken of what is said.
     """
 
     origin: str
@@ -38,6 +40,7 @@ class Preprocessing:
     interpolation: str | None = None
     mean: Channels | None = None
     std: Channels | None = None
+    passed_over: str | None = None
 
     @property
     def says_scale(self) -> bool:
@@ -47,10 +50,11 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedInput:
-    """An input contract, and who says what of it, by the contract's fields."""
+    """An input contract, who says what of it, by the contract's fields, and what is passed over."""
 
     contract: InputContract
     origins: dict[str, str]
+    passed_over: tuple[str, ...] = ()
 
     def who_says(self) -> str:
         """Say in words who says what."""
@@ -98,14 +102,16 @@ def resolve_input(said: list[Preprocessing], stem: str) -> ResolvedInput:
     elif chosen["fit"].says_scale:
         raise BadManifest("a shorter side and a crop fraction belong to the fit crop")
     origins = {name: one.origin for name, one in chosen.items()}
-    return ResolvedInput(_contract_of(values, origins), origins)
+    passed_over = tuple(one.passed_over for one in said if one.passed_over is not None)
+    return ResolvedInput(_contract_of(values, origins), origins, passed_over)
 
 
 def _shorter_side(said: Preprocessing, size_px: int) -> int:
     """What is said, in proportion where it was said of another size; a fraction as timm does."""
+    size_px = min(size_px, _LARGEST_PX)
     if said.shorter_side_px is not None:
-        shorter = said.shorter_side_px
-        of_size = said.size_px or size_px
+        shorter = min(said.shorter_side_px, _LARGEST_PX)
+        of_size = min(said.size_px or size_px, _LARGEST_PX)
         shorter = shorter if of_size == size_px else round(shorter * size_px / of_size)
     else:
         fraction = CROP_FRACTION if said.crop_fraction is None else said.crop_fraction

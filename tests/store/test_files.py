@@ -39,6 +39,7 @@ def test_labels_that_are_not_utf8_are_refused() -> None:
         (("cat",), "1 labels for 2 classes"),
         (("cat", "dog", "gnu"), "3 labels for 2 classes"),
         (("cat", " "), "label 2 is ' ', it must be one line that is not blank"),
+        (("cat", "\ud800"), r"label 2 is '\ud800', it must be text of whole letters"),
         (("cat\ndog", "gnu"), r"label 1 is 'cat\ndog', it must be one line that is not blank"),
     ],
 )

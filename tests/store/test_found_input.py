@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from typing import Any
 
 import pytest
+import torch
 
 from service.errors import BadManifest
 from service.store.found_input import of_timm, of_torchvision, of_transformers
 from service.store.preprocessing import Preprocessing
 
 HALVES = (0.5, 0.5, 0.5)
+SHARED: list[Any] = [0]  # a list of lists that share one another: a thousand million numbers
+for _ in range(9):
+    SHARED = [SHARED] * 10
+SHOWN = f"{reprlib.repr(SHARED):.80}"
 
 
 def test_timms_configuration_is_read() -> None:
@@ -80,8 +87,16 @@ def test_arguments_of_training_scripts_are_read(
             {"size": {"height": 224, "width": 224}},
             {"size_px": 224, "crop_fraction": 1.0, "fit": "squash"},
         ),
+        (
+            {"size": 224, "do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+            {"size_px": 224, "crop_fraction": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3},
+        ),
+        (
+            {"size": 224, "do_resize": False, "rescale_factor": 0.00392156862745098},
+            {"size_px": 224, "crop_fraction": 1.0, "fit": "a cut without scaling"},
+        ),
     ],
-    ids=["crop fraction", "centre crop", "no crop", "squashed"],
+    ids=["crop fraction", "centre crop", "no crop", "squashed", "not normalised", "not scaled"],
 )
 def test_transformers_configuration_is_read(
     config: dict[str, Any], expected: dict[str, Any]
@@ -98,6 +113,9 @@ def test_transformers_configuration_is_read(
         ({"input_size": [3, 224, 160]}, "the input is 224 x 160 (timm), it must be a square"),
         ({"mean": [0.5, 0.5]}, "mean is [0.5, 0.5] (timm), three numbers are needed"),
         ({"std": ["a", "b", "c"]}, "std is ['a', 'b', 'c'] (timm), three numbers are needed"),
+        ({"interpolation": ["x"]}, "interpolation is ['x'] (timm), a name is needed"),
+        ({"crop_mode": SHARED}, f"crop_mode is {SHOWN} (timm), a name is needed"),
+        ({"mean": SHARED}, f"mean is {SHOWN} (timm), three numbers are needed"),
     ],
 )
 def test_what_cannot_be_served_is_refused(config: dict[str, Any], reason: str) -> None:
@@ -106,6 +124,41 @@ def test_what_cannot_be_served_is_refused(config: dict[str, Any], reason: str) -
         of_timm(config, "timm")
 
     assert caught.value.message == reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[[3, 224, 224]], torch.ones(3), "224", [], ["a", 224], {"height": 224, "width": [1]}, 2.5],
+    ids=str,
+)
+def test_a_size_that_is_no_number_says_nothing(value: Any) -> None:
+    """Whatever its type is."""
+    assert of_timm({"input_size": value}, "timm") == Preprocessing("timm")
+
+
+def test_numbers_beyond_all_bounds_are_infinite() -> None:
+    """Which is refused by those who look at it."""
+    found = of_timm({"crop_pct": 16**5000, "mean": [16**5000] * 3}, "timm")
+
+    assert (found.crop_fraction, found.mean) == (math.inf, (math.inf,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        ({"rescale_factor": 1 / 127.5}, "0.00784313725490196"),
+        ({"rescale_factor": "x"}, "'x'"),
+        ({"do_rescale": False}, "1"),
+    ],
+)
+def test_values_that_are_scaled_otherwise_are_refused(config: dict[str, Any], shown: str) -> None:
+    """Mean and standard deviation would be of other values."""
+    with pytest.raises(BadManifest) as caught:
+        of_transformers(config, "beside")
+
+    assert caught.value.message.startswith(
+        f"values are multiplied by {shown} (beside), by 1/255 is served"
+    )
 
 
 def test_torchvisions_second_weights_are_known_by_their_hash() -> None:

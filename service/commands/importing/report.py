@@ -43,6 +43,8 @@ def _entries(plan: ImportPlan) -> Iterator[tuple[str, str]]:
     yield "SGE", _sge_of(plan)
     yield "input", describe_input(plan.new.input)
     yield "", plan.input.who_says()
+    for complaint in plan.input.passed_over:
+        yield "", f"passed over: {complaint}"
     if set(plan.input.origins.values()) == {USUAL}:
         yield "", "nothing says so: compare it with the transforms of your validation"
     names = plan.labels.names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from service.model.foreign.leaves import as_mapping, entries_named
 from service.store.files import read_file
 from service.store.found_input import of_timm, of_torchvision, of_transformers
 from service.store.labels import LABEL_NAMES
-from service.store.preprocessing import Preprocessing
+from service.store.preprocessing import Preprocessing, resolve_input
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -91,13 +90,20 @@ def _said_by_files(sources: Sources) -> Iterator[Preprocessing]:
     for path, value in entries_named(sources.content, _ARGUMENTS):
         entries = as_mapping(value)
         if entries is not None:
-            with suppress(
-                BadManifest
-            ):  # its names are anybody's: what makes no sense means nothing
-                yield of_timm({str(k): v for k, v in entries.items()}, f"{path} {IN_CHECKPOINT}")
+            yield _of_arguments(entries, f"{path} {IN_CHECKPOINT}")
     known = of_torchvision(sources.sha256)
     if known is not None:
         yield known
+
+
+def _of_arguments(entries: Mapping[Any, Any], origin: str) -> Preprocessing:
+    """What a training script's arguments say. Their names are anybody's: nonsense means nothing."""
+    try:
+        said = of_timm(entries, origin)
+        resolve_input([said], "imagenet")
+    except BadManifest as error:
+        return Preprocessing(origin, passed_over=error.message)
+    return said
 
 
 def found_labels(sources: Sources) -> Iterator[tuple[str, Any]]:

@@ -109,6 +109,16 @@ def test_an_input_that_nobody_says_is_told(report: Report) -> None:
     assert "              --labels names them" in said
 
 
+def test_arguments_that_are_passed_over_are_said(report: Report) -> None:
+    """Their script may have meant another thing by them."""
+    said = report(state_of() | {"args": {"interpolation": "random"}}, is_dry_run=True)
+
+    assert (
+        "              passed over: interpolation is 'random' (args in the checkpoint), bilinear "
+        "and bicubic are served: choose one by --interpolation"
+    ) in said
+
+
 def test_half_precision_is_kept(report: Report, tmp_path: Path) -> None:
     """The store's file holds convolutions as the checkpoint does, not twice as large."""
     said = report(half(torch.float16))

@@ -12,6 +12,7 @@ import pytest
 
 from service.commands.importing.request import ImportRequest
 from service.commands.importing.sources import Sources, files_beside, found_labels, said_of_input
+from service.images.contract import InputContract
 from service.store.preprocessing import resolve_input
 
 
@@ -57,6 +58,33 @@ def _beside(found: Sources) -> dict[str, Any]:
 def test_arguments_that_make_no_sense_say_nothing() -> None:
     """They may be another script's, of the same names."""
     assert size_of(sources({"args": {"mean": "imagenet", "img_size": 96}}))[0] == 224
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"interpolation": "random"}, "interpolation is 'random' (args in the checkpoint), bil"),
+        ({"interpolation": "area"}, "interpolation is 'area' (args in the checkpoint), bil"),
+        ({"crop_mode": "random"}, "fit is 'random' (args in the checkpoint), crop and fit are"),
+        ({"std": 0}, "std is (0.0, 0.0, 0.0) (args in the checkpoint), of values in [0, 1]"),
+        ({"mean": [123.7, 116.3, 103.5]}, "mean is (123.7, 116.3, 103.5) (args in the checkpoint)"),
+        ({"crop_pct": 3}, "the crop fraction is 3 (args in the checkpoint), it must be from 0.25"),
+        ({"crop_pct": 16**5000}, "the crop fraction is inf (args in the checkpoint), it must be"),
+        ({"interpolation": ["x"]}, "interpolation is ['x'] (args in the checkpoint), a name is"),
+        ({"input_size": 5000}, "invalid manifest: size_px 5000: input should be less than or eq"),
+    ],
+)
+def test_arguments_that_cannot_be_served_are_passed_over_and_said(
+    arguments: dict[str, Any], reason: str
+) -> None:
+    """They may be of training alone; those of another entry count none the less."""
+    found = sources({"args": argparse.Namespace(**arguments), "config": {"img_size": 96}})
+
+    resolved = resolve_input(said_of_input(ImportRequest(Path("net.pth"), "net"), found), "small")
+
+    assert resolved.contract == InputContract(size_px=96, fit="crop", shorter_side_px=109)
+    assert len(resolved.passed_over) == 1
+    assert resolved.passed_over[0].startswith(reason)
 
 
 def test_a_shorter_side_that_is_asked_for_is_a_crop() -> None:
