@@ -52,7 +52,7 @@ def plan_import(request: ImportRequest, store: Path) -> ImportPlan:
         BadManifest: the name, version, input or labels make no sense, or the version exists.
     """
     content = read_file(request.file)
-    checkpoint = read_checkpoint(content, request.file.name, request.part)
+    checkpoint = read_checkpoint(content, request.file.name, request.part, request.left_out)
     sources = Sources(checkpoint.content, files_beside(request.file), sha256_of(content))
     resolved = resolve_input(said_of_input(request, sources), stem_of(checkpoint.weights))
     adopted = adopt_checkpoint(

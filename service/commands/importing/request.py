@@ -21,6 +21,7 @@ class ImportRequest:
         size_px: side of the square the model sees.
         source: where the file comes from; default its name.
         part: the prefix of the weights, where a file holds several networks.
+        left_out: names, or prefixes of names, of what is no part of the network.
         expected: `PICTURE=CLASS`, each by an index or a label.
         is_dry_run: say everything and write nothing.
     """
@@ -41,6 +42,7 @@ class ImportRequest:
     licence: str = "not stated"
     source: str | None = None
     part: str | None = None
+    left_out: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     is_dry_run: bool = False
 
@@ -60,6 +62,13 @@ def add_import_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--groups", type=int, help="groups to insert into a net without SGE")
     parser.add_argument("--part", metavar="NAME", help="which of several networks in the file")
+    parser.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="layers that are of training alone, by a name in the file; may be repeated",
+    )
     parser.add_argument("--licence", default="not stated", help="of the weights")
     parser.add_argument("--source", help="where the weights come from")
     parser.add_argument(
@@ -113,6 +122,7 @@ def request_of(parsed: argparse.Namespace) -> ImportRequest:
         licence=parsed.licence,
         source=parsed.source,
         part=parsed.part,
+        left_out=tuple(parsed.leave_out),
         expected=tuple(parsed.expect),
         is_dry_run=parsed.dry_run,
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from service.errors import BadCheckpoint
-from service.model.foreign.parts import is_of_training, words_of
+from service.model.foreign.parts import beyond, group_of, is_of_training, words_of
 
 _HEADS = {"fc", "head", "heads", "classifier", "linear", "logits", "cls", "output", "final"}
 _AUXILIARY = {
@@ -79,7 +79,7 @@ def _head_modules(tensors: Mapping[str, Tensor], around: str) -> list[str]:
     modules = (
         around + path[len(around) :].partition(".")[0]
         for path, value in tensors.items()
-        if path.startswith(around) and value.ndim == 2 and not is_auxiliary(path)
+        if path.startswith(around) and value.ndim == 2 and not is_auxiliary(path[len(around) :])
     )
     return [name for name in dict.fromkeys(modules) if words_of(name[len(around) :]) & _HEADS]
 
@@ -93,10 +93,65 @@ def _single_layer(tensors: Mapping[str, Tensor], module: str, around: str, file_
             f"{file_name} ends in more than one linear layer ({', '.join(entries)}), and networks "
             "that end in one are served"
         )
-    weight = entries[weights[0]]
-    notes = [f"the last layer is {weights[0].rpartition('.')[0]}"]
-    if bias not in entries:
-        notes.append("the last layer has no bias, zeros are taken")
-    zeros = torch.zeros(weight.shape[:1], dtype=torch.float32)
-    found = {"fc.weight": weight, "fc.bias": entries.get(bias, zeros)}
-    return Head(found, frozenset(entries), around, tuple(notes))
+    found = {"fc.weight": entries[weights[0]]}
+    found |= {"fc.bias": entries[bias]} if bias in entries else {}
+    note = f"the last layer is {weights[0].rpartition('.')[0]}"
+    return Head(found, frozenset(entries), around, (note,))
+
+
+def missing_bias(weights: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Zeros for a last layer without bias, which is the same function; nothing for another one."""
+    weight = weights.get("fc.weight")
+    if "fc.bias" in weights or not isinstance(weight, Tensor) or weight.ndim != 2:
+        return {}
+    return {"fc.bias": torch.zeros(weight.shape[:1], dtype=torch.float32)}
+
+
+def refuse_further_layers(
+    beside: Mapping[str, Tensor], weight: object, prefix: str, file_name: str
+) -> None:
+    """Refuse what may be a layer before or after the last one, and would change the function.
+
+    A projection is one of training alone in some networks, and part of the function in others;
+    what takes as many numbers as there are classes may come after them.
+
+    Args:
+        beside: tensors that belong to no residual network, but for the last layer.
+        weight: of the last layer.
+        prefix: of the residual network.
+        file_name: for the messages.
+
+    Raises:
+        BadCheckpoint: names them, and the flag that leaves them out.
+    """
+    classes = weight.shape[0] if isinstance(weight, Tensor) and weight.ndim else None
+    names = [
+        path
+        for path, value in beside.items()
+        if value.is_floating_point()
+        and not is_of_training(path)
+        and (
+            _is_projection(name := ".".join(beyond(path, prefix)), value)
+            or _takes(classes, name, value)
+        )
+    ]
+    if names:
+        raise BadCheckpoint(
+            f"{file_name} has {', '.join(names[:5])} beside the last layer, which may be part of "
+            f"the network; where it is of training alone: --leave-out {group_of(names[0], prefix)}"
+        )
+
+
+def _is_projection(name: str, value: Tensor) -> bool:
+    return value.ndim > 0 and any(
+        word.startswith("proj") or word == "predictor" for word in words_of(name)
+    )
+
+
+def _takes(classes: int | None, name: str, value: Tensor) -> bool:
+    return (
+        value.ndim == 2
+        and value.shape[1] == classes
+        and bool(words_of(name) & _HEADS)
+        and not is_auxiliary(name)
+    )

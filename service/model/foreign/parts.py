@@ -98,6 +98,21 @@ def words_of(name: str) -> set[str]:
     return set(re.split(r"[._]", name.lower()))
 
 
+def beyond(path: str, prefix: str) -> list[str]:
+    """The steps of a path from the first one on by which it differs from a prefix."""
+    steps, of_prefix = path.split("."), prefix.split(".") if prefix else []
+    shared = 0
+    while shared < min(len(of_prefix), len(steps) - 1) and steps[shared] == of_prefix[shared]:
+        shared += 1
+    return steps[shared:]
+
+
+def group_of(path: str, prefix: str) -> str:
+    """A path up to the first step by which it differs from a prefix."""
+    further = beyond(path, prefix)
+    return ".".join(path.split(".")[: 1 - len(further) or None])
+
+
 def _names_below(
     prefix: str, leaves: Mapping[str, Any], prefixes: Collection[str]
 ) -> Iterator[str]:

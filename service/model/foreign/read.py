@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +48,16 @@ class Checkpoint:
     recognised: Recognised
 
 
-def read_checkpoint(content: bytes, file_name: str, part: str | None = None) -> Checkpoint:
+def read_checkpoint(
+    content: bytes, file_name: str, part: str | None = None, left_out: Sequence[str] = ()
+) -> Checkpoint:
     """Read and recognise a checkpoint without running any code it may hold.
 
     Args:
         content: the file's bytes.
         file_name: its ending decides the format; it is named in messages.
         part: the prefix of the weights, where a file holds several networks.
+        left_out: names, or prefixes of names, that a person has left out.
 
     Raises:
         BadCheckpoint: the file is none that can be read, or its weights are of no network that
@@ -64,7 +67,7 @@ def read_checkpoint(content: bytes, file_name: str, part: str | None = None) -> 
     if not isinstance(held, Mapping):
         raise BadCheckpoint(f"{file_name} holds a {type(held).__name__}, not a state dict")
     leaves = leaves_of(held)
-    unwrapped = unwrap(leaves, file_name, part)
+    unwrapped = unwrap(leaves, file_name, part, left_out)
     if "fc.weight" not in unwrapped.weights:  # of a detector, a backbone alone looks like ours
         refuse_others({n: v for n, v in leaves.items() if isinstance(v, Tensor)}, file_name)
     weights = _without_counts(unwrapped.weights)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from service.model.foreign.head import Head, find_head, is_auxiliary
+from service.errors import BadCheckpoint
+from service.model.foreign.head import (
+    Head,
+    find_head,
+    is_auxiliary,
+    missing_bias,
+    refuse_further_layers,
+)
 from service.model.foreign.leaves import kind_of
-from service.model.foreign.parts import Part, choose_part, parts_of
+from service.model.foreign.parts import Part, choose_part, group_of, parts_of
 
 _TRUNK = re.compile(r"(?:conv1|bn1|layer\d+)\.|fc\.(?:weight|bias)$")
 
@@ -41,21 +48,28 @@ class Unwrapped:
     notes: tuple[str, ...] = ()
 
 
-def unwrap(leaves: Mapping[str, Any], file_name: str, wanted: str | None = None) -> Unwrapped:
+def unwrap(
+    leaves: Mapping[str, Any],
+    file_name: str,
+    wanted: str | None = None,
+    unwanted: Sequence[str] = (),
+) -> Unwrapped:
     """Find the weights of a residual network among the leaves of a file.
 
     Args:
         leaves: from `leaves_of`.
         file_name: for the messages.
         wanted: the prefix of the weights, where a file holds several networks.
+        unwanted: leaves, or their prefixes, that are passed over.
 
     Returns:
         Of a file without residual blocks, all its tensors.
 
     Raises:
-        BadCheckpoint: there are several networks and none is preferred, or the last layer is none
-            that can be served.
+        BadCheckpoint: there are several networks and none is preferred, the last layer is none that
+            can be served, other layers may belong to it, or nothing of an unwanted name is there.
     """
+    leaves = _without(leaves, unwanted, file_name)
     parts = parts_of(leaves)
     if not parts:
         return Unwrapped(_tensors(leaves), "")
@@ -64,14 +78,34 @@ def unwrap(leaves: Mapping[str, Any], file_name: str, wanted: str | None = None)
         name: leaves[part.path(name)] for name in part.names if _is_of_network(name, part, leaves)
     }
     notes, taken = _averaging(part, parts), {part.path(name) for name in weights}
+    beside = _beside(part, parts, leaves)
     if "fc.weight" not in weights:
-        beside = _beside(part, parts, leaves)
         head = find_head(beside, part.prefix, file_name)
         weights = {name: v for name, v in weights.items() if part.path(name) not in head.paths}
         weights |= _between(beside, head) | head.tensors
         notes, taken = notes + head.notes, taken | head.paths
+    further = {path: value for path, value in beside.items() if path not in taken}
+    if "fc.weight" in weights:
+        refuse_further_layers(further, weights["fc.weight"], part.prefix, file_name)
+    if bias := missing_bias(weights):
+        weights, notes = weights | bias, (*notes, "the last layer has no bias, zeros are taken")
     rest = {path: value for path, value in leaves.items() if path not in taken}
-    return Unwrapped(weights, part.prefix, _left_out(rest, part.prefix), notes)
+    left_out = (
+        *(LeftOut(name, "as asked for") for name in unwanted),
+        *_left_out(rest, part.prefix),
+    )
+    return Unwrapped(weights, part.prefix, left_out, notes)
+
+
+def _without(
+    leaves: Mapping[str, Any], unwanted: Sequence[str], file_name: str
+) -> Mapping[str, Any]:
+    for name in unwanted:
+        kept = {path: v for path, v in leaves.items() if not f"{path}.".startswith(f"{name}.")}
+        if len(kept) == len(leaves):
+            raise BadCheckpoint(f"{file_name} holds no {name!r} that could be left out")
+        leaves = kept
+    return leaves
 
 
 def _is_of_network(name: str, part: Part, leaves: Mapping[str, Any]) -> bool:
@@ -120,16 +154,8 @@ def _left_out(rest: Mapping[str, Any], prefix: str) -> tuple[LeftOut, ...]:
     """Group leaves by the first name by which they differ from what was taken."""
     groups: dict[str, list[Any]] = {}
     for path, value in rest.items():
-        groups.setdefault(_group_of(path, prefix), []).append((path, value))
+        groups.setdefault(group_of(path, prefix), []).append((path, value))
     return tuple(LeftOut(name, _describe(name, entries)) for name, entries in groups.items())
-
-
-def _group_of(path: str, prefix: str) -> str:
-    steps, of_prefix = path.split("."), prefix.split(".") if prefix else []
-    shared = 0
-    while shared < min(len(of_prefix), len(steps) - 1) and steps[shared] == of_prefix[shared]:
-        shared += 1
-    return ".".join(steps[: shared + 1])
 
 
 def _describe(name: str, entries: list[tuple[str, Any]]) -> str:

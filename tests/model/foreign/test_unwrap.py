@@ -16,12 +16,14 @@ from tests.model.foreign.states import arguments, optimiser, under
 def small(value: float = 0.0) -> dict[str, Any]:
     """The names of a network, not its shapes."""
     names = ("conv1.weight", "layer1.0.conv1.weight", "layer1.0.bn1.running_var", "fc.weight")
-    return {name: torch.full((2, 2), value) for name in names}
+    return {name: torch.full((2, 2), value) for name in names} | {"fc.bias": torch.ones(2)}
 
 
-def unwrapped(content: dict[str, Any], part: str | None = None) -> Unwrapped:
+def unwrapped(
+    content: dict[str, Any], part: str | None = None, unwanted: tuple[str, ...] = ()
+) -> Unwrapped:
     """What is taken of a file of this content."""
-    return unwrap(leaves_of(content), "net.pth", part)
+    return unwrap(leaves_of(content), "net.pth", part, unwanted)
 
 
 def refusal(content: dict[str, Any], part: str | None = None) -> str:
@@ -59,7 +61,7 @@ def test_averaged_weights_are_preferred_and_said() -> None:
     assert found.weights["fc.weight"][0, 0] == 2
     assert found.part == "model_ema.module"
     assert found.notes == ("averaged weights, preferred to model",)
-    assert found.left_out == (LeftOut("model", "4 tensors"),)
+    assert found.left_out == (LeftOut("model", "5 tensors"),)
 
 
 def test_a_person_may_prefer_another_part() -> None:
@@ -103,14 +105,74 @@ def test_a_last_layer_is_found_by_its_name(name: str) -> None:
         assert found.left_out == ()
 
 
-def test_a_last_layer_without_bias_gets_zeros() -> None:
+@pytest.mark.parametrize(
+    "wrapping",
+    ["state_dict_ema.", "model_ema.module.", "ema_model.", "metric_model.", "swa.", "n.", "aux."],
+)
+@pytest.mark.parametrize("name", ["fc", "head", "classifier", "last_linear", "fc.1", "heads.head"])
+def test_a_last_layer_is_found_whatever_the_wrapping_is_called(wrapping: str, name: str) -> None:
+    """What it is called itself tells whether it is of training alone."""
+    state = {key: value for key, value in small().items() if not key.startswith("fc.")}
+    layer = {f"{name}.weight": torch.ones(3, 2), f"{name}.bias": torch.ones(3)}
+
+    found = unwrapped(under(wrapping, state | layer))
+
+    assert torch.equal(found.weights["fc.weight"], torch.ones(3, 2))
+    assert found.left_out == ()
+
+
+@pytest.mark.parametrize("name", ["fc", "head"])
+def test_a_last_layer_without_bias_gets_zeros(name: str) -> None:
     """Which is the same function, and is said."""
     state = {key: value for key, value in small().items() if not key.startswith("fc.")}
 
-    found = unwrapped(state | {"head.weight": torch.ones(3, 2)})
+    found = unwrapped(state | {f"{name}.weight": torch.ones(3, 2)})
 
     assert torch.equal(found.weights["fc.bias"], torch.zeros(3))
-    assert found.notes == ("the last layer is head", "the last layer has no bias, zeros are taken")
+    assert found.notes[-1] == "the last layer has no bias, zeros are taken"
+
+
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        ({"proj.weight": (2, 2)}, "proj"),
+        ({"projection.0.weight": (2, 2), "projection.1.weight": (2,)}, "projection"),
+        ({"projector.weight": (2, 2)}, "projector"),
+        ({"predictor.fc.bias": (2,)}, "predictor"),
+        ({"proj_head.weight": (2, 2)}, "proj_head"),
+    ],
+)
+@pytest.mark.parametrize("wrapping", ["", "model.", "ema_model."])
+@pytest.mark.parametrize("head", ["fc", "head"])
+def test_a_projection_beside_the_last_layer_is_not_dropped_without_a_word(
+    beside: dict[str, tuple[int, ...]], named: str, wrapping: str, head: str
+) -> None:
+    """It may be a layer before it; a person who knows that it is of training alone says so."""
+    state = {key.replace("fc.", f"{head}."): value for key, value in small().items()}
+    layers = {name: torch.ones(shape) for name, shape in beside.items()}
+    content = under(wrapping, state | layers)
+
+    assert refusal(content).startswith(f"net.pth has {wrapping}{next(iter(beside))}")
+    assert refusal(content).endswith(f"is of training alone: --leave-out {wrapping}{named}")
+    found = unwrapped(content, unwanted=(f"{wrapping}{named}",))
+    assert found.weights.keys() == small().keys()
+    assert found.left_out == (LeftOut(f"{wrapping}{named}", "as asked for"),)
+
+
+def test_a_layer_after_the_last_one_of_a_network_is_not_dropped() -> None:
+    """As where a whole network of a thousand classes was wrapped, with a head for three."""
+    content = under("model.", small()) | {"head.weight": torch.ones(3, 2)}
+
+    assert refusal({"state_dict": content}) == (
+        "net.pth has state_dict.head.weight beside the last layer, which may be part of the "
+        "network; where it is of training alone: --leave-out state_dict.head"
+    )
+
+
+def test_nothing_is_left_out_that_is_not_there() -> None:
+    """A name that is mistyped is not passed over."""
+    with pytest.raises(BadCheckpoint, match=r"^net\.pth holds no 'poj' that could be left out$"):
+        unwrapped(small(), unwanted=("poj",))
 
 
 @pytest.mark.parametrize(
