@@ -222,10 +222,10 @@ def _settings_with_store(parsed: argparse.Namespace) -> Settings:
 
 
 def _import(parsed: argparse.Namespace) -> int:
-    settings = _settings_with_store(parsed)
+    settings, request = _settings_with_store(parsed), request_of(parsed)
     from service.commands import import_model
 
-    return import_model.run(settings, request_of(parsed), say=say)
+    return import_model.run(settings, request, say=say)
 
 
 def _new_key(parsed: argparse.Namespace) -> int:

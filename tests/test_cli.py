@@ -301,7 +301,7 @@ def test_import_adds_a_version_that_predicts(
     state = {f"module.{name}": value for name, value in tiny_weights().items()}
     torch.save({"state_dict": state}, checkpoint)
 
-    what = ["--name", "mine", "--arch", "sge_resnet18", "--size", "32"]
+    what = ["--name", "mine", "--arch", "sge_resnet18", "--size", "32", "--stem", "small"]
     imported = cli("import", checkpoint, *what)
     predicted = cli("predict", picture, "--model", "mine")
 

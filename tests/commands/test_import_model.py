@@ -50,6 +50,7 @@ def request_for(checkpoint: Path, **changes: Any) -> ImportRequest:
         "name": "tiny",
         "architecture": "sge_resnet18",
         "size_px": 32,
+        "stem": "small",
     }
     return ImportRequest(**(tiny | changes))
 

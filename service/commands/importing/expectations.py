@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from service.commands.importing.request import split_expectation
 from service.engines.eager import EagerEngine
-from service.errors import BadCheckpoint, BadRequest
-from service.images.contract import ImageLimits
-from service.images.decode import decode
+from service.errors import BadCheckpoint, BadInput, BadRequest
+from service.images.contract import ImageLimits, InputContract
+from service.images.decode import DecodedImage, decode
 from service.images.preprocess import preprocess
 from service.results.predictions import Prediction, scores_of, top_k
 from service.store.files import read_file
@@ -36,15 +37,13 @@ def read_expectation(text: str, labels: tuple[str, ...]) -> Expectation:
     Raises:
         BadRequest: it is not of that form, or no class is meant.
     """
-    picture, equals, said = text.rpartition("=")
-    if not equals or not picture:
-        raise BadRequest(f"--expect {text!r} must be PICTURE=CLASS")
+    picture, said = split_expectation(text)
     for fold in (str, str.casefold):
         indices = tuple(i for i, label in enumerate(labels) if fold(label) == fold(said))
         if indices:
-            return Expectation(Path(picture), said, indices)
+            return Expectation(picture, said, indices)
     if said.isdecimal() and int(said) < len(labels):
-        return Expectation(Path(picture), said, (int(said),))
+        return Expectation(picture, said, (int(said),))
     raise BadRequest(
         f"--expect {text!r}: {said!r} is no label and no index from 0 to {len(labels) - 1}"
     )
@@ -62,7 +61,7 @@ def check_expectations(
 
     Raises:
         MissingFile: a picture cannot be read.
-        BadInput: it cannot be decoded.
+        BadInput: it cannot be decoded; it is named.
         BadCheckpoint: the model answers something else; every such answer is told.
     """
     if not expectations:
@@ -86,10 +85,17 @@ def _logits_of(
     model: LoadedModel, pictures: list[Path], limits: ImageLimits
 ) -> NDArray[np.float32]:
     contract = model.manifest.input
-    rows = [preprocess(decode(read_file(path), limits, contract), contract) for path in pictures]
+    rows = [preprocess(_decoded(path, limits, contract), contract) for path in pictures]
     engine = EagerEngine(model, torch.device("cpu"), "fp32")
     engine.load()
     return np.concatenate([engine.infer(engine.collate([row]), frozenset()).logits for row in rows])
+
+
+def _decoded(path: Path, limits: ImageLimits, contract: InputContract) -> DecodedImage:
+    try:
+        return decode(read_file(path), limits, contract)
+    except BadInput as error:
+        raise type(error)(f"{path}: {error.message}") from error
 
 
 def _describe(

@@ -8,9 +8,10 @@ from pathlib import Path
 from service.commands.importing.card import write_card
 from service.commands.importing.request import ImportRequest
 from service.commands.importing.sources import Sources, files_beside, found_labels, said_of_input
+from service.errors import BadCheckpoint
 from service.model.checkpoint import stem_of
 from service.model.foreign.read import Checkpoint, adopt_checkpoint, read_checkpoint
-from service.model.resnet import SgeResNet
+from service.model.resnet import SgeResNet, Stem
 from service.store.files import read_file, sha256_of
 from service.store.labels import Labels, choose_labels
 from service.store.load import LoadedModel, list_versions
@@ -48,13 +49,15 @@ def plan_import(request: ImportRequest, store: Path) -> ImportPlan:
     Raises:
         MissingFile: the checkpoint or the labels cannot be read.
         BadCheckpoint: the weights are not safe, are of no network that can be served, or do not
-            fit the architecture that is asked for.
+            fit the architecture that is asked for, or a stem that they do not tell.
         BadManifest: the name, version, input or labels make no sense, or the version exists.
     """
     content = read_file(request.file)
     checkpoint = read_checkpoint(content, request.file.name, request.part, request.left_out)
     sources = Sources(checkpoint.content, files_beside(request.file), sha256_of(content))
-    resolved = resolve_input(said_of_input(request, sources), stem_of(checkpoint.weights))
+    stem = stem_of(checkpoint.weights)
+    _check_stem(stem, request)
+    resolved = resolve_input(said_of_input(request, sources), stem)
     adopted = adopt_checkpoint(
         checkpoint,
         request.architecture,
@@ -87,6 +90,18 @@ def plan_import(request: ImportRequest, store: Path) -> ImportPlan:
         new,
         encode_version(store, new),
     )
+
+
+def _check_stem(found: Stem, request: ImportRequest) -> None:
+    """Take a stem that weights do not tell only where a person vouches for it."""
+    if request.stem not in (None, found):
+        raise BadCheckpoint(f"the stem is {found} by its convolution, not {request.stem}")
+    if found == "small" and request.stem is None and not request.expected:
+        raise BadCheckpoint(
+            f"{request.file.name} has a stem of 3x3, and no weight tells its stride; stride 2 and "
+            "no pooling are assumed: say --stem small if that is yours, or have it checked by "
+            "--expect PICTURE=CLASS. A stem of stride 1, as for CIFAR, cannot be served"
+        )
 
 
 def _next_version(model: Path) -> str:

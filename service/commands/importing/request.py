@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.errors import BadRequest
 from service.images.contract import Channels
 
 
@@ -17,6 +18,7 @@ class ImportRequest:
         architecture: of the network, by any alias; inferred where it is None.
         version: default 1, or one above the highest there is.
         labels: a list, a JSON map, a folder with a folder per class, or `imagenet1k`.
+        stem: `small` says that a stem of 3x3 has stride 2 and no pooling, which no weight tells.
         groups: of the SGE that a plain ResNet gets, default 64; a checkpoint with SGE must agree.
         size_px: side of the square the model sees.
         source: where the file comes from; default its name.
@@ -31,6 +33,7 @@ class ImportRequest:
     architecture: str | None = None
     version: str | None = None
     labels: str | None = None
+    stem: str | None = None
     groups: int | None = None
     size_px: int | None = None
     shorter_side_px: int | None = None
@@ -54,6 +57,11 @@ def add_import_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", required=True, help="name of the model in the store")
     parser.add_argument("--arch", help="architecture, such as resnet50 (default: by the weights)")
+    parser.add_argument(
+        "--stem",
+        choices=("imagenet", "small"),
+        help="small: the 3x3 stem has stride 2 and no pooling, which no weight tells",
+    )
     parser.add_argument("--version", help="a number; the next free one otherwise")
     parser.add_argument(
         "--labels",
@@ -104,11 +112,18 @@ def _add_input_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def request_of(parsed: argparse.Namespace) -> ImportRequest:
-    """The request that a command line says."""
+    """The request that a command line says.
+
+    Raises:
+        BadRequest: an expectation is not `PICTURE=CLASS`.
+    """
+    for text in parsed.expect:
+        split_expectation(text)
     return ImportRequest(
         file=parsed.file,
         name=parsed.name,
         architecture=parsed.arch,
+        stem=parsed.stem,
         version=parsed.version,
         labels=parsed.labels,
         groups=parsed.groups,
@@ -126,6 +141,18 @@ def request_of(parsed: argparse.Namespace) -> ImportRequest:
         expected=tuple(parsed.expect),
         is_dry_run=parsed.dry_run,
     )
+
+
+def split_expectation(text: str) -> tuple[Path, str]:
+    """Split `PICTURE=CLASS` at its last `=`.
+
+    Raises:
+        BadRequest: it is not of that form.
+    """
+    picture, _, said = text.rpartition("=")
+    if not picture or not said:
+        raise BadRequest(f"--expect {text!r} must be PICTURE=CLASS")
+    return Path(picture), said
 
 
 def _channels(text: str) -> Channels:

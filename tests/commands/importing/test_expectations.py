@@ -87,5 +87,5 @@ def test_a_picture_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MissingFile, match=r"absent\.png cannot be read"):
         check_expectations(tiny_model(), [Expectation(tmp_path / "absent.png", "", (0,))], LIMITS)
-    with pytest.raises(UndecodableImage):
+    with pytest.raises(UndecodableImage, match=r"/text\.png: \S"):
         check_expectations(tiny_model(), [Expectation(tmp_path / "text.png", "", (0,))], LIMITS)

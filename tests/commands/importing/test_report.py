@@ -30,7 +30,8 @@ def report(tmp_path: Path) -> Report:
     def imported(content: dict[str, Any], file_name: str = "net.pt", **asked: Any) -> list[str]:
         said: list[str] = []
         (tmp_path / file_name).write_bytes(pickled(content))
-        request = ImportRequest(tmp_path / file_name, "mine", **({"size_px": 32} | asked))
+        usual: dict[str, Any] = {"size_px": 32, "stem": "small"}
+        request = ImportRequest(tmp_path / file_name, "mine", **(usual | asked))
         settings = Settings(model_store=tmp_path / "store")
         assert run(settings, request, said.append) == 0
         return [line.replace(str(tmp_path), "~") for line in said]
@@ -117,6 +118,29 @@ def test_arguments_that_are_passed_over_are_said(report: Report) -> None:
         "              passed over: interpolation is 'random' (args in the checkpoint), bilinear "
         "and bicubic are served: choose one by --interpolation"
     ) in said
+
+
+def test_a_stem_that_weights_do_not_tell_needs_a_word(report: Report, tmp_path: Path) -> None:
+    """Or a picture that it answers right: one of stride 1 has the same weights."""
+    picture = tmp_path / "grey.png"
+    picture.write_bytes(grey(90))
+
+    with pytest.raises(BadCheckpoint) as unsaid:
+        report(state_of(), stem=None)
+    with pytest.raises(BadCheckpoint) as wrong:
+        report(state_of(), stem="imagenet")
+    with pytest.raises(BadCheckpoint) as unexpected:
+        report(state_of(), stem=None, expected=tuple(f"{picture}={index}" for index in range(3)))
+
+    assert unsaid.value.message == (
+        "net.pt has a stem of 3x3, and no weight tells its stride; stride 2 and no pooling are "
+        "assumed: say --stem small if that is yours, or have it checked by --expect PICTURE=CLASS. "
+        "A stem of stride 1, as for CIFAR, cannot be served"
+    )
+    assert wrong.value.message == "the stem is small by its convolution, not imagenet"
+    best = unexpected.value.message.partition(": class ")[2][0]  # after the picture's name
+    assert report(state_of(), stem=None, expected=(f"{picture}={best}",))
+    assert (tmp_path / "store" / "mine" / "1").is_dir()
 
 
 def test_half_precision_is_kept(report: Report, tmp_path: Path) -> None:

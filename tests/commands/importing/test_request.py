@@ -17,7 +17,17 @@ def test_an_import_reads_its_flags(capsys: pytest.CaptureFixture[str], tmp_path:
     checkpoint.write_bytes(pickled({"state_dict": under("net.", state_of())}))
 
     flags = "--size 48 --resize 60 --interpolation bicubic --mean 0.5 --std 0.25,0.25,0.3 --dry-run"
-    line = ["import", checkpoint, "--name", "mine", "--model-store", store, *flags.split()]
+    line = [
+        "import",
+        "--stem",
+        "small",
+        checkpoint,
+        "--name",
+        "mine",
+        "--model-store",
+        store,
+        *flags.split(),
+    ]
     code = run([str(word) for word in line])
 
     printed = capsys.readouterr().out
@@ -59,7 +69,8 @@ def test_a_name_out_of_a_file_is_shown_without_what_steers_a_terminal(
     checkpoint = tmp_path / "net.pth"
     checkpoint.write_bytes(pickled(state_of() | {"layer9.\x1b[2J": state_of()["fc.weight"]}))
 
-    code = run(["import", str(checkpoint), "--name", "mine", "--model-store", str(tmp_path)])
+    line = ["import", str(checkpoint), "--name", "mine", "--stem", "small"]
+    code = run([*line, "--model-store", str(tmp_path)])
 
     assert code == 2
     assert capsys.readouterr().err == (
@@ -82,3 +93,14 @@ def test_a_wrong_expectation_is_one_clear_line(
     assert capsys.readouterr().err == (
         "sge-serve: --expect 'a.png=cow': 'cow' is no label and no index from 0 to 2\n"
     )
+
+
+@pytest.mark.parametrize("text", ["a.png", "=cat", "a.png="])
+def test_an_expectation_is_checked_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """The file that is not there is not looked for."""
+    code = run(["import", "absent.pth", "--name", "mine", "--expect", text])
+
+    assert code == 2
+    assert capsys.readouterr().err == f"sge-serve: --expect {text!r} must be PICTURE=CLASS\n"
