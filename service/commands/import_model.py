@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from service.commands.importing.expectations import check_expectations, read_expectation
 from service.commands.importing.plan import ImportPlan, plan_import
@@ -36,18 +35,6 @@ def run(settings: Settings, request: ImportRequest, say: Say) -> int:
         say(f"imported {plan.encoded.write()}")
     say(next_step(plan, settings.model_store))
     return 0
-
-
-def import_model(request: ImportRequest, store: Path) -> Path:
-    """Turn a checkpoint into a model version and return its folder; see `plan_import`.
-
-    Raises:
-        ServiceError: see `plan_import` and `check_answers`.
-        StoreError: the store cannot be written.
-    """
-    plan = plan_import(request, store)
-    check_answers(plan, image_limits(Settings()))
-    return plan.encoded.write()
 
 
 def check_answers(plan: ImportPlan, limits: ImageLimits) -> list[str]:

@@ -7,6 +7,7 @@ and `<block>.sge.bias`. K: classes, G: groups.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,32 +29,48 @@ class Adopted:
     sge_inserted: bool
 
 
-def adopt_weights(
-    weights: Weights, architecture: str, *, groups: int | None = None, input_px: int = 224
-) -> Adopted:
-    """Build the network that the weights describe; where they lack SGE, insert it.
+@dataclass(frozen=True, slots=True)
+class Misfits:
+    """Names by which weights differ from those of a network."""
 
-    Stem, classes and groups follow from the shapes.
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[str, ...]
+
+    def by_kind(self) -> dict[str, tuple[str, ...]]:
+        """The names that there are, by what is wrong with them; empty where everything fits."""
+        kinds = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "misshapen": self.misshapen,
+        }
+        return {kind: names for kind, names in kinds.items() if names}
+
+
+def adopt_weights(weights: Weights, spec: ResNetSpec) -> Adopted:
+    """Build a network of weights that fit; where they lack SGE, insert it.
 
     Args:
-        weights: from `weights_file.decode_weights`.
-        architecture: a key of `ARCHITECTURES`.
-        groups: G of the inserted SGE; weights with SGE must agree where it is given.
-        input_px: side of the input the network will get.
+        weights: compared with the network's already, but for SGE's where there are none.
+        spec: from `spec_of`.
 
     Raises:
-        BadCheckpoint: see `build_network`; the groups differ from those asked for; the
-            architecture is unknown or cannot take the groups or the input.
+        BadCheckpoint: values are NaN or infinite.
     """
-    spec = spec_of(weights, architecture, groups=groups, input_px=input_px)
     fitted = weights if has_sge(weights) else insert_sge(weights, spec)
-    return Adopted(build_network(spec, fitted), sge_inserted=not has_sge(weights))
+    return Adopted(_filled(shapes_alone(spec), fitted), sge_inserted=not has_sge(weights))
 
 
 def spec_of(
     weights: Weights, architecture: str, *, groups: int | None = None, input_px: int = 224
 ) -> ResNetSpec:
-    """What a network of these weights would be; see `adopt_weights`, whose arguments it takes.
+    """What a network of these weights would be. Stem, classes and groups follow from the shapes.
+
+    Args:
+        weights: by torchvision's names.
+        architecture: a key of `ARCHITECTURES`.
+        groups: G of the inserted SGE; weights with SGE must agree where it is given.
+        input_px: side of the input the network will get.
 
     Raises:
         BadCheckpoint: the groups differ from those asked for; the architecture is unknown or
@@ -94,13 +111,17 @@ def build_network(spec: ResNetSpec, weights: Weights) -> SgeResNet:
             values are NaN or infinite.
     """
     network = shapes_alone(spec)
-    expected = network.state_dict()
-    counters = {name: torch.tensor(0) for name in expected if name.endswith(COUNTER)}
-    complete = counters | weights
-    _refuse_misfits(expected, complete, spec)
-    refuse_non_finite(complete)
-    network.load_state_dict(complete, assign=True)
-    return network.eval().requires_grad_(False)
+    _refuse_misfits(network.state_dict(), weights, spec)
+    return _filled(network, weights)
+
+
+def find_misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Misfits:
+    """Compare names and shapes; BatchNorm's counters are not missed."""
+    return Misfits(
+        tuple(name for name in expected if name not in given and not name.endswith(COUNTER)),
+        tuple(name for name in given if name not in expected),
+        tuple(n for n in expected if n in given and expected[n].shape != given[n].shape),
+    )
 
 
 def insert_sge(weights: Weights, spec: ResNetSpec) -> Weights:
@@ -140,16 +161,23 @@ def _is_finite(value: Tensor) -> bool:
     return not value.numel() or all(extreme.isfinite() for extreme in value.aminmax())
 
 
+def _filled(network: SgeResNet, weights: Weights) -> SgeResNet:
+    """Put weights that fit into a network without any."""
+    names = network.state_dict()
+    counters = {name: torch.tensor(0) for name in names if name.endswith(COUNTER)}
+    refuse_non_finite(weights)
+    network.load_state_dict(counters | weights, assign=True)
+    return network.eval().requires_grad_(False)
+
+
 def _refuse_misfits(expected: Weights, given: Weights, spec: ResNetSpec) -> None:
-    missing = [name for name in expected if name not in given]
-    unexpected = [name for name in given if name not in expected]
-    misshapen = [
+    kinds = find_misfits(expected, given).by_kind()
+    shapes = (
         f"{name} {_shape(given, name)}, needs {_shape(expected, name)}"
-        for name in expected
-        if name in given and _shape(given, name) != _shape(expected, name)
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-    problems = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+        for name in kinds.pop("misshapen", ())
+    )
+    told = {**kinds, "misshapen": (*shapes,)}
+    problems = [f"{kind}: {', '.join(names)}" for kind, names in told.items() if names]
     if problems:
         raise BadCheckpoint(
             f"the weights do not fit {spec.architecture} with {spec.classes} classes and "

@@ -59,9 +59,7 @@ _BEGINNINGS = {
 
 
 def decode_weights(content: bytes, file_name: str) -> Weights:
-    """Read a checkpoint without running any code it may hold.
-
-    `{"state_dict": ...}` is unwrapped and the prefix `module.` taken off.
+    """Read weights by their names, without running any code the file may hold.
 
     Args:
         content: the file's bytes.
@@ -77,12 +75,7 @@ def decode_weights(content: bytes, file_name: str) -> Weights:
     state = read_content(content, file_name)
     if not isinstance(state, Mapping):
         raise BadCheckpoint(f"{file_name} holds a {type(state).__name__}, not a state dict")
-    state = {str(name): value for name, value in state.items()}
-    if isinstance(state.get("state_dict"), Mapping):
-        state = {str(name): value for name, value in state["state_dict"].items()}
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    return as_float32(state, file_name)
+    return as_float32({str(name): value for name, value in state.items()}, file_name)
 
 
 def read_content(content: bytes, file_name: str, safe: Sequence[SafeType] = ()) -> Any:

@@ -1,4 +1,4 @@
-"""`import_model`: a published checkpoint becomes a version, or nothing is left of it."""
+"""`sge-serve import`: a published checkpoint becomes a version, or nothing is left of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from service.commands.import_model import import_model
+from service.commands.import_model import run
 from service.commands.importing.request import ImportRequest
+from service.config import Settings
 from service.errors import BadCheckpoint, BadManifest, MissingFile, StoreError
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
@@ -53,6 +54,14 @@ def request_for(checkpoint: Path, **changes: Any) -> ImportRequest:
         "stem": "small",
     }
     return ImportRequest(**(tiny | changes))
+
+
+def import_model(request: ImportRequest, store: Path) -> Path:
+    """Run the command, and give the folder that it says."""
+    said: list[str] = []
+    run(Settings(model_store=store), request, said.append)
+    (line,) = (line for line in said if line.startswith("imported "))
+    return Path(line.removeprefix("imported "))
 
 
 def test_an_import_keeps_the_function(checkpoint: Path, store: Path) -> None:

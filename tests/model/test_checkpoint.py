@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from service.errors import BadCheckpoint
-from service.model.checkpoint import adopt_weights, build_network
+from service.model.checkpoint import (
+    Adopted,
+    adopt_weights,
+    build_network,
+    has_sge,
+    insert_sge,
+    spec_of,
+)
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
 from service.model.weights_file import decode_weights
 from tests.store_fixtures import (
@@ -24,9 +31,22 @@ from tests.store_fixtures import (
 )
 
 
+def adopt(
+    weights: dict[str, Tensor],
+    architecture: str = "sge_resnet18",
+    *,
+    groups: int | None = None,
+    input_px: int = 32,
+) -> Adopted:
+    """What is made of weights that were compared with the network's."""
+    spec = spec_of(weights, architecture, groups=groups, input_px=input_px)
+    build_network(spec, weights if has_sge(weights) else insert_sge(weights, spec))
+    return adopt_weights(weights, spec)
+
+
 def adopt_tiny(weights: dict[str, Tensor], groups: int | None = None) -> SgeResNet:
     """The network made from the weights of an SGE-ResNet-18 or ResNet-18."""
-    return adopt_weights(weights, "sge_resnet18", groups=groups, input_px=32).network
+    return adopt(weights, groups=groups).network
 
 
 def message_of(weights: dict[str, Tensor]) -> str:
@@ -43,7 +63,7 @@ def test_both_published_variants_are_recognised(groups: int, bias: float) -> Non
     published.sge_of("layer4.1").weight.fill_(0.0)  # as before training
     published.sge_of("layer4.1").bias.fill_(bias)
 
-    adopted = adopt_weights(dict(published.state_dict()), "sge_resnet18", input_px=32)
+    adopted = adopt(dict(published.state_dict()), "sge_resnet18", input_px=32)
 
     pixels = random_input(32)
     assert adopted.network.spec == replace(TINY, groups=groups)
@@ -60,7 +80,7 @@ def test_stem_and_classes_follow_from_the_shapes(stem: Any, side_px: int, classe
         shapes = {name: value.shape for name, value in SgeResNet(spec).state_dict().items()}
     weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
 
-    network = adopt_weights(weights, "sge_resnet18", input_px=side_px).network
+    network = adopt(weights, "sge_resnet18", input_px=side_px).network
 
     assert network.spec == spec
 
@@ -101,7 +121,7 @@ def test_inserted_sge_keeps_the_function(spec: ResNetSpec) -> None:
     weights = dict(plain.state_dict())
     pixels = random_input(spec.input_px).double()
 
-    adopted = adopt_weights(weights, spec.architecture, groups=spec.groups, input_px=spec.input_px)
+    adopted = adopt(weights, spec.architecture, groups=spec.groups, input_px=spec.input_px)
 
     expected = plain.double()(pixels)
     logits = adopted.network.double()(pixels).logits
@@ -165,7 +185,7 @@ def test_blocks_must_agree_on_the_groups() -> None:
 def test_an_empty_state_dict_is_refused() -> None:
     """Nothing at all is reported as everything missing."""
     with pytest.raises(BadCheckpoint, match=r"missing: conv1.weight, .* fc.weight, fc.bias$"):
-        adopt_weights({}, "sge_resnet18")
+        adopt({}, input_px=224)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -200,7 +220,7 @@ def test_a_network_that_cannot_be_is_refused(
 ) -> None:
     """What was asked for is checked before any weight is."""
     with pytest.raises(BadCheckpoint) as caught:
-        adopt_weights(dict(tiny_plain_weights()), architecture, groups=groups, input_px=input_px)
+        adopt(dict(tiny_plain_weights()), architecture, groups=groups, input_px=input_px)
 
     assert caught.value.message.startswith(reason)
 

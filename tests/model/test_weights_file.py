@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -36,23 +35,16 @@ def test_a_safetensors_file_is_read() -> None:
     torch.testing.assert_close(weights, {"fc.weight": torch.eye(3)})
 
 
-def test_the_authors_wrapping_is_taken_off() -> None:
-    """Training state around the weights and the prefix `module.` do not matter."""
-    state = OrderedDict({"module.fc.bias": torch.ones(3), "module.bn1.weight": torch.ones(2)})
-    content = pickled({"epoch": 100, "arch": "sge_resnet50", "state_dict": state, "optimizer": {}})
+def test_names_are_taken_as_they_are() -> None:
+    """No wrapping or prefix is taken off: what others write is for `foreign` to read."""
+    content = pickled({"module.fc.bias": torch.ones(3)})
+    wrapped = pickled({"state_dict": {"fc.bias": torch.ones(3)}})
 
-    weights = decode_weights(content, "net.pth.tar")
-
-    assert list(weights) == ["fc.bias", "bn1.weight"]
-
-
-def test_the_prefix_stays_where_only_some_names_have_it() -> None:
-    """Half-prefixed names are left as they are, to be reported as unexpected."""
-    content = pickled({"module.fc.bias": torch.ones(3), "fc.bias": torch.zeros(3)})
-
-    weights = decode_weights(content, "net.pth")
-
-    assert list(weights) == ["module.fc.bias", "fc.bias"]
+    assert list(decode_weights(content, "net.pth")) == ["module.fc.bias"]
+    with pytest.raises(
+        BadCheckpoint, match=r"no floating-point tensors in .*: state_dict \(dict\)"
+    ):
+        decode_weights(wrapped, "net.pth")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from service.errors import BadCheckpoint
+from service.model.checkpoint import find_misfits
 from service.model.resnet import ResNetSpec
 from service.model.shapes import shapes_alone
-from service.model.weights_file import COUNTER
 
 SHOWN = 5
 
@@ -31,22 +31,24 @@ def refuse_misfits(weights: Mapping[str, Tensor], spec: ResNetSpec, *, has_sge: 
         for name, value in shapes_alone(spec).state_dict().items()
         if has_sge or ".sge." not in name
     }
-    missing = [n for n in expected if n not in weights and not n.endswith(COUNTER)]
-    unexpected = [n for n in weights if n not in expected]
-    misshapen = [n for n in expected if n in weights and expected[n].shape != weights[n].shape]
-    counts = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-    told = [f"{len(names)} {kind}" for kind, names in counts.items() if names]
+    misfits = find_misfits(expected, weights)
+    told = [f"{len(names)} {kind}" for kind, names in misfits.by_kind().items()]
     if not told:
         return
-    misses = [f"{n} is {_shape(weights[n])}, expected {_shape(expected[n])}" for n in misshapen]
-    misses += _pairs(missing, unexpected, expected)
+    misses = [
+        f"{name} is {_shape(weights[name])}, expected {_shape(expected[name])}"
+        for name in misfits.misshapen
+    ]
+    misses += _pairs(misfits.missing, misfits.unexpected, expected)
     raise BadCheckpoint(
         f"the weights do not fit {spec.architecture} with {spec.classes} classes and "
         f"{spec.groups} groups: {', '.join(told)}; nearest: {'; '.join(misses[:SHOWN])}"
     )
 
 
-def _pairs(missing: list[str], unexpected: list[str], expected: Mapping[str, Tensor]) -> list[str]:
+def _pairs(
+    missing: Sequence[str], unexpected: Sequence[str], expected: Mapping[str, Tensor]
+) -> list[str]:
     """Each missing name with the one that is there instead, if any, then what is left over."""
     left, misses, alone = list(unexpected), [], []
     for name in missing[: 4 * SHOWN]:  # comparing names is slow

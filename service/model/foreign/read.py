@@ -111,7 +111,7 @@ def adopt_checkpoint(
         )
     refuse_misfits(weights, spec, has_sge=has_sge(weights))
     copies = as_float32(weights, "the checkpoint")
-    return adopt_weights(copies, name, groups=groups, input_px=input_px)
+    return adopt_weights(copies, spec)
 
 
 def _refuse_repeated(weights: Mapping[str, Tensor], file_bytes: int, file_name: str) -> None:
