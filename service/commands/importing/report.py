@@ -44,7 +44,7 @@ def _entries(plan: ImportPlan) -> Iterator[tuple[str, str]]:
     yield "input", describe_input(plan.new.input)
     yield "", plan.input.who_says()
     for complaint in plan.input.passed_over:
-        yield "", f"passed over: {complaint}"
+        yield "", f"passed over as a whole: {complaint}"
     if set(plan.input.origins.values()) == {USUAL}:
         yield "", "nothing says so: compare it with the transforms of your validation"
     names = plan.labels.names

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from service.errors import BadCheckpoint
 from service.model.foreign.names import as_torchvision, of_children
+from service.model.foreign.parts import has_item
 from service.model.foreign.safe_types import NumpyArray
 
 LEAVES_LIMIT = 200_000  # a training script's state has hundreds
@@ -73,7 +74,7 @@ def entries_named(content: Mapping[Any, Any], names: Collection[str]) -> Iterato
 
 def kind_of(value: object) -> str:
     """Say what a leaf is: its value where that is short, else its type."""
-    if isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0:
+    if isinstance(value, Tensor) and value.ndim == 0 and has_item(value):
         value = value.item()
     is_long = isinstance(value, int) and value.bit_length() > LONGEST_INTEGER_BITS
     if (isinstance(value, str | int | float | bool) and not is_long) or value is None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from service.errors import BadCheckpoint
@@ -98,6 +99,12 @@ def words_of(name: str) -> set[str]:
     return set(re.split(r"[._]", name.lower()))
 
 
+def has_item(value: Tensor) -> bool:
+    """Whether it is one number that can be read: sparse ones and those without memory cannot."""
+    is_here = value.layout is torch.strided and value.device.type == "cpu"
+    return is_here and value.numel() == 1 and not value.is_complex()
+
+
 def beyond(path: str, prefix: str) -> list[str]:
     """The steps of a path from the first one on by which it differs from a prefix."""
     steps, of_prefix = path.split("."), prefix.split(".") if prefix else []
@@ -128,7 +135,7 @@ def _is_averaged(prefix: str, leaves: Mapping[str, Any]) -> bool:
     """By torch's own count of averaged steps where there is one, else by the prefix."""
     parent = prefix.rpartition(".")[0]
     count = leaves.get(f"{parent}.n_averaged" if parent else "n_averaged")
-    if isinstance(count, Tensor) and count.numel() == 1:
+    if isinstance(count, Tensor) and has_item(count):
         return bool(count.item() > 0)
     return bool(words_of(prefix) & _AVERAGED)
 

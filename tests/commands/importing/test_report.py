@@ -115,7 +115,8 @@ def test_arguments_that_are_passed_over_are_said(report: Report) -> None:
     said = report(state_of() | {"args": {"interpolation": "random"}}, is_dry_run=True)
 
     assert (
-        "              passed over: interpolation is 'random' (args in the checkpoint), bilinear "
+        "              passed over as a whole: interpolation is 'random' (args in the checkpoint), "
+        "bilinear "
         "and bicubic are served: choose one by --interpolation"
     ) in said
 

@@ -13,7 +13,7 @@ from service.model.foreign import leaves
 from service.model.foreign.leaves import entries_named, kind_of, leaves_of
 from service.model.foreign.other_networks import name_network
 from service.model.foreign.read import read_checkpoint
-from tests.model.foreign.states import state_of
+from tests.model.foreign.states import state_of, under
 from tests.store_fixtures import pickled
 
 
@@ -81,3 +81,15 @@ def test_a_network_is_told_by_long_names_as_by_short_ones() -> None:
     name = ".patch_embed." * 20_000 + " x"
 
     assert name_network({name: torch.ones(1)}) == "a vision transformer"
+
+
+def test_numbers_that_cannot_be_read_are_told_by_their_type() -> None:
+    """Of a sparse tensor and of one without memory torch gives no number."""
+    sparse, nowhere = torch.tensor(1.0).to_sparse(), torch.tensor(1.0, device="meta")
+    content = {"best": nowhere, "n_averaged": sparse, "model": under("module.", state_of())}
+    averaged = {"n_averaged": nowhere} | under("module.", state_of())
+
+    checkpoint = read_checkpoint(pickled(content), "net.pth")
+
+    assert [left.what for left in checkpoint.unwrapped.left_out] == ["Tensor", "Tensor"]
+    assert read_checkpoint(pickled(averaged), "net.pth").unwrapped.part == "module"
