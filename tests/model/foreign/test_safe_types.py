@@ -136,3 +136,18 @@ def test_a_bytearray_is_refused_before_it_is_made() -> None:
 
     with pytest.raises(BadCheckpoint, match=r"^net\.pth holds a bytearray, which no weights are"):
         read_checkpoint(content, "net.pth")
+
+
+def test_the_names_that_a_file_may_use_are_of_these_modules_alone() -> None:
+    """None of them opens, runs, imports or looks anything up."""
+    modules = {name.partition(".")[0] for _, name in SAFE_TYPES}
+    of_builtins = {name for _, name in SAFE_TYPES if name.startswith("builtins.")}
+
+    assert modules <= {
+        *("argparse", "builtins", "collections", "datetime", "numpy", "pathlib", "torch", "types"),
+        *("lightning", "lightning_fabric", "pytorch_lightning"),
+    }
+    assert of_builtins == {
+        f"builtins.{name}"
+        for name in ("list", "dict", "tuple", "frozenset", "bytes", "int", "float", "bool", "str")
+    }
