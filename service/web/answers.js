@@ -1,6 +1,6 @@
 // What the service said of pictures: each question is asked once, and kept while the page is open.
 
-import { describeModel, predict } from "./api.js";
+import { byIndex, describeModel, predict } from "./api.js";
 import { bytesOf, mapsOf } from "./npy.js";
 
 const BEST = 5; // classes whose evidence comes with the first answer
@@ -70,8 +70,10 @@ const asking = ({ model }) => ({ model: model.name, version: model.version, mask
 // The evidence for a class, asked for where it did not come with the answer.
 export async function evidenceFor(answer, index, signal) {
   return once(answer.evidence, index, async () => {
-    const query = { ...asking(answer), top_k: 1, attribution: index };
-    return new Map(evidenceIn(await predict(answer.picture.file, query, signal))).get(index);
+    const query = { ...asking(answer), top_k: 1, attribution: byIndex([index]) };
+    const [[given, evidence]] = evidenceIn(await predict(answer.picture.file, query, signal));
+    if (given !== index) throw new Error(`asked for class ${index}, the service answered for ${given}`);
+    return evidence;
   });
 }
 

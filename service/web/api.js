@@ -42,6 +42,9 @@ export function describeModel(name, version = "") {
   return ask(`v1/models/${encodeURIComponent(name)}${query}`);
 }
 
+// Classes as the API takes them: a bare number could be the label of another class.
+export const byIndex = (indices) => indices.map((index) => `index:${index}`).join(",");
+
 // The answer to one picture, its first result beside the rest.
 export async function predict(file, query, signal) {
   const answer = await ask(predictPath(query), {

@@ -4,6 +4,7 @@ import { forget, groupsOf } from "./answers.js";
 import { listModels } from "./api.js";
 import { FIRST, groupTiles, groupsWanted } from "./block.js";
 import { offerClasses, offerModels, offerOthers, offerVersions } from "./choices.js";
+import { moreThan } from "./classes.js";
 import { showControls, watchControls } from "./controls.js";
 import { watchCopying } from "./copying.js";
 import { answerQuietly, change, desk, refresh } from "./desk.js";
@@ -147,7 +148,7 @@ function watch() {
   find("version").addEventListener("change", ({ target }) => askAnother({ version: target.value }));
   find("with").addEventListener("change", ({ target }) => compareWith(target.value));
   find("find-class").addEventListener("change", ({ target }) => findClass(target.value));
-  find("more-classes").addEventListener("click", () => change({ classes: String(Math.min(1000, 5 * view.classes)) }));
+  find("more-classes").addEventListener("click", () => change({ classes: String(moreThan(desk.view.classes)) }));
   find("all-groups").addEventListener("click", async () => {
     const [{ groups }] = desk.shown[0].answer.model.blocks;
     await change({ groups: String(groups) });

@@ -2,6 +2,11 @@
 
 import { element } from "./dom.js";
 
+export const MOST = 1000; // classes that the service tells of in an answer
+
+// How many are listed where more are asked for.
+export const moreThan = (count) => Math.min(MOST, 5 * count);
+
 // One row a class. `pick` is called with its index, and whether it is to be taken away from the other.
 export function classRows(answer, layer, pick) {
   const chosen = layer.classes ?? [];

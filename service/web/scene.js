@@ -1,7 +1,7 @@
 // Draws what was answered into the page.
 
 import { blockWords } from "./block.js";
-import { classRows, percent } from "./classes.js";
+import { MOST, classRows, percent } from "./classes.js";
 import { element, find, refill, walkable } from "./dom.js";
 import { drawPicture, paneFigure } from "./pane.js";
 import { commonLimit, rangeOf } from "./scales.js";
@@ -96,7 +96,7 @@ export function drawWords(sides) {
   find("times").replaceChildren(...sides.map((side) => element("span", {}, timesOf(side.answer))));
   find("engine").textContent = engineOf(answer.model);
   find("example").hidden = !answer.picture.isExample;
-  find("more-classes").hidden = answer.predictions.length >= answer.model.labels.length;
+  find("more-classes").hidden = answer.predictions.length >= Math.min(MOST, answer.model.labels.length);
 }
 
 function timesOf({ timing, batch, engine, took }) {

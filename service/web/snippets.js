@@ -1,6 +1,6 @@
 // The same view from elsewhere: as a curl command and as Python.
 
-import { predictPath } from "./api.js";
+import { byIndex, predictPath } from "./api.js";
 import { keyHeader } from "./key.js";
 
 const TYPE = "application/octet-stream";
@@ -12,7 +12,7 @@ const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 function queryOf({ answer, layer }) {
   const { model, predictions, kind } = answer;
   const query = { model: model.name, version: model.version, top_k: predictions.length };
-  if (layer.kind === "evidence") return { ...query, attribution: layer.classes.join(",") };
+  if (layer.kind === "evidence") return { ...query, attribution: byIndex(layer.classes) };
   return { ...query, masks: layer.block, groups: layer.group, mask_kind: kind };
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.browser.serving import inserted_model, serving
+from tests.browser.serving import inserted_model, labelled_model, serving
 from tests.running import tiny_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -71,9 +71,15 @@ def strangers(address: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """A service of three models, shared by the tests that change nothing of it."""
-    models = (tiny_model("single"), tiny_model("twice"), tiny_model("twice", "2"))
-    with serving(*models, inserted_model(), pixel_limit_mp=1) as started:
+    """A service of several models, shared by the tests that change nothing of it."""
+    usual = (tiny_model("single"), tiny_model("twice"), tiny_model("twice", "2"), inserted_model())
+    odd = (
+        labelled_model("many", *(f"class {number}" for number in range(1200))),
+        labelled_model("numbered", "1", "10", "2"),
+        labelled_model("alike", "crane", "Crane", "crane"),
+        labelled_model("long", *(letter * 120 for letter in "abc")),
+    )
+    with serving(*usual, *odd, pixel_limit_mp=1) as started:
         yield started
 
 

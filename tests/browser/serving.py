@@ -24,6 +24,14 @@ from tests.store_fixtures import TINY, random_network
 CROP = InputContract(size_px=32, fit="crop", shorter_side_px=40)
 
 
+def labelled_model(name: str, *labels: str) -> LoadedModel:
+    """A model of so many classes."""
+    network = random_network(SgeResNet, replace(TINY, classes=len(labels)))
+    model = tiny_model(name)
+    manifest = model.manifest.model_copy(update={"classes": len(labels)})
+    return LoadedModel(manifest, labels, ReferenceNetwork(network, lambda: network))
+
+
 def inserted_model() -> LoadedModel:
     """A model of 16 groups, whose SGE came with the import, that looks at a picture's middle."""
     network = random_network(SgeResNet, replace(TINY, groups=16))
