@@ -14,7 +14,7 @@ import { openExample, openPicture } from "./pictures.js";
 import { drawBlockHead, drawMaps, drawSides, drawSnippets, drawStrips, drawWords } from "./scene.js";
 import { watchSources } from "./sources.js";
 import { thumbnailOf } from "./thumbnails.js";
-import { readView, writeView } from "./view.js";
+import { ofModel, readView, writeView } from "./view.js";
 
 const MOST_PICTURES = 48; // kept on the page
 
@@ -142,9 +142,7 @@ function watch() {
     drawMaps(shown, view);
   });
   watchCopying();
-  find("model").addEventListener("change", ({ target }) =>
-    askAnother({ model: target.value, version: "", class: "", minus: "", block: "", group: "mean", kind: "" }),
-  );
+  find("model").addEventListener("change", ({ target }) => askAnother(ofModel(target.value)));
   find("version").addEventListener("change", ({ target }) => askAnother({ version: target.value }));
   find("with").addEventListener("change", ({ target }) => compareWith(target.value));
   find("find-class").addEventListener("change", ({ target }) => findClass(target.value));

@@ -9,7 +9,7 @@ export function offerModels(models) {
 
 export function offerVersions({ name, version, versions }) {
   find("model").value = name;
-  find("version").replaceChildren(...versions.map((each) => new Option(each, each)).reverse());
+  find("version").replaceChildren(...[...versions].map((each) => new Option(each, each)).reverse());
   find("version").value = version;
   find("versions").hidden = versions.length === 1;
 }
@@ -20,12 +20,14 @@ export function offerClasses({ labels }) {
 
 // Other pictures as `picture:ID`, other versions of all models as `NAME:VERSION`.
 export function offerOthers(models, pictures, [shown, other], view) {
-  const versions = models.flatMap(({ name, versions: each }) => each.map((version) => `${name}:${version}`));
+  const served = models.flatMap(({ name, versions: each }) => each.map((version) => `${name}:${version}`));
   const own = `${shown.answer.model.name}:${shown.answer.model.version}`;
+  const versions = new Set(served.filter((each) => each !== own));
+  if (view.with) versions.add(view.with); // though it may not be served
   find("with").replaceChildren(
     new Option("nothing", ""),
     group("another picture", pictures.filter((each) => each !== shown.answer.picture).map(optionOf)),
-    group("another model or version", versions.filter((each) => each !== own).map((each) => new Option(each.replace(":", " version "), each))),
+    group("another model or version", [...versions].map((each) => new Option(each.replace(":", " version "), each))),
   );
   find("with").value = view.with || (other ? `picture:${other.answer.picture.id}` : "");
   find("comparing").hidden = find("with").options.length === 1;

@@ -1,10 +1,12 @@
 // What is looked at and what was answered; from a view to what it shows.
 
 import { answerTo } from "./answers.js";
+import { offerVersions } from "./choices.js";
 import { percent } from "./classes.js";
 import { find, sayError, wordsOf } from "./dom.js";
+import { fitting } from "./fitting.js";
 import { layerOf } from "./layers.js";
-import { readView, writeView } from "./view.js";
+import { ofModel, readView, writeView } from "./view.js";
 
 export const desk = {
   view: readView(location.search),
@@ -25,65 +27,85 @@ export function change(step) {
   return refresh();
 }
 
-// Show what the view asks for; tells whether it could, or a later step has taken its place.
-export async function refresh(isStep = true) {
+// Show what the view asks for, and say what was wrong with it; tells whether it could, or a later step
+// has taken its place.
+export async function refresh(isStep = true, said = "") {
   running.abort();
   const { signal } = (running = new AbortController());
   find("main").ariaBusy = "true";
   try {
     const { view, picture } = desk;
-    const main = await sideOf(picture, view.model, view.version, null, signal);
+    const answer = await answerOf(picture, view.model, view.version, signal);
+    if (signal.aborted) return true;
+    const { step, words } = fitting(view, answer.model);
+    Object.assign(view, step);
+    const main = await sideOf(answer, answer.model, signal);
     const second = await secondSide(main, signal);
     if (signal.aborted) return true;
     desk.shown = second ? [main, second] : [main];
     (desk.other && second ? [main, second] : [main]).forEach(note);
     good = { view: { ...view }, picture };
-    sayError(find("error"), null);
+    const wrong = [said, words].filter(Boolean).join(" ");
+    sayError(find("error"), wrong ? new Error(wrong) : null);
     writeView(view, isStep);
     await desk.draw(signal);
     return true;
   } catch (error) {
-    if (!signal.aborted) giveUp(error);
-    return signal.aborted;
+    return signal.aborted || giveUp(error, said);
   } finally {
     if (!signal.aborted) find("main").ariaBusy = "false";
   }
 }
 
-// Say an error and go back to the last view that was answered.
-function giveUp(error) {
+// Say an error and go back to the last view that was answered, or to the nearest that can be; tells whether.
+function giveUp(error, said) {
   const { picture } = desk;
-  error.message = (picture && !picture.isExample ? `${picture.name}: ` : "") + error.message;
+  if (!good && picture.isExample) return begin(error, said);
+  error.message = (picture.isExample ? "" : `${picture.name}: `) + error.message;
   sayError(find("error"), error);
-  if (!good && error.waitS) setTimeout(() => refresh(false), error.waitS * 1000); // it is just starting
-  if (!good) return;
-  if (picture !== good.picture) picture.said = "not answered";
+  if (picture !== good?.picture) picture.said = "not answered";
+  if (!good) return false;
   desk.view = { ...good.view };
   desk.picture = good.picture;
   desk.draw(null);
+  return false;
 }
 
-async function sideOf(picture, name, version, asked, signal) {
+// Where nothing was answered yet: wait while the service starts; else leave out the version or the model
+// that a link names.
+function begin(error, said) {
   const { models, view } = desk;
-  const named = models.some((model) => model.name === name) ? name : defaultModel(models);
-  const wanted = { name: named, version, kind: view.kind, classes: Number(view.classes) };
-  const answer = await answerTo(picture, wanted, signal);
-  return { answer, layer: await layerOf(answer, view, asked ?? answer.model, signal) };
+  const model = models.find(({ name }) => name === view.model);
+  sayError(find("error"), said ? new Error(said) : error);
+  offerVersions({ version: view.version, ...(model ?? defaultModel(models)) });
+  if (error.waitS) setTimeout(() => refresh(false, said), error.waitS * 1000);
+  if (error.waitS || !(view.model || view.version)) return false;
+  Object.assign(view, model && view.version ? { version: "" } : ofModel(""));
+  return refresh(false, said || wordsOf(error));
 }
 
-const defaultModel = (models) => (models.find((model) => model.default) ?? models[0]).name;
+function answerOf(picture, name, version, signal) {
+  const { models, view } = desk;
+  const wanted = { name: name || defaultModel(models).name, version, kind: view.kind, classes: Number(view.classes) };
+  return answerTo(picture, wanted, signal);
+}
+
+// Numbers of classes in the view are those of the model `asked`.
+async function sideOf(answer, asked, signal) {
+  return { answer, layer: await layerOf(answer, desk.view, asked, signal) };
+}
+
+const defaultModel = (models) => models.find((model) => model.default) ?? models[0];
 
 // What the picture is compared with, if with anything; where that fails the picture is shown alone.
 async function secondSide({ answer }, signal) {
   const { other, view, picture } = desk;
-  const { name, version } = answer.model;
-  const colon = view.with.lastIndexOf(":");
+  const { model } = answer;
+  const [name, version] = other ? [model.name, model.version] : view.with.split(":");
   sayError(find("with-error"), null);
   if (!other && !view.with) return null;
   try {
-    return other
-      ? await sideOf(other, name, version, answer.model, signal)
-      : await sideOf(picture, view.with.slice(0, colon), view.with.slice(colon + 1), answer.model, signal);
+    return await sideOf(await answerOf(other ?? picture, name, version, signal), model, signal);
   } catch (error) {
     if (!signal.aborted) sayError(find("with-error"), error);
     return null;
@@ -100,7 +122,7 @@ function note({ answer }) {
 export async function answerQuietly(picture) {
   const { model, version } = desk.view;
   try {
-    note(await sideOf(picture, model, version, null, undefined));
+    note({ answer: await answerOf(picture, model, version) });
     return "";
   } catch (error) {
     picture.said = "not answered";

@@ -1,5 +1,7 @@
 // What is looked at, as the address of the page holds it. Pictures of one's own are not in it.
 
+import { MOST } from "./classes.js";
+
 const DEFAULTS = {
   model: "", // the default one
   version: "", // the latest one
@@ -26,7 +28,13 @@ const CHOICES = {
   scale: ["stretched", "fixed"],
   smooth: ["on", "off"],
 };
-const NUMBERS = ["class", "minus", "classes", "groups", "opacity"];
+const RANGES = {
+  class: [0, 999999],
+  minus: [0, 999999],
+  classes: [1, MOST],
+  groups: [1, 9999],
+  opacity: [0, 100],
+};
 
 // The view that an address holds; what makes no sense in it is left out.
 export function readView(search) {
@@ -40,9 +48,14 @@ export function readView(search) {
 
 function isGood(name, value) {
   if (CHOICES[name]) return CHOICES[name].includes(value);
-  if (NUMBERS.includes(name)) return /^\d{1,4}$/.test(value);
+  if (RANGES[name]) return isWithin(value, RANGES[name]);
   return name !== "group" || /^(mean|\d{1,4})$/.test(value);
 }
+
+const isWithin = (value, [low, high]) => /^\d{1,6}$/.test(value) && value >= low && value <= high;
+
+// What belongs to a model, of another one's view.
+export const ofModel = (model) => ({ model, version: "", class: "", minus: "", block: "", group: "mean", kind: "" });
 
 // The address of a view: only what differs from the default stands in it.
 export function linkTo(view) {

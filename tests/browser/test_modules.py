@@ -99,7 +99,14 @@ def test_the_fixed_limit_of_evidence_is_a_round_number(
 
 
 @pytest.mark.parametrize(
-    "query", ["?class=-1&opacity=x&scale=wide", "?group=all&kind=heat", "?a=b&smooth=", ""]
+    "query",
+    [
+        "?class=-1&opacity=x&scale=wide",
+        "?group=all&kind=heat",
+        "?a=b&smooth=",
+        "?classes=0&groups=0&opacity=101",
+        "",
+    ],
 )
 def test_what_makes_no_sense_in_an_address_is_left_out(loaded: Page, query: str) -> None:
     """The view is the usual one then."""

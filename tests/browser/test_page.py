@@ -95,13 +95,13 @@ def test_a_picture_over_a_limit_is_refused_by_that_limit(seen: Page) -> None:
 
 
 def test_an_unknown_version_in_a_link_is_said(page: Page, address: str) -> None:
-    """Nothing can be shown then, and the page is there to choose another."""
+    """The latest one answers then, and others can be chosen."""
     page.goto(f"{address}/?model=twice&version=7")
 
-    expect(page.locator("#error")).to_contain_text("7")
-    expect(page.locator("#answer")).to_be_hidden()
-    page.select_option("#model", "twice")
+    expect(page.locator("#error")).to_contain_text("no version '7' of twice")
     expect(page.locator("#engine")).to_contain_text("twice version 2")
+    page.select_option("#version", "1")
+    expect(page.locator("#engine")).to_contain_text("twice version 1")
     expect(page.locator("#error")).to_be_hidden()
 
 
