@@ -9,7 +9,7 @@ import { showControls, watchControls } from "./controls.js";
 import { watchCopying } from "./copying.js";
 import { answerQuietly, change, desk, refresh } from "./desk.js";
 import { find, refill, sayError, walkable } from "./dom.js";
-import { sameClass } from "./layers.js";
+import { classCalled, sameClass } from "./labels.js";
 import { openExample, openPicture } from "./pictures.js";
 import { drawBlockHead, drawMaps, drawSides, drawSnippets, drawStrips, drawWords } from "./scene.js";
 import { watchSources } from "./sources.js";
@@ -124,11 +124,13 @@ function compareWith(value) {
 
 function findClass(text) {
   const [side] = desk.shown;
-  const { model } = side.answer;
-  const index = model.labels.findIndex((label) => label.toLowerCase() === text.trim().toLowerCase());
-  const unknown = text && index < 0 ? new Error(`${model.name} knows no class “${text}”`) : null;
-  sayError(find("class-error"), unknown);
-  if (index >= 0) pickClass(side, index, false);
+  sayError(find("class-error"), null);
+  if (!text.trim()) return;
+  try {
+    pickClass(side, classCalled(text.trim(), side.answer.model), false);
+  } catch (error) {
+    sayError(find("class-error"), error);
+  }
 }
 
 function watch() {

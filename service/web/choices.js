@@ -1,6 +1,7 @@
 // The lists to choose from: models, their versions, and what to compare with.
 
 import { element, find } from "./dom.js";
+import { namesOf } from "./labels.js";
 
 // The models that there are, and the one that a view names or, where there is none of that name, the default.
 export function offerModels(models) {
@@ -14,8 +15,8 @@ export function offerVersions({ name, version, versions }) {
   find("versions").hidden = versions.length === 1;
 }
 
-export function offerClasses({ labels }) {
-  find("labels").replaceChildren(...labels.map((value) => element("option", { value })));
+export function offerClasses(model) {
+  find("labels").replaceChildren(...namesOf(model).map((value) => element("option", { value })));
 }
 
 // Other pictures as `picture:ID`, other versions of all models as `NAME:VERSION`.

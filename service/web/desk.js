@@ -1,6 +1,6 @@
 // What is looked at and what was answered; from a view to what it shows.
 
-import { answerTo } from "./answers.js";
+import { answerTo, evidenceLimit } from "./answers.js";
 import { offerVersions } from "./choices.js";
 import { percent } from "./classes.js";
 import { find, sayError, wordsOf } from "./dom.js";
@@ -92,7 +92,11 @@ function answerOf(picture, name, version, signal) {
 
 // Numbers of classes in the view are those of the model `asked`.
 async function sideOf(answer, asked, signal) {
-  return { answer, layer: await layerOf(answer, desk.view, asked, signal) };
+  const { pictures, view } = desk;
+  const layer = await layerOf(answer, view, asked, signal);
+  const isFixed = view.scale === "fixed" && layer.kind === "evidence";
+  const example = pictures.find(({ isExample }) => isExample);
+  return { answer, layer, limit: isFixed ? await evidenceLimit(example, answer.model, signal) : 0 };
 }
 
 const defaultModel = (models) => models.find((model) => model.default) ?? models[0];

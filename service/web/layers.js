@@ -1,6 +1,7 @@
 // Which map lies over a picture, and what is to be said of it.
 
 import { evidenceFor, groupOf } from "./answers.js";
+import { sameClass } from "./labels.js";
 import { difference } from "./maps.js";
 import { meanOf, shortNumber, spreadOf } from "./scales.js";
 
@@ -10,14 +11,6 @@ export function layerOf(answer, view, asked, signal) {
   return view.show === "evidence"
     ? evidenceLayer(answer, view, asked, signal)
     : attentionLayer(answer, view, asked, signal);
-}
-
-// A class's number in another model: by its name where numbers mean different things.
-export function sameClass(index, from, to) {
-  if (from.labels[index] === to.labels[index]) return index;
-  const found = to.labels.indexOf(from.labels[index]);
-  if (found >= 0) return found;
-  throw new Error(`${to.name} version ${to.version} has no class ${from.labels[index] ?? index}`);
 }
 
 async function evidenceLayer(answer, view, asked, signal) {

@@ -23,5 +23,6 @@ function words(range, map, isFixed) {
   const [low, high] = [least(map.numbers), most(map.numbers)];
   if (high - low < 1e-6) return `The map is the same number everywhere: ${shortNumber(low)}.`;
   const own = `this map goes from ${shortNumber(low)} to ${shortNumber(high)}`;
+  if (isFixed && (low < range.low || high > range.high)) return `Fixed scale; ${own}, beyond its ends.`;
   return isFixed ? `Fixed scale; ${own}.` : `Scale stretched to this map alone; ${own}.`;
 }

@@ -4,7 +4,7 @@ import { DIVERGING, SEQUENTIAL } from "./colours.js";
 
 const SIMILARITY_SPAN = 3; // standard deviations, as the service's own grey pictures have
 
-// The range of a map of a kind: `gate`, `similarity` or `evidence`, whose fixed limit is the answer's.
+// The range of a map of a kind: `gate`, `similarity` or `evidence`, whose fixed limit is the model's.
 export function rangeOf({ numbers }, kind, isFixed, evidenceLimit) {
   const signed = (limit) => ({ low: -limit, high: limit, colours: DIVERGING });
   if (kind === "gate") {
@@ -15,9 +15,9 @@ export function rangeOf({ numbers }, kind, isFixed, evidenceLimit) {
   return signed(kind === "similarity" ? SIMILARITY_SPAN : evidenceLimit);
 }
 
-// One limit for all evidence that is on the page: 1, 2 or 5 times a power of ten.
-export function commonLimit(maps) {
-  const largest = Math.max(...maps.map(({ numbers }) => farthest(numbers)), 1e-6);
+// One limit for several maps, `room` times as far as they go or more: 1, 2 or 5 times a power of ten.
+export function commonLimit(maps, room = 1) {
+  const largest = Math.max(...maps.map(({ numbers }) => room * farthest(numbers)), 1e-6);
   const power = 10 ** Math.floor(Math.log10(largest));
   return [1, 2, 5, 10].map((step) => step * power).find((limit) => limit >= largest);
 }

@@ -4,7 +4,7 @@ import { blockWords } from "./block.js";
 import { MOST, classRows, percent } from "./classes.js";
 import { element, find, refill, walkable } from "./dom.js";
 import { drawPicture, paneFigure } from "./pane.js";
-import { commonLimit, rangeOf } from "./scales.js";
+import { rangeOf } from "./scales.js";
 import { curlOf, pythonOf } from "./snippets.js";
 import { stagesOf } from "./strip.js";
 
@@ -27,11 +27,7 @@ export function drawSides(sides, view, pick) {
 }
 
 // Two sides share the fixed scale of evidence, so that they compare.
-function limitOf(sides) {
-  const layers = sides.map(({ layer }) => layer).filter(({ kind }) => kind === "evidence");
-  const known = sides.flatMap(({ answer }) => [...answer.evidence.values()]);
-  return commonLimit([...layers, ...known].map(({ map }) => map));
-}
+const limitOf = (sides) => Math.max(...sides.map(({ limit }) => limit));
 
 function emptySide() {
   const list = element("ol", { className: "classes", ariaLabel: "Classes" });

@@ -98,6 +98,16 @@ def test_the_fixed_limit_of_evidence_is_a_round_number(
     assert given == pytest.approx(limit)
 
 
+def test_a_map_that_goes_beyond_a_fixed_scale_is_said_to(loaded: Page) -> None:
+    """Its colours cannot tell how far it goes."""
+    shape = "{numbers: a, height: 1, width: 2}, {isFixed: true, isLong: true}"
+    bar = f"m.scaleBar({{low: -1, high: 1, colours: new Uint8Array(768)}}, {shape}).innerText"
+
+    said = call(loaded, "scalebar", bar, [-0.5, 3])
+
+    assert "this map goes from \N{MINUS SIGN}0.500 to 3, beyond its ends." in said
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.pictures import file, pixels_of, striped
+from tests.running import noise, png_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("watched")]
 
@@ -118,6 +119,7 @@ def test_every_map_has_its_scale_and_one_switch_fixes_them_all(seen: Page) -> No
 def test_evidence_has_the_same_fixed_scale_for_every_class(seen: Page) -> None:
     """0 is in its middle."""
     switch(seen, "scale", "fixed")
+    expect(seen.locator(".pane")).to_contain_text("Fixed scale")
     scales = []
     for row in seen.locator(".class").all():
         row.click()
@@ -126,6 +128,20 @@ def test_evidence_has_the_same_fixed_scale_for_every_class(seen: Page) -> None:
 
     assert scales[0] == scales[1] == scales[2]
     assert [number(scales[0][0]), scales[0][1]] == [-number(scales[0][2]), "0"]
+
+
+def test_the_fixed_scale_of_evidence_is_the_model_versions(page: Page, address: str) -> None:
+    """Neither the picture nor what was looked at before has a part in it."""
+    scales = []
+    for query in ("", "&class=700", "&class=3&minus=800"):
+        page.goto(f"{address}/?model=many&scale=fixed{query}")
+        expect(page.locator(".pane")).to_be_visible()
+        scales.append(ends(page.locator(".pane")))
+    page.set_input_files("#file", file("noise.png", png_of(noise(0))))
+    expect(page.locator(".caption")).to_contain_text("noise.png")
+    scales.append(ends(page.locator(".pane")))
+
+    assert scales == [scales[0]] * 4
 
 
 def test_opacity_lays_the_map_on_and_takes_it_off(seen: Page) -> None:
