@@ -10,7 +10,7 @@ import { watchCopying } from "./copying.js";
 import { answerQuietly, change, desk, refresh } from "./desk.js";
 import { find, refill, sayError, walkable } from "./dom.js";
 import { classCalled, sameClass } from "./labels.js";
-import { openExample, openPicture } from "./pictures.js";
+import { lackedNames, openExample, openPicture, picturesOf } from "./pictures.js";
 import { drawBlockHead, drawMaps, drawSides, drawSnippets, drawStrips, drawWords } from "./scene.js";
 import { watchSources } from "./sources.js";
 import { thumbnailOf } from "./thumbnails.js";
@@ -34,8 +34,9 @@ async function draw(signal) {
   drawSnippets(shown);
   const own = shown.map((side) => side.answer.picture).find((each) => !each.isExample);
   find("link-note").hidden = !own;
-  find("lost").hidden = !view.picture || pictures.some(({ name }) => name === view.picture);
-  find("lost").textContent = `This view is of ${view.picture}, which no link can hold: pick or drop it to see it here.`;
+  const lacked = lackedNames(view, pictures);
+  find("lost").hidden = !lacked.length;
+  find("lost").textContent = `This view is of ${lacked.join(" and ")}, which no link can hold: pick or drop to see it here.`;
   find("answer").hidden = false;
   if (signal) await showBlock(signal);
 }
@@ -69,9 +70,18 @@ function askAnother(step) {
   return change(step);
 }
 
+// Look at a picture; if it stood beside another one, that one stands beside it now.
 function look(each) {
+  if (each === desk.other) desk.other = desk.picture;
   desk.picture = each;
-  return change({ picture: each.isExample ? "" : each.name, class: "", minus: "" });
+  const names = { picture: each.isExample ? "" : each.name, beside: desk.other?.name ?? "" };
+  return change({ ...names, class: "", minus: "" });
+}
+
+// Look at the pictures that the view names.
+function lookAsNamed() {
+  Object.assign(desk, picturesOf(desk.view, desk.pictures));
+  return refresh(false);
 }
 
 function pickClass({ answer }, index, isLess) {
@@ -103,8 +113,10 @@ function pickGroup(group) {
 async function take(files) {
   const room = Math.max(0, MOST_PICTURES - desk.pictures.length);
   const fresh = await Promise.all(files.slice(0, room).map((file) => openPicture(file)));
+  const lacked = lackedNames(desk.view, desk.pictures);
   desk.pictures.push(...fresh);
-  let isLookedAt = false;
+  const isAwaited = fresh.some(({ name }) => lacked.includes(name)); // of a link, the rest of which holds
+  let isLookedAt = isAwaited && (await lookAsNamed());
   const refused = [];
   for (const each of fresh) {
     const why = isLookedAt ? await answerQuietly(each) : "";
@@ -119,7 +131,7 @@ async function take(files) {
 function compareWith(value) {
   const id = value.startsWith("picture:") ? Number(value.slice("picture:".length)) : null;
   desk.other = desk.pictures.find((each) => each.id === id) ?? null;
-  return change({ with: desk.other ? "" : value });
+  return change({ beside: desk.other?.name ?? "", with: desk.other ? "" : value });
 }
 
 function findClass(text) {
@@ -159,11 +171,8 @@ function watch() {
     refresh();
   });
   window.addEventListener("popstate", () => {
-    const view = readView(location.search);
-    const isIt = ({ name, isExample }) => (view.picture ? name === view.picture : isExample);
-    desk.view = view;
-    desk.picture = desk.pictures.findLast(isIt) ?? desk.picture;
-    refresh(false);
+    desk.view = readView(location.search);
+    lookAsNamed();
   });
 }
 
@@ -173,9 +182,8 @@ async function start() {
   try {
     desk.models = (await listModels()).models;
     offerModels(desk.models);
-    desk.picture = await openExample();
-    desk.pictures = [desk.picture];
-    await refresh(false);
+    desk.pictures = [await openExample()];
+    await lookAsNamed();
   } catch (error) {
     sayError(find("error"), error);
   }

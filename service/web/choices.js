@@ -30,7 +30,8 @@ export function offerOthers(models, pictures, [shown, other], view) {
     group("another picture", pictures.filter((each) => each !== shown.answer.picture).map(optionOf)),
     group("another model or version", [...versions].map((each) => new Option(each.replace(":", " version "), each))),
   );
-  find("with").value = view.with || (other ? `picture:${other.answer.picture.id}` : "");
+  const beside = other?.answer.picture;
+  find("with").value = beside && beside !== shown.answer.picture ? `picture:${beside.id}` : view.with;
   find("comparing").hidden = find("with").options.length === 1;
 }
 

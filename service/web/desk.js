@@ -18,7 +18,7 @@ export const desk = {
   draw: async () => {}, // draws what is shown; with a signal, asks for what an open block needs, too
 };
 
-let good = null; // the view and the picture of what is shown
+let good = null; // the view and the pictures of what is shown
 let running = new AbortController(); // of the newest question; an older one is given up
 
 // Take a step of a person's.
@@ -34,7 +34,7 @@ export async function refresh(isStep = true, said = "") {
   const { signal } = (running = new AbortController());
   find("main").ariaBusy = "true";
   try {
-    const { view, picture } = desk;
+    const { view, picture, other } = desk;
     const answer = await answerOf(picture, view.model, view.version, signal);
     if (signal.aborted) return true;
     const { step, words } = fitting(view, answer.model);
@@ -43,8 +43,8 @@ export async function refresh(isStep = true, said = "") {
     const second = await secondSide(main, signal);
     if (signal.aborted) return true;
     desk.shown = second ? [main, second] : [main];
-    (desk.other && second ? [main, second] : [main]).forEach(note);
-    good = { view: { ...view }, picture };
+    (other && second ? [main, second] : [main]).forEach(note);
+    good = { view: { ...view }, picture, other };
     const wrong = [said, words].filter(Boolean).join(" ");
     sayError(find("error"), wrong ? new Error(wrong) : null);
     writeView(view, isStep);
@@ -65,8 +65,7 @@ function giveUp(error, said) {
   sayError(find("error"), error);
   if (picture !== good?.picture) picture.said = "not answered";
   if (!good) return false;
-  desk.view = { ...good.view };
-  desk.picture = good.picture;
+  Object.assign(desk, good, { view: { ...good.view } });
   desk.draw(null);
   return false;
 }

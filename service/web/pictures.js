@@ -15,6 +15,20 @@ export async function openExample() {
   return openPicture(file, true);
 }
 
+// The pictures that a view names: the one that is looked at, else the example; and the one beside it, else
+// null. Of several with one name, the newest.
+export function picturesOf(view, pictures) {
+  const picture = pictures.findLast(({ name, isExample }) => (view.picture ? name === view.picture : isExample)) ?? pictures[0];
+  const other = pictures.findLast((each) => each.name === view.beside && each !== picture) ?? null;
+  return { picture, other };
+}
+
+// The names in a view that no picture of the page has.
+export function lackedNames({ picture, beside }, pictures) {
+  const names = [...new Set([picture, beside])];
+  return names.filter((name) => name && pictures.every((each) => each.name !== name));
+}
+
 async function drawn(file) {
   const bitmap = await createImageBitmap(file);
   const { width, height } = bitmap;

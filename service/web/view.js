@@ -1,4 +1,4 @@
-// What is looked at, as the address of the page holds it. Pictures of one's own are not in it.
+// What is looked at, as the address of the page holds it. Of pictures of one's own it has the names alone.
 
 import { MOST } from "./classes.js";
 
@@ -6,6 +6,7 @@ const DEFAULTS = {
   model: "", // the default one
   version: "", // the latest one
   picture: "", // the name of a picture of one's own; else the example
+  beside: "", // the name of another picture that it is compared with
   with: "", // compared with `model:version`
   show: "evidence", // or attention
   class: "", // its index; else each picture's best class
