@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.browser.serving import inserted_model, labelled_model, serving
+from tests.browser.serving import inserted_model, many_classes_model, serving
 from tests.running import tiny_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -33,18 +34,19 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """A profile of its own."""
+    """A profile; nothing that the page keeps outlives its tab, but for the browser's cache."""
     with chromium.new_context(permissions=list(ALLOWED)) as fresh:
         fresh.set_default_timeout(WAIT_MS)
         yield fresh
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Page:
+def page(context: BrowserContext) -> Iterator[Page]:
     """A page that has opened nothing yet."""
-    return context.new_page()
+    with context.new_page() as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -74,10 +76,10 @@ def address() -> Iterator[str]:
     """A service of several models, shared by the tests that change nothing of it."""
     usual = (tiny_model("single"), tiny_model("twice"), tiny_model("twice", "2"), inserted_model())
     odd = (
-        labelled_model("many", *(f"class {number}" for number in range(1200))),
-        labelled_model("numbered", "1", "10", "2"),
-        labelled_model("alike", "crane", "Crane", "crane"),
-        labelled_model("long", *(letter * 120 for letter in "abc")),
+        many_classes_model(),
+        replace(tiny_model("numbered"), labels=("1", "10", "2")),
+        replace(tiny_model("alike"), labels=("crane", "Crane", "crane")),
+        replace(tiny_model("long"), labels=tuple(letter * 120 for letter in "abc")),
     )
     with serving(*usual, *odd, pixel_limit_mp=1) as started:
         yield started

@@ -24,11 +24,11 @@ from tests.store_fixtures import TINY, random_network
 CROP = InputContract(size_px=32, fit="crop", shorter_side_px=40)
 
 
-def labelled_model(name: str, *labels: str) -> LoadedModel:
-    """A model of so many classes."""
+def many_classes_model() -> LoadedModel:
+    """A model of more classes than an answer tells of."""
+    labels = tuple(f"class {number}" for number in range(1200))
     network = random_network(SgeResNet, replace(TINY, classes=len(labels)))
-    model = tiny_model(name)
-    manifest = model.manifest.model_copy(update={"classes": len(labels)})
+    manifest = tiny_model("many").manifest.model_copy(update={"classes": len(labels)})
     return LoadedModel(manifest, labels, ReferenceNetwork(network, lambda: network))
 
 

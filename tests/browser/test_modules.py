@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from service.images.contract import InputContract
 from service.images.decode import DecodedImage
@@ -19,10 +19,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def loaded(chromium: Browser, address: str) -> Iterator[Page]:
+def loaded(context: BrowserContext, address: str) -> Iterator[Page]:
     """A page that can import the modules."""
-    with chromium.new_context() as context:
-        page = context.new_page()
+    with context.new_page() as page:
         page.goto(f"{address}/")
         yield page
 
