@@ -25,6 +25,14 @@ from service.config import Settings, describe_invalid
             {"SGE_CLOSED": "docs,door"},
             "SGE_CLOSED=docs,door: 'door' is none of docs, metrics, page, statistics",
         ),
+        (
+            {"SGE_VERSION_WEIGHTS": "a/1=95%"},
+            "SGE_VERSION_WEIGHTS=a/1=95%: 'a/1=95%' is not of the form NAME/VERSION=SHARE",
+        ),
+        ({"SGE_VERSION_WEIGHTS": "a/1=0,b/1=1"}, "no version of a has a share above 0"),
+        ({"SGE_VERSION_WEIGHTS": "a/1=1,a/1=2"}, "a version has one share"),
+        ({"SGE_MODEL_NAME": "My Model"}, "SGE_MODEL_NAME=My Model: String should match pattern"),
+        ({"SGE_STORE_POLL_S": "0"}, "SGE_STORE_POLL_S=0: Input should be greater than 0"),
         ({"SGE_ROOT_PATH": "sge/"}, "SGE_ROOT_PATH=sge/: String should match pattern"),
     ],
 )

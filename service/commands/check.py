@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from service.api.keys import find_keys
 from service.api.tls import find_certificate
-from service.commands.contents import load_contents
+from service.commands.contents import load_served
 from service.config import Settings
 from service.serving.runtime import build_runtime
 
@@ -22,7 +22,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
         BadSetting: a setting cannot be met, keys or the certificate among them.
         StoreError: nothing would be served.
     """
-    contents = load_contents(settings, say)
+    contents = load_served(settings, say)
     runtime = build_runtime(settings, contents)
     for model in runtime.models:
         manifest, engine = model.loaded.manifest, model.final_engine

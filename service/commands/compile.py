@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from service.commands.contents import load_contents
+from service.commands.contents import load_served
 from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.base import Engine
@@ -41,7 +41,7 @@ def run(settings: Settings, say: Say, plan: Plan = plan_with_pictures) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     silence_decoders()
-    contents = load_contents(settings, say)
+    contents = load_served(settings, say)
     engines = [(loaded, plan(loaded, settings).final) for loaded in contents.models]
     asyncio.run(_load_all(engines, say))
     lost = [
@@ -67,7 +67,7 @@ def run_for_service(settings: Settings) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     silence_decoders()
-    contents = load_store(settings.model_store, settings.models)
+    contents = load_store(settings.model_store, settings.models, model_name=settings.model_name)
     for version in contents.broken:
         raise version.error
     for loaded in contents.models:

@@ -15,7 +15,7 @@ from service.api.last_resort import LastResort
 from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.commands.announcements import ready_lines, warn_of_others
-from service.commands.contents import load_contents, report_broken
+from service.commands.contents import load_served, report_broken
 from service.commands.memory import settle
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
@@ -43,7 +43,7 @@ def run(settings: Settings, say: Say) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     raise_descriptor_limit()
-    contents = load_contents(settings, say)
+    contents = load_served(settings, say)
     runtime = build_runtime(settings, contents, partial(plan_with_pictures, in_background=True))
     return serve(runtime, len(contents.broken), say)
 

@@ -8,6 +8,7 @@ from service.config.doors import Door
 from service.config.names import ENV_PREFIX, RENAMED, describe_invalid, flag_of, variable_of
 from service.config.openmp import bound_openmp_waiting
 from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
+from service.config.store import shares_of
 from service.config.values import LONGEST_TIMEOUT_MS
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "describe_invalid",
     "flag_of",
     "flags_of",
+    "shares_of",
     "variable_of",
 ]

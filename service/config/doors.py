@@ -120,6 +120,11 @@ class DoorSettings(BaseModel):
         description="file of the keys of which clients need one, as sge-serve key new writes it; "
         "without it nobody needs one",
     )
+    admin_key_file: UserPath | None = Field(
+        None,
+        description="file of the keys that may load and unload models, in the same form; without "
+        "it nobody may",
+    )
     closed: Doors = Field(
         (), description="comma list of docs, metrics, page and statistics: what answers with 404"
     )

@@ -14,25 +14,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.config.doors import DoorSettings
 from service.config.names import ENV_PREFIX, RENAMED, flag_of, variable_of
-from service.config.values import LONGEST_TIMEOUT_MS, LONGEST_TIMEOUT_S, CommaList, UserPath
+from service.config.store import StoreSettings
+from service.config.values import LONGEST_TIMEOUT_MS, LONGEST_TIMEOUT_S, UserPath
 
 EngineName = Literal["auto", "eager", "compiled", "int8", "tensorrt", "stub"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
-class Settings(DoorSettings, BaseSettings):
+class Settings(DoorSettings, StoreSettings, BaseSettings):
     """What an operator decides; frozen once read."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
-
-    model_store: UserPath = Field(Path("model_store"), description="folder of the models")
-    models: CommaList = Field(
-        (), description="comma list of name or name/version to serve; empty serves every model"
-    )
-    default_model: str | None = Field(
-        None, description="model of requests that name none; needed where several are served"
-    )
 
     engine: EngineName = Field(
         "auto",

@@ -1,11 +1,10 @@
-"""The model store, `<store>/<name>/<version>/`: find, verify, load; it is never written here."""
+"""The model store: find, verify, load; it is never written here."""
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,14 +17,24 @@ from service.store.files import (
     check_labels,
     decode_labels,
     describe_invalid_manifest,
-    describe_os_error,
     read_file,
     sha256_of,
 )
+from service.store.layout import VersionFolder, find_versions, list_versions
 from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from service.store.policy import VersionPolicy, Wanted
 from service.store.reference import ReferenceNetwork
 
-_VERSION = re.compile(r"[1-9][0-9]*")
+__all__ = [
+    "BrokenVersion",
+    "LoadedModel",
+    "StoreContents",
+    "list_versions",
+    "load_folder",
+    "load_store",
+    "load_version",
+    "read_manifest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +86,96 @@ class StoreContents:
     broken: tuple[BrokenVersion, ...]
 
 
-def load_store(store: Path, names: tuple[str, ...] = ()) -> StoreContents:
+def load_store(
+    store: Path,
+    names: tuple[str, ...] = (),
+    *,
+    model_name: str | None = None,
+    policy: VersionPolicy | None = None,
+) -> StoreContents:
     """Load every version that is asked for; a broken one does not stop the others.
 
-    Files, dot folders and folders that hold no version are passed over.
-
     Args:
-        store: the folder of the models.
+        store: the folder of the models, in any of its layouts.
         names: `name` for all its versions, or `name/version`; empty means everything.
+        model_name: by which the store's one model answers.
+        policy: chooses in place of the names.
 
     Raises:
         MissingFile: the store itself is not there or cannot be listed.
+        StoreError: it has several models for the one name.
     """
+    policy = policy or VersionPolicy(names)
+    folders = find_versions(store, model_name)
     models: list[LoadedModel] = []
     broken: list[BrokenVersion] = []
-    found: set[str] = set()
-    for directory in _all_versions(store):
-        name, key = directory.parent.name, f"{directory.parent.name}/{directory.name}"
-        found |= {name, key}
-        if names and name not in names and key not in names:
-            continue
-        try:
-            models.append(load_version(directory))
-        except StoreError as error:
-            broken.append(BrokenVersion(key, error))
-    absent = [name for name in dict.fromkeys(names) if name not in found]
-    broken += [BrokenVersion(name, MissingFile(f"no such version in {store}")) for name in absent]
+    for _, found in groupby(folders, key=lambda folder: folder.name):
+        loaded, failed = _load_wanted(policy.choose(list(found)))
+        models += loaded
+        broken += failed
+    broken += [
+        BrokenVersion(name, MissingFile(f"no such version in {store}"))
+        for name in policy.absent(folders)
+    ]
     return StoreContents(tuple(models), tuple(broken))
+
+
+def _load_wanted(wanted: Wanted) -> tuple[list[LoadedModel], list[BrokenVersion]]:
+    """Load what is wanted of one model, by number."""
+    results: dict[VersionFolder, LoadedModel | BrokenVersion] = {}
+    for folder in wanted.all_of:
+        results[folder] = _try_to_load(folder)
+    for folder in wanted.first_of:
+        if folder not in results:
+            results[folder] = _try_to_load(folder)
+        if isinstance(results[folder], LoadedModel):
+            break
+    by_number = [results[folder] for folder in sorted(results, key=lambda f: int(f.version or 0))]
+    return (
+        [result for result in by_number if isinstance(result, LoadedModel)],
+        [result for result in by_number if isinstance(result, BrokenVersion)],
+    )
+
+
+def _try_to_load(folder: VersionFolder) -> LoadedModel | BrokenVersion:
+    try:
+        return load_folder(folder)
+    except StoreError as error:
+        return BrokenVersion(folder.key, error)
+
+
+def read_manifest(folder: VersionFolder) -> Manifest:
+    """Read what a version says of itself, under the name by which it answers.
+
+    Raises:
+        MissingFile: there is none.
+        BadManifest: it is not valid, or belongs to another folder.
+    """
+    directory = folder.directory.absolute()
+    try:
+        manifest = Manifest.model_validate_json(read_file(directory / MANIFEST_FILE))
+    except ValidationError as error:
+        raise BadManifest(describe_invalid_manifest(error)) from error
+    name, version = folder.expected
+    expected = name or manifest.name, version or manifest.version
+    if expected != (manifest.name, manifest.version):
+        key = f"{manifest.name}/{manifest.version}"
+        raise BadManifest(f"the manifest is that of {key}, the folder is {'/'.join(expected)}")
+    return manifest.model_copy(update={"name": folder.name or manifest.name})
+
+
+def load_folder(folder: VersionFolder) -> LoadedModel:
+    """Read and verify the version in a folder, under the name by which it answers.
+
+    Raises:
+        StoreError: as `load_version` does.
+    """
+    directory = folder.directory.absolute()
+    manifest = read_manifest(folder)
+    labels = decode_labels(_read_verified(directory / LABELS_FILE, manifest.sha256.labels))
+    check_labels(labels, manifest.classes)
+    read = partial(_read_network, directory, manifest)
+    return LoadedModel(manifest, labels, ReferenceNetwork(read(), read))
 
 
 def load_version(directory: Path) -> LoadedModel:
@@ -119,45 +191,8 @@ def load_version(directory: Path) -> LoadedModel:
         HashMismatch: weights or labels are not those that the manifest names.
         BadCheckpoint: the weights do not fit the network.
     """
-    manifest = _read_manifest(directory.absolute())
-    labels = decode_labels(_read_verified(directory / LABELS_FILE, manifest.sha256.labels))
-    check_labels(labels, manifest.classes)
-    read = partial(_read_network, directory.absolute(), manifest)
-    return LoadedModel(manifest, labels, ReferenceNetwork(read(), read))
-
-
-def list_versions(model: Path) -> list[Path]:
-    """The version folders of a model, oldest first.
-
-    Empty where there is no such model, or one that may not be read, as a volume's `lost+found`.
-    """
-    folders = _folders_in(model) if os.access(model, os.R_OK | os.X_OK) else []
-    versions = [folder for folder in folders if _VERSION.fullmatch(folder.name)]
-    return sorted(versions, key=lambda folder: int(folder.name))
-
-
-def _all_versions(store: Path) -> list[Path]:
-    return [directory for model in _folders_in(store) for directory in list_versions(model)]
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    """The visible folders in a folder, by name."""
-    try:
-        folders = sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise MissingFile(f"{folder} cannot be listed: {describe_os_error(error)}") from error
-    return [path for path in folders if not path.name.startswith(".")]
-
-
-def _read_manifest(directory: Path) -> Manifest:
-    try:
-        manifest = Manifest.model_validate_json(read_file(directory / MANIFEST_FILE))
-    except ValidationError as error:
-        raise BadManifest(describe_invalid_manifest(error)) from error
-    key, folder = f"{manifest.name}/{manifest.version}", "/".join(directory.parts[-2:])
-    if key != folder:
-        raise BadManifest(f"the manifest is that of {key}, the folder is {folder}")
-    return manifest
+    name, version = directory.absolute().parts[-2:]
+    return load_folder(VersionFolder(name, version, directory, (name, version)))
 
 
 def _read_network(directory: Path, manifest: Manifest) -> SgeResNet:
