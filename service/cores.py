@@ -8,6 +8,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
+QUOTA_FILES = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
 
 
 def usable_cores(quota: int | None) -> int:
@@ -30,26 +31,42 @@ def core_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int | None:
         cgroups: where the control groups are mounted, of either version.
         own: tells the groups of this process.
     """
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    quotas = [quota for line in lines for quota in _quotas(cgroups, *line.split(":", 2))]
+    quotas = [
+        quota
+        for number, place in control_groups("cpu", cgroups, own)
+        for quota in _quota_of(place / file for file in QUOTA_FILES[number])
+    ]
     return max(1, int(min(quotas))) if quotas else None
 
 
-def _quotas(cgroups: Path, number: str, controllers: str, group: str) -> Iterator[float]:
-    """The limits on the way from a group to its root: one binds what is below it, too."""
-    files: tuple[str, ...]
-    if number == "0":  # version 2
-        root, files = cgroups, ("cpu.max",)
-    elif "cpu" in controllers.split(","):
-        root, files = cgroups / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-    else:
+def control_groups(
+    controller: str, cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS
+) -> Iterator[tuple[int, Path]]:
+    """The groups of this process, each up to its root: a limit binds what is below it, too.
+
+    Args:
+        controller: what they limit, such as `cpu`.
+        cgroups: where the control groups are mounted, of either version.
+        own: tells the groups of this process.
+
+    Returns:
+        The version of each group, 1 or 2, and its folder.
+    """
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
         return
+    for number, controllers, group in (line.split(":", 2) for line in lines):
+        if number == "0":
+            yield from _up_to_root(2, cgroups, group)
+        elif controller in controllers.split(","):
+            yield from _up_to_root(1, cgroups / controller, group)
+
+
+def _up_to_root(version: int, root: Path, group: str) -> Iterator[tuple[int, Path]]:
     folder = root / group.strip("/")
     for place in (folder, *folder.parents):
-        yield from _quota_of(place / file for file in files)
+        yield version, place
         if place == root:
             return
 

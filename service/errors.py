@@ -12,6 +12,7 @@
     |   +-- UnknownModel         no such model or version
     |   +-- UnknownHost          a host name that the service does not answer to
     |   +-- Unauthorized         no API key, or one that is not known
+    |   +-- NotLoaded            a version that was to be loaded cannot be served
     +-- Unavailable              the same request may succeed later
     |   +-- Overloaded           every permit is taken, or the memory for bodies
     |   +-- OverShare            too many of the images inside are this client's
@@ -115,6 +116,12 @@ class Unauthorized(BadInput):
     """The request comes without an API key, or with one that is not known."""
 
     code = "unauthorized"
+
+
+class NotLoaded(BadInput):
+    """A version that was to be loaded cannot be served; what served before does so still."""
+
+    code = "not_loaded"
 
 
 class Unavailable(ServiceError):

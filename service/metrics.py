@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 Phase = Literal["decode", "queue", "infer", "postprocess", "total"]
 PHASES: tuple[str, ...] = get_args(Phase)
@@ -35,7 +36,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MODEL = ("model", "version")
 NO_MODEL = ("none", "none")  # a request that reached no model
 KEY_OUTCOMES = ("ok", "over_share", "error")
-RELOADED = ("keys", "certificate")
+RELOADED = ("keys", "certificate", "admin_keys")
+LOAD_OUTCOMES = ("ok", "failed", "no_memory")
 
 
 class Metrics:
@@ -48,6 +50,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._keys: frozenset[str] = frozenset()
+        self._outcomes: tuple[str, ...] = ()
         self.received = Counter(
             "sge_requests_received", "Prediction requests that came in.", registry=registry
         )
@@ -154,6 +157,18 @@ class Metrics:
             "Versions asked for that cannot be served; /readyz names them.",
             registry=registry,
         )
+        self.version_loads = Counter(
+            "sge_version_loads",
+            "Versions that were loaded while the service ran, by outcome: ok, failed or no_memory.",
+            ("model", "outcome"),
+            registry=registry,
+        )
+        self.version_weight = Gauge(
+            "sge_version_weight",
+            "Weight of a version among those that share the requests which name none, as set.",
+            MODEL,
+            registry=registry,
+        )
         self.loop_lag = Histogram(
             "sge_loop_lag_seconds",
             "By how much the event loop was late, seen every 50 ms while requests are inside.",
@@ -229,6 +244,20 @@ class Metrics:
             histogram.labels(*model)
         for phase in PHASES:
             self.phase.labels(*model, phase)
+        for outcome in self._outcomes:
+            self.requests.labels(*model, outcome)
+        for outcome in LOAD_OUTCOMES:
+            self.version_loads.labels(model[0], outcome)
+
+    def forget_model(self, model: tuple[str, str]) -> None:
+        """Expose nothing any more of a version that was served once."""
+        of_models: tuple[MetricWrapperBase, ...] = (
+            *(self.requests, self.images, self.phase, self.batch_size, self.batch_seconds),
+            *(self.expired, self.disconnected, self.engine_failures, self.engine_fallbacks),
+            *(self.engine_info, self.queue_depth, self.version_weight),
+        )
+        for metric in of_models:
+            metric.remove_by_labels(dict(zip(MODEL, model, strict=True)))
 
     def expect_outcomes(
         self, models: Iterable[tuple[str, str]], outcomes: Iterable[str], reasons: Iterable[str]
@@ -236,13 +265,13 @@ class Metrics:
         """Expose at 0 how requests may end.
 
         Args:
-            models: that answer; beside them stands `NO_MODEL`.
+            models: that answer; beside them stands `NO_MODEL`, and whatever is expected later.
             outcomes: of requests.
             reasons: of refusals at the door.
         """
-        known = tuple(outcomes)
+        self._outcomes = tuple(outcomes)
         for model in (*models, NO_MODEL):
-            for outcome in known:
+            for outcome in self._outcomes:
                 self.requests.labels(*model, outcome)
         for reason in reasons:
             self.rejected.labels(reason)

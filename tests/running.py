@@ -23,6 +23,7 @@ from service.engines.plan import EnginePlan, plan_engines
 from service.errors import EngineFailed
 from service.serving.decode_workers import DecodeHere, Decoder
 from service.serving.runtime import Runtime, build_runtime
+from service.serving.versions import VersionSource
 from service.store.load import LoadedModel, StoreContents
 from service.store.manifest import Hashes, Manifest
 from service.store.reference import ReferenceNetwork
@@ -155,10 +156,14 @@ async def until(claim: Callable[[], Awaitable[bool]]) -> None:
 async def running(
     *models: LoadedModel,
     engine: Engine | None = None,
-    engines: EnginePlan | Mapping[str, EnginePlan] | None = None,
+    engines: EnginePlan
+    | Mapping[str, EnginePlan]
+    | Callable[[LoadedModel], EnginePlan]
+    | None = None,
     is_awaited: bool = True,
     decoder: Decoder | None = None,
     decodes_apart: bool = False,
+    source: VersionSource | None = None,
     **settings: object,
 ) -> AsyncIterator[Running]:
     """Run a service of the given models, by default of `tiny`, on the eager engine.
@@ -166,9 +171,10 @@ async def running(
     Args:
         models: the models.
         engine: serves them in place of the eager engine.
-        engines: a first and a final one in place of it, for all models or by name.
+        engines: a first and a final one in place of it, for all models, by name, or for each anew.
         is_awaited: return only when every model answers.
         decoder: in place of one in this process.
+        source: of further versions, in place of the store.
         decodes_apart: have processes decode, as they do for a service.
         settings: whatever shall differ from the defaults.
     """
@@ -180,13 +186,15 @@ async def running(
     def plan(loaded: LoadedModel, settings: Settings) -> EnginePlan:
         if engine:
             return EnginePlan(engine, engine)
+        if callable(engines):
+            return engines(loaded)
         steered = engines.get(loaded.manifest.name) if isinstance(engines, Mapping) else engines
         return steered or plan_engines(loaded, settings)
 
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(models or (tiny_model(),), ())
     here = None if decodes_apart else DecodeHere(image_limits(chosen))
-    runtime = build_runtime(chosen, contents, plan, decoder or here)
+    runtime = build_runtime(chosen, contents, plan, decoder or here, source=source)
     hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
     app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -41,6 +41,14 @@ class EnginePlan:
     others: tuple[Engine, ...] = ()
     may_fall_back: bool = True
     load_kept: Callable[[], bool] | None = None
+
+    @property
+    def without_tiers(self) -> EnginePlan:
+        """The same engines where another version answers until the final one does."""
+        if self.first is self.final:
+            return self
+        spares = (*self.others, self.first) if self.may_fall_back else ()
+        return replace(self, first=self.final, others=spares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from types import TracebackType
@@ -22,6 +23,9 @@ class Admission:
 
     Lives on the event loop.
 
+    Attributes:
+        draining: set once nothing new is taken, for those who wait for something else.
+
     Args:
         limit: permits in all.
         limit_bytes: of the bodies of all requests inside, as they came over the wire.
@@ -35,6 +39,7 @@ class Admission:
         self.in_use_bytes = 0
         self.requests = 0  # let in and not answered yet, those included whose bodies still come
         self.is_draining = False
+        self.draining = asyncio.Event()
         self.clock = clock
         self._clients = FairShare(clock)
 
@@ -128,6 +133,7 @@ class Admission:
     def drain(self) -> None:
         """Take nothing new from now on; what is inside stays."""
         self.is_draining = True
+        self.draining.set()
 
 
 class Permit:
@@ -203,6 +209,8 @@ class Permit:
 
     def __enter__(self) -> Self:
         self._admission.requests += 1
+        if self._share:
+            self._share.count_request(1)
         return self
 
     def __exit__(
@@ -216,6 +224,8 @@ class Permit:
             took_s = self._admission.clock() - self._taken
             self._share.answer_times.learn(self._predicted_s, took_s)
         self._admission.requests -= 1
+        if self._share:
+            self._share.count_request(-1)
         self._count(-self._images)
         self.release(self._bytes)
 

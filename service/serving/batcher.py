@@ -131,6 +131,10 @@ class Batcher:
         """Run the next batch on another engine; return when the old one's batches have ended."""
         self.engine = engine
         self.share.times.clear()
+        await self.until_idle()
+
+    async def until_idle(self) -> None:
+        """Return when the batches that are under way now have ended."""
         await asyncio.gather(*self._batches, return_exceptions=True)
 
     def _advance(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Mapping
 
 from service.errors import BadSetting, UnknownModel
 from service.store.load import LoadedModel
@@ -46,6 +47,25 @@ def choose_model(
     known = ", ".join(model.manifest.version for model in versions)
     of_name = versions[0].manifest.name
     raise UnknownModel(f"no version {version!r} of {of_name}, served are: {known}")
+
+
+def draw_version(
+    models: Iterable[LoadedModel],
+    name: str | None,
+    shares: Mapping[str, float],
+    source: random.Random,
+) -> LoadedModel | None:
+    """Draw a version by its share among those that are there; None where none of them has one.
+
+    Args:
+        models: that could answer.
+        name: of the model that is meant.
+        shares: by `name/version`; they need not add up to anything.
+        source: of random numbers.
+    """
+    drawn = [m for m in models if m.manifest.name == name and shares.get(m.key)]
+    weights = [shares[model.key] for model in drawn]
+    return source.choices(drawn, weights)[0] if drawn else None
 
 
 def choose_default(models: Iterable[LoadedModel], name: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class DeviceShare:
 
     Attributes:
         images: of the model that are inside the service; their permits count them.
+        left: set while no request is inside that began on the model.
         waiting_since: when the oldest image of its queue came; infinite while none waits.
         times: how long the device takes for its batches.
         answer_times: how long its answers take, by what was predicted.
@@ -116,9 +118,20 @@ class DeviceShare:
         self._max_batch = max_batch
         self.advance = advance
         self.images = 0
+        self.requests = 0
+        self.left = asyncio.Event()
+        self.left.set()
         self.waiting_since = float("inf")
         self.times = RunTimes()
         self.answer_times = AnswerTimes()
+
+    def count_request(self, change: int) -> None:
+        """Count a request in (1) or out (-1)."""
+        self.requests += change
+        if self.requests:
+            self.left.clear()
+        else:
+            self.left.set()
 
     def seconds_for(self, images: int) -> float:
         """Engine seconds of so many of its images."""
@@ -154,5 +167,6 @@ class DeviceShare:
         self._backlog.end(batch)
 
     def close(self) -> None:
-        """Leave the device to the other models."""
-        self._backlog.remove(self)
+        """Leave the device to the other models; a second time does nothing."""
+        with contextlib.suppress(ValueError):
+            self._backlog.remove(self)

@@ -216,7 +216,7 @@ class Pipeline:
                 ]
             )
         except EngineFailed as error:
-            model.on_failure(error, entries=1)
+            model.account.on_failure(error, entries=1)
             raise
 
 

@@ -21,7 +21,10 @@ from service.serving.admission import Admission
 from service.serving.decode_workers import GRANTED_BYTES, Decoder, DecodeWorkers, MemoryBudget
 from service.serving.pipeline import Pipeline
 from service.serving.served_models import ServedModels
+from service.serving.versions import Versions, VersionSource
 from service.store.load import LoadedModel, StoreContents
+from service.store.model_store import ModelStore
+from service.store.policy import VersionPolicy
 
 WINDOW_MS, NICENESS = 200.0, 10  # of what is in no hurry
 
@@ -33,6 +36,7 @@ class Runtime:
     Attributes:
         settings: what the operator decided.
         models: everything that answers.
+        versions: changes what answers.
         admission: how many images and bytes are inside.
         metrics: where the numbers go.
         pipeline: the way of a request through the stages.
@@ -42,6 +46,7 @@ class Runtime:
 
     settings: Settings
     models: ServedModels
+    versions: Versions
     admission: Admission
     metrics: Metrics
     pipeline: Pipeline
@@ -54,6 +59,8 @@ def build_runtime(
     contents: StoreContents,
     plan: Callable[[LoadedModel, Settings], EnginePlan] = plan_with_pictures,
     decoder: Decoder | None = None,
+    *,
+    source: VersionSource | None = None,
 ) -> Runtime:
     """Put the parts together, and silence the decoders of this process.
 
@@ -62,6 +69,7 @@ def build_runtime(
         contents: what the store holds.
         plan: chooses a model's engines by the settings.
         decoder: turns files into pixels; None: processes do.
+        source: where further versions come from; None: the store of the settings.
 
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
@@ -76,9 +84,16 @@ def build_runtime(
     models = ServedModels(
         contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
     )
+    versions = Versions(
+        models,
+        source or ModelStore(settings.model_store, settings.model_name),
+        VersionPolicy.of(settings),
+        engine=settings.engine,
+        metrics=metrics,
+    )
     _watch(metrics, models, admission)
     pipeline = Pipeline(workers, decoder)
-    return Runtime(settings, models, admission, metrics, pipeline, workers, decoder)
+    return Runtime(settings, models, versions, admission, metrics, pipeline, workers, decoder)
 
 
 def build_runtime_for_many(

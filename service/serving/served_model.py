@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -21,6 +18,7 @@ from service.model.resnet import FEATURES, BlockShape
 from service.results.attribution import Classifier
 from service.results.attribution_request import ClassNames
 from service.results.masks import Gate
+from service.serving.batch_account import BatchAccount
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
 from service.serving.device_backlog import DeviceBacklog
@@ -38,14 +36,6 @@ Tier = Literal["loading", "first", "final", "fallback", "restarting"]
 READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class BatchTally:
-    """Batches of one size that a model has run: how many, and seconds in all."""
-
-    batches: int = 0
-    seconds: float = 0.0
 
 
 class ServedModel:
@@ -89,8 +79,8 @@ class ServedModel:
         self.device = device
         self._builder = builder
         self._metrics = metrics
-        self.tallies: defaultdict[int, BatchTally] = defaultdict(BatchTally)  # by size
-        self.last_batch_at_s = 0.0  # since 1970; before the first one 0
+        self.is_withdrawn = False
+        self.account = BatchAccount(self.metric_labels, metrics)
         self.batcher = Batcher(
             plan.first,
             device,
@@ -98,7 +88,7 @@ class ServedModel:
             limits,
             backlog=backlog,
             timer=LoopTimer(),
-            observer=self,
+            observer=self.account,
         )
 
     @property
@@ -233,8 +223,23 @@ class ServedModel:
     def retire(self) -> None:
         """Stop answering for good, and leave the metrics, which would also keep the weights."""
         self.batcher.close(NotReady(f"{self.loaded.key} is given up", retry_after_s=2.0))
+        self.withdraw()
+
+    def withdraw(self) -> None:
+        """Leave the metrics to a successor; those who are inside are still answered."""
+        self.is_withdrawn = True
         self._retire_info()
         self._metrics.forget_queue(self.metric_labels)
+
+    async def end(self) -> None:
+        """Wait for those who are inside, then stop answering for good; `close` comes next."""
+        await self.batcher.share.left.wait()
+        self.retire()
+        await self.batcher.until_idle()
+
+    async def close(self) -> None:
+        """Give back the memory of its engine, which nobody uses any more."""
+        await self._close(self.batcher.engine)
 
     def on_crash(self) -> None:
         """Stop answering: the engine crashed. A model that is loading has nothing to stop."""
@@ -260,6 +265,8 @@ class ServedModel:
     def _enter(self, tier: Tier) -> None:
         self._retire_info()
         self.tier = tier
+        if self.is_withdrawn:
+            return
         self._metrics.engine_info.labels(*self._info_labels()).set(1)
         log.info("engine", model=self.loaded.key, tier=tier, **dataclasses.asdict(self.engine))
 
@@ -268,32 +275,6 @@ class ServedModel:
 
     def _info_labels(self) -> tuple[str, ...]:
         return (*self.metric_labels, *dataclasses.astuple(self.engine), self.tier)
-
-    def on_batch(self, size: int, infer_s: float) -> None:
-        """Count a batch."""
-        self.last_batch_at_s = time.time()
-        self.tallies[size].batches += 1
-        self.tallies[size].seconds += infer_s
-        self._metrics.batch_size.labels(*self.metric_labels).observe(size)
-        self._metrics.batch_seconds.labels(*self.metric_labels).observe(infer_s)
-
-    def on_expired(self, entries: int) -> None:
-        """Count images whose deadline came in the queue."""
-        self._metrics.expired.labels(*self.metric_labels).inc(entries)
-
-    def on_dropped(self, entries: int) -> None:
-        """Count images whose request ended without them."""
-        self._metrics.disconnected.labels(*self.metric_labels).inc(entries)
-
-    def on_halved(self, error: EngineFailed, entries: int) -> None:
-        """Log that a batch failed as a whole: one of its images is at fault, or its size."""
-        log.warning("batch halved", model=self.loaded.key, images=entries, reason=error.message)
-
-    def on_failure(self, error: EngineFailed, entries: int) -> None:
-        """Count the images of a failure of the engine, and log it with its cause."""
-        self._metrics.engine_failures.labels(*self.metric_labels).inc(entries)
-        key = self.loaded.key
-        log.error("engine failed", model=key, reason=error.message, images=entries, exc_info=error)
 
 
 def gate_of(loaded: LoadedModel, block: str) -> Gate:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+)
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from service.config import Settings
+from service.config import Settings, shares_of
 from service.engines.plan import EnginePlan
 from service.errors import EngineFailed, EngineLost
 from service.metrics import Metrics
+from service.serving import choice
 from service.serving.batch_policy import Limits
-from service.serving.choice import choose_default, choose_model, names_of, versions_of
 from service.serving.device_backlog import DeviceBacklog
+from service.serving.revival import Revival
 from service.serving.served_model import ServedModel
 from service.serving.worker_thread import WorkerThread
 from service.store.load import BrokenVersion, LoadedModel, StoreContents
-
-BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0)  # before each attempt to bring the engine back
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -51,39 +56,58 @@ class ServedModels:
     ) -> None:
         self.broken: list[BrokenVersion] = list(contents.broken)
         self._metrics = metrics
-        self._hang_timeout_s = settings.hang_timeout_s
         self._device = WorkerThread(self._on_device_crash, "device", settings.hang_timeout_s)
         self._builder = WorkerThread(self._on_builder_crash, "builder")
         self._collate_thread = ThreadPoolExecutor(1, "collate_thread")
         self._on_lost: Callable[[EngineFailed], None] = lambda _: None
-        self.backoff_s: Sequence[float] = BACKOFF_S
+        self.revival = Revival(self._device, settings.hang_timeout_s, metrics.engine_restarts.inc)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._revival: asyncio.Task[None] | None = None
-        backlog = DeviceBacklog(time.monotonic)
-        self._models = {
-            loaded.key: ServedModel(
-                loaded,
-                plan(loaded),
-                device=self._device,
-                builder=self._builder,
-                collate_thread=self._collate_thread,
-                limits=Limits(settings.max_batch, settings.window_ms / 1000),
-                backlog=backlog,
-                metrics=metrics,
-            )
-            for loaded in contents.models
-        }
-        for loaded in contents.models:
-            metrics.expect_model(self._models[loaded.key].metric_labels)
-        self._default = choose_default(contents.models, settings.default_model)
+        self._reviving: asyncio.Task[None] | None = None
+        self._plan = plan
+        self._limits = Limits(settings.max_batch, settings.window_ms / 1000)
+        self._backlog = DeviceBacklog(time.monotonic)
+        self._shares = shares_of(settings.version_weights)
+        self.random = random.Random()  # noqa: S311 - it shares requests out, and guards nothing
+        self._building = asyncio.Lock()
+        self.leaving: list[ServedModel] = []  # answer only those who began on them
+        self._models = {loaded.key: self.make(loaded) for loaded in contents.models}
+        self._default = choice.choose_default(contents.models, settings.default_model)
+        self._default_is_set = settings.default_model is not None
+
+    def make(self, loaded: LoadedModel, *, is_beside: bool = False) -> ServedModel:
+        """Put together what answers for a model; nothing runs before its `start`.
+
+        Args:
+            loaded: the model.
+            is_beside: another version answers until its final engine does.
+
+        Raises:
+            BadSetting: the device is not there.
+        """
+        plan = self._plan(loaded)
+        model = ServedModel(
+            loaded,
+            plan.without_tiers if is_beside else plan,
+            device=self._device,
+            builder=self._builder,
+            collate_thread=self._collate_thread,
+            limits=self._limits,
+            backlog=self._backlog,
+            metrics=self._metrics,
+        )
+        self._metrics.expect_model(model.metric_labels)
+        return model
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(tuple(self._models.values()))  # one may be given up meanwhile
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._models
+
     @property
     def names(self) -> list[str]:
         """The names of the models, sorted."""
-        return names_of(self._loaded())
+        return choice.names_of(self._loaded())
 
     @property
     def default(self) -> str | None:
@@ -101,7 +125,7 @@ class ServedModels:
         Raises:
             UnknownModel: there is none of that name.
         """
-        return [self._models[loaded.key] for loaded in versions_of(self._loaded(), name)]
+        return [self._models[loaded.key] for loaded in choice.versions_of(self._loaded(), name)]
 
     def find(self, name: str | None, version: str | None) -> ServedModel:
         """The model a request means: the default one, the latest version, unless it says so.
@@ -109,7 +133,55 @@ class ServedModels:
         Raises:
             UnknownModel: no such model or version, or none named and no default.
         """
-        return self._models[choose_model(self._loaded(), self.default, name, version).key]
+        return self._models[choice.choose_model(self._loaded(), self.default, name, version).key]
+
+    def draw(self, name: str | None, version: str | None) -> ServedModel:
+        """The model that is to answer a request: as `find`, but by shares where there are any.
+
+        Raises:
+            UnknownModel: as `find` does.
+        """
+        if version is None and self._shares:
+            ready = [model.loaded for model in self if model.is_ready]
+            drawn = choice.draw_version(ready, name or self.default, self._shares, self.random)
+            if drawn is not None:
+                return self._models[drawn.key]
+        return self.find(name, version)
+
+    def let_in(self, model: ServedModel) -> None:
+        """Let a model answer that was made and started."""
+        self._models[model.loaded.key] = model
+        if self.default is None and not self._default_is_set:
+            self._default = model.name if self.names == [model.name] else None
+
+    def let_go(self, model: ServedModel, give_back: Callable[[], None]) -> None:
+        """Let a model answer nobody else, and end once those inside are answered.
+
+        On the thread that builds, `give_back` then frees memory.
+        """
+        del self._models[model.loaded.key]
+        self.leaving.append(model)
+        model.withdraw()
+        self.spawn(self._end(model, give_back))
+
+    async def _end(self, model: ServedModel, give_back: Callable[[], None]) -> None:
+        await model.end()
+        async with self.building() as builder:
+            await model.close()
+            self.leaving.remove(model)
+            await builder.run(give_back)
+
+    @contextlib.asynccontextmanager
+    async def building(self) -> AsyncIterator[WorkerThread]:
+        """Lend the thread that builds to one user at a time, and end it afterwards.
+
+        With it goes its team of threads (see `short_lived_thread`). Who is cancelled leaves it.
+        """
+        async with self._building:
+            if not self._builder.is_running:
+                self._builder.start()
+            yield self._builder
+            await self._builder.stop()
 
     def _loaded(self) -> list[LoadedModel]:
         return [model.loaded for model in self]
@@ -137,17 +209,15 @@ class ServedModels:
         """
         self._on_lost = on_lost or self._on_lost
         self._device.start()
-        self._builder.start()
-        for model in self:
-            try:
-                await model.start()
-            except EngineFailed as error:
-                self._give_up(model, error)
-                if not self._models:
-                    raise
-        await self._builder.stop()  # and with it its team of threads (see `short_lived_thread`)
-        self._builder.start()
-        self._spawn(self._finish(on_built))
+        async with self.building():
+            for model in self:
+                try:
+                    await model.start()
+                except EngineFailed as error:
+                    self._give_up(model, error)
+                    if not self._models:
+                        raise
+        self.spawn(self._finish_all(on_built))
 
     async def stop(self) -> None:
         """Let the batches under way end; a build under way is left behind."""
@@ -159,31 +229,46 @@ class ServedModels:
             await self._builder.stop()
         self._collate_thread.shutdown()
 
-    def _give_up(self, model: ServedModel, error: EngineFailed) -> None:
+    def _give_up(self, model: ServedModel, error: EngineFailed) -> bool:
+        """Serve a model no more, if it still was, and say so."""
         key = model.loaded.key
+        if self._models.get(key) is not model:  # it was let go of meanwhile
+            return False
         log.error("model not served", model=key, reason=error.message, exc_info=error)
         model.retire()
         del self._models[key]
         # An error anew: the one that was raised holds on to the frames, and so to the weights.
         self.broken.append(BrokenVersion(key, EngineFailed(error.message)))
+        return True
 
-    async def _finish(self, on_built: Callable[[], None]) -> None:
-        for model in self:
-            try:
-                await model.finish()
-            except EngineFailed as error:
-                self._give_up(model, error)
-                if not self._models:
-                    self._on_lost(error)
-            model.loaded.reference.release()  # its engine has a copy of its own
-        await self._builder.stop()
+    async def _finish_all(self, on_built: Callable[[], None]) -> None:
+        async with self.building():
+            for model in self:
+                await self._finish(model)
         on_built()
+
+    def finish_later(self, model: ServedModel, give_back: Callable[[], None]) -> None:
+        """Build a model's final engine in the background, as `start` does; then free memory."""
+        self.spawn(self._finish_one(model, give_back))
+
+    async def _finish_one(self, model: ServedModel, give_back: Callable[[], None]) -> None:
+        async with self.building() as builder:
+            await self._finish(model)
+            await builder.run(give_back)
+
+    async def _finish(self, model: ServedModel) -> None:
+        try:
+            await model.finish()
+        except EngineFailed as error:
+            if self._give_up(model, error) and not self._models:
+                self._on_lost(error)
+        model.loaded.reference.release()  # its engine has a copy of its own
 
     def _on_builder_crash(self, error: EngineLost) -> None:
         """Begin anew; what ended the builder may have taken the device along."""
         log.error("builder crashed", reason=error.message)
         self._builder.start()
-        self._spawn(self._try_engines())
+        self.spawn(self._try_engines())
 
     async def _try_engines(self) -> None:
         """Run what answers once: an engine that is lost is a crash, and brought back."""
@@ -195,40 +280,18 @@ class ServedModels:
     def _on_device_crash(self, error: EngineLost) -> None:
         log.error("engine crashed", reason=error.message, exc_info=error)
         self._metrics.engine_crashes.inc()
-        for model in self:
+        for model in (*self, *self.leaving):
             model.on_crash()
-        if self._revival is None or self._revival.done():
-            self._revival = self._spawn(self._revive())
+        if self._reviving is None or self._reviving.done():
+            self._reviving = self.spawn(self._revive())
 
     async def _revive(self) -> None:
-        """Bring the engine back, or tell that it cannot be: a new process may find it well.
+        lost = await self.revival.bring_back(lambda: tuple(self))
+        if lost is not None:
+            self._on_lost(lost)
 
-        All attempts together may take as long as one call that counts as hung.
-        """
-        restarts = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._hang_timeout_s):
-                for delay_s in self.backoff_s:
-                    await asyncio.sleep(delay_s)
-                    restarts += 1
-                    if await self._restart():
-                        return
-        self._on_lost(EngineLost(f"the engine crashed, and {restarts} restarts of it have failed"))
-
-    async def _restart(self) -> bool:
-        """Try to bring the engine back, and say whether every model answers again."""
-        self._metrics.engine_restarts.inc()
-        if not self._device.is_running:
-            self._device.start()
-        try:
-            for model in self:
-                await model.restart()
-        except EngineFailed as error:
-            log.exception("restart failed", reason=error.message)
-            return False
-        return self._device.is_running  # a model that came back first may have ended it again
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Do work beside; `stop` cancels it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

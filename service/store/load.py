@@ -34,6 +34,7 @@ __all__ = [
     "load_store",
     "load_version",
     "read_manifest",
+    "try_to_load",
 ]
 
 
@@ -124,10 +125,10 @@ def _load_wanted(wanted: Wanted) -> tuple[list[LoadedModel], list[BrokenVersion]
     """Load what is wanted of one model, by number."""
     results: dict[VersionFolder, LoadedModel | BrokenVersion] = {}
     for folder in wanted.all_of:
-        results[folder] = _try_to_load(folder)
+        results[folder] = try_to_load(folder)
     for folder in wanted.first_of:
         if folder not in results:
-            results[folder] = _try_to_load(folder)
+            results[folder] = try_to_load(folder)
         if isinstance(results[folder], LoadedModel):
             break
     by_number = [results[folder] for folder in sorted(results, key=lambda f: int(f.version or 0))]
@@ -137,7 +138,8 @@ def _load_wanted(wanted: Wanted) -> tuple[list[LoadedModel], list[BrokenVersion]
     )
 
 
-def _try_to_load(folder: VersionFolder) -> LoadedModel | BrokenVersion:
+def try_to_load(folder: VersionFolder) -> LoadedModel | BrokenVersion:
+    """Load the version in a folder, or say why it cannot be served."""
     try:
         return load_folder(folder)
     except StoreError as error:

@@ -79,7 +79,7 @@ async def test_a_device_that_the_builder_finds_lost_is_lost_for_the_first_engine
 
     final = Losing()
     async with running(engines=EnginePlan(first, final)) as service:
-        service.runtime.models.backoff_s = (0.0,)
+        service.runtime.models.revival.backoff_s = (0.0,)
         final.may_load.set()
         lost = await service.lost
         ready = await service.client.get("/readyz")
@@ -91,7 +91,7 @@ async def test_a_device_that_the_builder_finds_lost_is_lost_for_the_first_engine
 async def test_an_engine_that_stays_broken_is_told() -> None:
     """After the last attempt the service says so, for a new process to take its place."""
     async with running(engine=Weak(lethal=[9])) as service:
-        service.runtime.models.backoff_s = (0.0, 0.0)
+        service.runtime.models.revival.backoff_s = (0.0, 0.0)
         await service.predict(grey(9))
         lost = await service.lost
         refused = await service.predict(grey(1))
@@ -121,7 +121,7 @@ async def test_a_final_engine_built_while_the_first_is_down_waits_for_the_restar
     """Nobody is told that the model answers before its thread does."""
     first, final = Weak(lethal=[9]), SlowEngine()
     async with running(engines=EnginePlan(first, final)) as service:
-        service.runtime.models.backoff_s = (0.0, 0.2)
+        service.runtime.models.revival.backoff_s = (0.0, 0.2)
         await asyncio.to_thread(final.is_loading.wait)
         await service.predict(grey(9))
         await until(lambda: has_restarted(service))

@@ -65,11 +65,11 @@ def statistics_of(view: View, metrics: Metrics, failures: int) -> dict[str, Any]
     times are 0.
     """
     model = view.model
-    tallies = sorted(model.tallies.copy().items())  # the event loop adds to them
+    tallies = sorted(model.account.tallies.copy().items())  # the event loop adds to them
     return {
         "name": name_of(view),
         "version": model.version,
-        "last_inference": int(model.last_batch_at_s * 1000),
+        "last_inference": int(model.account.last_batch_at_s * 1000),
         "inference_count": sum(size * tally.batches for size, tally in tallies),
         "execution_count": sum(tally.batches for _, tally in tallies),
         "inference_stats": {
