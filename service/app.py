@@ -18,8 +18,8 @@ from service.api.documentation import describe_keys
 from service.api.doors import surround
 from service.api.errors import add_error_handlers
 from service.api.parsing import ParsingLanes
+from service.api.v2 import repository, statistics
 from service.api.v2 import routes as v2
-from service.api.v2 import statistics
 from service.errors import EngineFailed
 from service.serving.runtime import Runtime
 
@@ -76,6 +76,8 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+            if runtime.watch:
+                await runtime.watch.stop()
             await runtime.models.stop()
             runtime.workers.shutdown(wait=False, cancel_futures=True)
             runtime.decoder.stop()
@@ -110,7 +112,7 @@ def open_doors(app: FastAPI, closed: Collection[str]) -> None:
     """Add all routes but those of the doors that shall stay closed: to clients there are none."""
     if "statistics" not in closed:
         app.include_router(statistics.router)  # first: /v2/models/stats is no model
-    for router in (v1.router, v2.router, operations.router):
+    for router in (v1.router, v2.router, repository.router, operations.router):
         app.include_router(router)
     if "metrics" not in closed:
         app.include_router(operations.metrics_router)
@@ -132,3 +134,5 @@ async def _start(runtime: Runtime, hooks: Hooks) -> None:
         hooks.on_failure(error)
     else:
         hooks.on_ready()
+        if runtime.watch:
+            runtime.watch.start()

@@ -12,6 +12,7 @@
     |   +-- UnknownModel         no such model or version
     |   +-- UnknownHost          a host name that the service does not answer to
     |   +-- Unauthorized         no API key, or one that is not known
+    |   +-- AdminClosed          a change of what is served, where nobody may change that
     |   +-- NotLoaded            a version that was to be loaded cannot be served
     +-- Unavailable              the same request may succeed later
     |   +-- Overloaded           every permit is taken, or the memory for bodies
@@ -116,6 +117,12 @@ class Unauthorized(BadInput):
     """The request comes without an API key, or with one that is not known."""
 
     code = "unauthorized"
+
+
+class AdminClosed(BadInput):
+    """The service has no admin keys, and so nobody may change what it serves."""
+
+    code = "unsupported"
 
 
 class NotLoaded(BadInput):

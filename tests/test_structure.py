@@ -15,8 +15,8 @@ import service
 from service import errors
 from service.api import operations, v1
 from service.api.errors import STATUS_OF
+from service.api.v2 import repository, statistics
 from service.api.v2 import routes as v2
-from service.api.v2 import statistics
 from service.config import ENV_PREFIX, Settings, variable_of
 from service.metrics import Metrics
 
@@ -268,18 +268,15 @@ def test_the_documents_list_every_metric() -> None:
 def test_the_documents_name_every_route() -> None:
     """A client's author finds each route."""
     routers = (
-        *(v1.router, v2.router, statistics.router),
+        *(v1.router, v2.router, repository.router, statistics.router),
         *(operations.router, operations.metrics_router, operations.page_router),
     )
     paths = {
-        route.path
-        for router in routers
-        for route in router.routes
-        if isinstance(route, Route) and "repository/models" not in route.path
+        route.path for router in routers for route in router.routes if isinstance(route, Route)
     }
     text = text_of("api.md") + text_of("open-inference-protocol.md")
 
-    assert len(paths) == 22
+    assert len(paths) == 24
     below = re.compile(r"/v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?")
     unnamed = {path for path in paths if f" {path}`" not in text}
     assert {path for path in unnamed if not below.fullmatch(path)} == set()

@@ -13,11 +13,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.access import SECURITY, RequestScope
+from service.api.admin_door import AdminDoor
 from service.api.context import REQUEST_ID_HEADER, path_of
 from service.api.early_refusal import EarlyRefusal
 from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
 from service.api.key_door import KeyDoor
-from service.api.keys import find_keys
+from service.api.keys import find_admin_keys, find_keys
 from service.api.loop_watch import LoopWatch
 from service.errors import UnknownHost
 from service.serving.runtime import Runtime
@@ -42,6 +43,9 @@ def surround(app: FastAPI, runtime: Runtime) -> None:
     keys = find_keys(settings, runtime.metrics, time.monotonic)
     if keys:
         app.add_middleware(KeyDoor, keys=keys)
+    admin_keys = find_admin_keys(settings, runtime.metrics, time.monotonic)
+    if admin_keys:
+        app.add_middleware(AdminDoor, keys=admin_keys)
     app.add_middleware(HeadAsGet)
     app.add_middleware(
         RequestScope,

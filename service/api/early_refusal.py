@@ -15,7 +15,7 @@ from service.api.admitted_request import require_admittance
 from service.api.bounded_route import LONGEST_QUERY
 from service.api.context import context_of, path_of
 from service.api.errors import service_error_response
-from service.api.v2.views import find_view
+from service.api.v2.views import draw_view
 from service.config import LONGEST_TIMEOUT_MS
 from service.errors import Unavailable, UnknownModel
 from service.serving.runtime import Runtime
@@ -68,13 +68,13 @@ class EarlyRefusal:
         if path == PREDICT_PATH:
             query = scope["query_string"]
             if not any(mark in query for mark in MARKS_OF_A_NAME):
-                return models.find(None, None)
+                return models.draw(None, None)
             if len(query) > LONGEST_QUERY:
                 return None
             named = QueryParams(query)  # read as the route reads it
-            return models.find(named.get("model"), named.get("version"))
+            return models.draw(named.get("model"), named.get("version"))
         if called := PREDICTIONS.fullmatch(path):
-            return find_view(models, called["name"], called["version"]).model
+            return draw_view(models, called["name"], called["version"]).model
         return None
 
 

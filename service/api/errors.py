@@ -29,6 +29,7 @@ STATUS_OF: dict[type[errors.ServiceError], int] = {
     errors.UnknownModel: 404,
     errors.UnknownHost: 400,
     errors.Unauthorized: 401,
+    errors.AdminClosed: 501,
     errors.NotLoaded: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 429,

@@ -12,7 +12,7 @@ from service.config import Settings, variable_of
 from service.errors import BadSetting
 from service.metrics import Metrics
 
-VARIABLE = variable_of("api_keys_file")
+FILES = {"api_keys_file": "keys", "admin_key_file": "admin_keys"}  # by setting, as metrics say
 
 
 class Keys:
@@ -24,20 +24,31 @@ class Keys:
 
     Args:
         path: of the file.
-        metrics: count requests by the names of the keys.
+        metrics: count requests by the names of the keys, where those are of clients.
         clock: the present moment in seconds.
+        setting: that names the file.
 
     Raises:
         BadSetting: the file cannot be read, is none, or holds no key to begin with.
     """
 
-    def __init__(self, path: Path, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        setting: str = "api_keys_file",
+    ) -> None:
         self._path = path
         self._metrics = metrics
-        failed = metrics.failed_reloads.labels("keys")
-        self._digests = Renewed("keys", (path,), self._read, failed.inc, clock)
+        self._setting = setting
+        name = FILES[setting]
+        failed = metrics.failed_reloads.labels(name)
+        self._digests = Renewed(name, (path,), self._read, failed.inc, clock)
         if not self._digests.value():
-            raise BadSetting(f"{VARIABLE}={path} holds no key, sge-serve key new makes one")
+            raise BadSetting(
+                f"{variable_of(setting)}={path} holds no key, sge-serve key new makes one"
+            )
 
     def name_of(self, key: bytes) -> str | None:
         """The name of a key; None for one that is none.
@@ -56,8 +67,9 @@ class Keys:
         try:
             digests = read_keys(self._path)
         except BadSetting as error:
-            raise BadSetting(f"{VARIABLE}: {error.message}") from error
-        self._metrics.count_keys(digests)
+            raise BadSetting(f"{variable_of(self._setting)}: {error.message}") from error
+        if self._setting == "api_keys_file":
+            self._metrics.count_keys(digests)
         return digests
 
 
@@ -68,3 +80,15 @@ def find_keys(settings: Settings, metrics: Metrics, clock: Callable[[], float]) 
         BadSetting: there shall be keys, and cannot.
     """
     return Keys(settings.api_keys_file, metrics, clock) if settings.api_keys_file else None
+
+
+def find_admin_keys(
+    settings: Settings, metrics: Metrics, clock: Callable[[], float]
+) -> Keys | None:
+    """The keys of who may change what is served; None where nobody may.
+
+    Raises:
+        BadSetting: there shall be keys, and cannot.
+    """
+    path = settings.admin_key_file
+    return Keys(path, metrics, clock, "admin_key_file") if path else None

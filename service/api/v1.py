@@ -56,7 +56,7 @@ async def predict(
     and its bias are its logit.
     """
     context = context_of(request.scope)
-    model = runtime.models.find(query.model, query.version)
+    model = runtime.models.draw(query.model, query.version)
     context.model = model.metric_labels
     options = read_options(query, model)
     settings = runtime.settings

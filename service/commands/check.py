@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from service.api.keys import find_keys
+from service.api.keys import find_admin_keys, find_keys
 from service.api.tls import find_certificate
 from service.commands.contents import load_served
 from service.config import Settings
@@ -32,6 +32,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
             f"{engine.name} engine ({engine.precision}, {engine.device})"
         )
     find_keys(settings, runtime.metrics, time.monotonic)
+    find_admin_keys(settings, runtime.metrics, time.monotonic)
     find_certificate(settings, runtime.metrics, time.monotonic)
     say(f"default model: {runtime.models.default or 'none, requests must name one'}")
     scheme = "https" if settings.tls_cert_file else "http"

@@ -31,6 +31,15 @@ def settle() -> None:
     give_memory_back()
 
 
+def tidy_up() -> None:
+    """Tidy up after a version has left, beside the requests: what came since the start may go.
+
+    What was set aside is passed over, so that this holds the GIL for moments.
+    """
+    gc.collect()
+    give_memory_back()
+
+
 def set_aside_what_stays() -> None:
     """Have collections of garbage pass over everything that is here now.
 

@@ -16,7 +16,7 @@ from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.commands.announcements import ready_lines, warn_of_others
 from service.commands.contents import load_served, report_broken
-from service.commands.memory import settle
+from service.commands.memory import settle, tidy_up
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
@@ -70,6 +70,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         report_broken(runtime.models.broken[told:], say)
         say(ready_lines(runtime, address))
 
+    runtime.versions.give_back = tidy_up
     hooks = Hooks(
         on_ready=on_ready,
         on_built=settle,

@@ -21,6 +21,8 @@ from service.serving.admission import Admission
 from service.serving.decode_workers import GRANTED_BYTES, Decoder, DecodeWorkers, MemoryBudget
 from service.serving.pipeline import Pipeline
 from service.serving.served_models import ServedModels
+from service.serving.store_watch import StoreWatch
+from service.serving.timer import LoopTimer, Timer
 from service.serving.versions import Versions, VersionSource
 from service.store.load import LoadedModel, StoreContents
 from service.store.model_store import ModelStore
@@ -37,6 +39,7 @@ class Runtime:
         settings: what the operator decided.
         models: everything that answers.
         versions: changes what answers.
+        watch: looks at the store, where the settings want it; started once models are.
         admission: how many images and bytes are inside.
         metrics: where the numbers go.
         pipeline: the way of a request through the stages.
@@ -47,6 +50,7 @@ class Runtime:
     settings: Settings
     models: ServedModels
     versions: Versions
+    watch: StoreWatch | None
     admission: Admission
     metrics: Metrics
     pipeline: Pipeline
@@ -61,6 +65,7 @@ def build_runtime(
     decoder: Decoder | None = None,
     *,
     source: VersionSource | None = None,
+    timer: Timer | None = None,
 ) -> Runtime:
     """Put the parts together, and silence the decoders of this process.
 
@@ -70,6 +75,7 @@ def build_runtime(
         plan: chooses a model's engines by the settings.
         decoder: turns files into pixels; None: processes do.
         source: where further versions come from; None: the store of the settings.
+        timer: rings for looks at the store; None: the event loop's.
 
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
@@ -84,16 +90,23 @@ def build_runtime(
     models = ServedModels(
         contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
     )
+    source = source or ModelStore(settings.model_store, settings.model_name)
     versions = Versions(
         models,
-        source or ModelStore(settings.model_store, settings.model_name),
+        source,
         VersionPolicy.of(settings),
         engine=settings.engine,
         metrics=metrics,
     )
+    every_s = settings.store_poll_s
+    watch = None
+    if every_s is not None:
+        watch = StoreWatch(source.look, versions.refresh, timer or LoopTimer(), every_s)
     _watch(metrics, models, admission)
     pipeline = Pipeline(workers, decoder)
-    return Runtime(settings, models, versions, admission, metrics, pipeline, workers, decoder)
+    return Runtime(
+        settings, models, versions, watch, admission, metrics, pipeline, workers, decoder
+    )
 
 
 def build_runtime_for_many(

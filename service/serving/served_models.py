@@ -67,6 +67,8 @@ class ServedModels:
         self._limits = Limits(settings.max_batch, settings.window_ms / 1000)
         self._backlog = DeviceBacklog(time.monotonic)
         self._shares = shares_of(settings.version_weights)
+        for key, share in self._shares.items():
+            metrics.version_weight.labels(*key.split("/")).set(share)
         self.random = random.Random()  # noqa: S311 - it shares requests out, and guards nothing
         self._building = asyncio.Lock()
         self.leaving: list[ServedModel] = []  # answer only those who began on them

@@ -20,6 +20,7 @@ from service.serving.worker_thread import WorkerThread
 from service.store.layout import VersionFolder
 from service.store.load import BrokenVersion, LoadedModel
 from service.store.manifest import Manifest
+from service.store.model_store import Look
 from service.store.policy import VersionPolicy
 
 State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
@@ -35,6 +36,9 @@ class VersionSource(Protocol):
 
     def find(self) -> list[VersionFolder]:
         """Every version that is there, by name and then by number."""
+
+    def look(self) -> Look:
+        """See what is there without reading it, so that a change shows."""
 
     def manifest(self, version: VersionFolder) -> Manifest:
         """What a version says of itself."""

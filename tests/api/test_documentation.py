@@ -116,7 +116,7 @@ async def test_every_answer_of_the_protocol_is_documented() -> None:
                         require_documented(operation, await service.client.post(path, **request))
             service.runtime.admission.drain()
 
-    assert len(operations) == 3
+    assert len(operations) == 5
 
 
 async def test_what_any_route_may_answer_is_documented_for_each() -> None:

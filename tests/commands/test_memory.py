@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from service.commands.memory import set_aside_what_stays, without_collections
+from service.commands.memory import set_aside_what_stays, tidy_up, without_collections
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +58,24 @@ def test_an_import_that_fails_leaves_collections_on() -> None:
 
     assert gc.isenabled()
     assert gc.get_freeze_count() == before
+
+
+def test_what_came_since_the_start_may_go() -> None:
+    """Garbage of it is found, and nothing further is set aside."""
+    gc.freeze()
+    before = gc.get_freeze_count()
+    garbage = GarbageInCircles()
+    gone = weakref.ref(garbage)
+    del garbage
+
+    tidy_up()
+
+    assert gone() is None
+    assert gc.get_freeze_count() <= before
+
+
+class GarbageInCircles:
+    """An object that holds itself."""
+
+    def __init__(self) -> None:
+        self.itself = self

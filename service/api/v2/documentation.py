@@ -57,6 +57,23 @@ MODEL_HEALTH: dict[str, Any] = {
     },
 }
 
+CHANGES: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {"description": "done"},
+        **NO_MODEL,
+        **_errors(
+            {
+                400: "the request makes no sense, or a version that was to be loaded cannot be "
+                "served: the message says why, and what served before does so still",
+                401: "no admin key, or one that is not known",
+                501: "the service has no `SGE_ADMIN_KEY_FILE`",
+            }
+        ),
+    },
+}
+"""Keywords of the routes that change what is served."""
+
 
 def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required)}

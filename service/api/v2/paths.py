@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends
 
@@ -17,4 +17,16 @@ async def _view_of(runtime: RuntimeOf, name: str, version: str | None = None) ->
     return find_view(runtime.models, name, version)
 
 
+class Named(NamedTuple):
+    """What a path names."""
+
+    name: str
+    version: str | None
+
+
+async def _named(name: str, version: str | None = None) -> Named:
+    return Named(name, version)
+
+
+NamedOf = Annotated[Named, Depends(_named)]
 ViewOf = Annotated[View, Depends(_view_of)]

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from service import __version__
 from service.api.admitted_request import AdmittedRequest, admit
@@ -15,9 +15,7 @@ from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import DeadlineMs
-from service.api.errors import error_response
 from service.api.health import readiness
-from service.api.json_cuts import first_fault
 from service.api.parsing import ParsingLanes
 from service.api.timing import report_phases, server_timing
 from service.api.v2.documentation import (
@@ -34,19 +32,18 @@ from service.api.v2.documentation import (
 )
 from service.api.v2.messages import (
     HEADER_LENGTH,
-    Head,
     InferRequest,
     parse_request,
 )
-from service.api.v2.paths import MODEL, VERSION, ViewOf
+from service.api.v2.paths import MODEL, VERSION, NamedOf, ViewOf
 from service.api.v2.replies import bytes_of_reply, encode_reply
 from service.api.v2.tensors import TensorSpec, Values
-from service.api.v2.views import View, every_view, name_of
+from service.api.v2.views import View, draw_view, name_of
 from service.config import Settings
 from service.errors import BadRequest
 
 PLATFORM = "sge_serve"
-EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
+EXTENSIONS = (*("binary_tensor_data", "classification", "model_configuration", "model_repository"),)
 CONFIG_TYPES = {
     "UINT8": "TYPE_UINT8",
     "INT32": "TYPE_INT32",
@@ -54,18 +51,11 @@ CONFIG_TYPES = {
     "BYTES": "TYPE_STRING",
 }
 
-INDEX_BYTES = 4096
 QUICK_VALUES = 10_000  # of a reply, some 1 ms; as many classes are written more slowly
 
 router = APIRouter(
     tags=["Open Inference Protocol"], route_class=BoundedRoute, responses=EVERY_ROUTE
 )
-
-
-class IndexQuery(Head):
-    """Which models an index lists."""
-
-    ready: bool = False
 
 
 @router.get("/v2", summary="Describe the server", responses=NO_ROOM)
@@ -135,46 +125,12 @@ async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     }
 
 
-@router.post("/v2/repository/index", summary="List the models", responses=NO_ROOM)
-async def index(request: Request, runtime: RuntimeOf) -> list[dict[str, str]]:
-    """Return every view of every version, with its state.
-
-    The body may be empty, or `{"ready": true}` for those alone that are.
-    """
-    with runtime.admission.for_bytes() as permit:
-        body = await receive_body(
-            request, BodyLimits(INDEX_BYTES, 1, runtime.settings.body_timeout_s), permit
-        )
-    try:
-        query = IndexQuery.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise first_fault(error) from error
-    return [
-        {
-            "name": name_of(view),
-            "version": view.model.version,
-            "state": "READY" if view.model.is_ready else "UNAVAILABLE",
-            "reason": "" if view.model.is_ready else view.model.tier,
-        }
-        for view in every_view(runtime.models)
-        if view.model.is_ready or not query.ready
-    ]
-
-
-@router.post("/v2/repository/models/{name}/load", include_in_schema=False)
-@router.post("/v2/repository/models/{name}/unload", include_in_schema=False)
-async def change_models(request: Request, name: str) -> Response:
-    """Refuse: models are what the store held when the service started."""
-    message = f"{name!r}: models are loaded when the service starts, and not later"
-    return error_response(request, 501, "unsupported", message)
-
-
 @router.post(f"{MODEL}/infer", summary="Run a model", **INFER)
 @router.post(f"{VERSION}/infer", summary="Run a version", **INFER)
 async def infer(
     request: Request,
     runtime: RuntimeOf,
-    view: ViewOf,
+    named: NamedOf,
     inference_header_content_length: HeaderLength = None,
     x_request_deadline_ms: DeadlineMs = None,
 ) -> Response:
@@ -184,7 +140,11 @@ async def infer(
     deflate, as its `Content-Encoding` says.
     """
     context = context_of(request.scope)
+    view = draw_view(
+        runtime.models, named.name, named.version
+    )  # and let in at once, before it may leave
     context.model = view.model.metric_labels
+    # It may leave: nothing is waited for before the request is let in, and it stays till then.
     async with admit(runtime, context, view.model, x_request_deadline_ms) as admitted:
         limits = BodyLimits.of(runtime.settings)
         wanted = await _receive(request, view, limits, admitted, inference_header_content_length)

@@ -135,16 +135,31 @@ def name_of(view: View) -> str:
 
 
 def find_view(models: ServedModels, name: str, version: str | None) -> View:
-    """The view that a request means. A served model's own name goes before a view's.
+    """The view that a path names. A served model's own name goes before a view's.
 
     Raises:
         UnknownModel: there is none.
     """
+    kind, model_name = _split(models, name)
+    return kind(models.find(model_name, version))
+
+
+def draw_view(models: ServedModels, name: str, version: str | None) -> View:
+    """The view that is to answer a request: as `find_view`, but by versions' shares.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    kind, model_name = _split(models, name)
+    return kind(models.draw(model_name, version))
+
+
+def _split(models: ServedModels, name: str) -> tuple[type[View], str]:
     if name not in models.names:
         for kind in VIEWS:
             if kind.suffix and name.removesuffix(kind.suffix) in models.names:
-                return kind(models.find(name.removesuffix(kind.suffix), version))
-    return PixelsView(models.find(name, version))
+                return kind, name.removesuffix(kind.suffix)
+    return PixelsView, name
 
 
 def every_view(models: ServedModels) -> Iterator[View]:

@@ -1,0 +1,76 @@
+"""Looks at a store now and then, where volumes do not tell what changes on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from service.errors import ServiceError
+from service.serving.timer import Timer
+from service.store.model_store import Look
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class StoreWatch:
+    """Acts on a store that has changed once two looks have seen the same: what is copied is whole.
+
+    Lives on the event loop; a look itself is taken beside it. The next alarm is set when a look,
+    and what it led to, has ended.
+
+    Args:
+        look: at the store; may block.
+        act: is awaited after a change, and after the first look, since the store may have changed
+            while the service started.
+        timer: rings for the next look.
+        every_s: how long it waits for it.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[], Look],
+        act: Callable[[], Awaitable[None]],
+        timer: Timer,
+        every_s: float,
+    ) -> None:
+        self._look = look
+        self._act = act
+        self._timer = timer
+        self._every_s = every_s
+        self._alarm: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._seen: Look | None = None
+        self._acted_on: Look | None = None
+        self._reason = ""  # why the store cannot be looked at now
+
+    def start(self) -> None:
+        """Set the first alarm."""
+        self._alarm = self._timer.call_at(self._timer.time() + self._every_s, self._ring)
+
+    async def stop(self) -> None:
+        """Set no further alarm, and leave a look that is under way."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _ring(self) -> None:
+        self._looking = asyncio.get_running_loop().create_task(self._look_once())
+
+    async def _look_once(self) -> None:
+        try:
+            before, self._seen = self._seen, await asyncio.to_thread(self._look)
+            if self._seen == before and self._seen != self._acted_on:
+                self._acted_on = self._seen
+                await self._act()
+            self._reason = ""
+        except ServiceError as error:
+            if error.message != self._reason:
+                self._reason = error.message
+                log.warning(
+                    "the store cannot be taken over, what is served stays", reason=error.message
+                )
+        self.start()

@@ -1,0 +1,120 @@
+"""A store that is looked at by an alarm that tests ring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+
+from service.errors import MissingFile
+from service.serving.store_watch import StoreWatch
+from service.store.model_store import Look
+from tests.fakes import FakeTimer
+from tests.running import Running, grey, running, until
+from tests.serving.version_shelf import Engines, Shelf
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(slots=True)
+class Watched:
+    """A store under watch; `looks` and `acted` say how often something happened."""
+
+    timer: FakeTimer = field(default_factory=FakeTimer)
+    content: Look = (("tiny/1", "a"),)
+    fails: bool = False
+    looks: int = 0
+    acted: int = 0
+
+    def look(self) -> Look:
+        """See what is there."""
+        self.looks += 1
+        if self.fails:
+            raise MissingFile("the volume is not there")
+        return self.content
+
+    async def act(self) -> None:
+        """Count it."""
+        self.acted += 1
+
+    async def ring(self, times: int = 1) -> int:
+        """Let the alarm ring, and say how often something was done so far."""
+        for _ in range(times):
+            before = self.looks
+            self.timer.advance(10)
+            await until(partial(self._has_looked, before))
+        return self.acted
+
+    async def _has_looked(self, before: int) -> bool:
+        return self.looks > before and bool(self.timer.alarms)
+
+    def watch(self) -> StoreWatch:
+        """A watch that has begun."""
+        watch = StoreWatch(self.look, self.act, self.timer, 10)
+        watch.start()
+        return watch
+
+
+async def test_a_change_is_acted_on_once_it_has_ended() -> None:
+    """A copy under way is not touched: two looks have to see the same."""
+    store = Watched()
+    store.watch()
+    acted = [await store.ring(3)]
+    store.content = (("tiny/1", "a"), ("tiny/2", "half"))
+    acted.append(await store.ring())
+    store.content = (("tiny/1", "a"), ("tiny/2", "whole"))
+    acted += [await store.ring(), await store.ring(), await store.ring(3)]
+
+    assert acted == [1, 1, 1, 2, 2]
+
+
+async def test_a_store_that_cannot_be_looked_at_changes_nothing() -> None:
+    """As a volume that is away for a moment; the looks go on."""
+    store = Watched()
+    store.watch()
+    before = await store.ring(2)
+    store.fails = True
+    away = await store.ring(3)
+    store.fails = False
+    back = await store.ring(2)
+
+    assert (before, away, back, store.looks) == (1, 1, 1, 7)
+
+
+async def test_nothing_rings_any_more_after_the_end() -> None:
+    """Nor does anything before the first alarm."""
+    store = Watched()
+    watch = store.watch()
+    store.timer.advance(5)
+    await watch.stop()
+    store.timer.advance(100)
+    await asyncio.sleep(0)
+
+    assert (store.looks, store.timer.alarms) == (0, [])
+
+
+async def test_a_version_that_appears_is_served() -> None:
+    """Of a service that polls its store; one that does not sets no alarm at all."""
+    shelf, timer = Shelf(), FakeTimer()
+    shelf.put(1)
+    async with (
+        running(source=shelf, engines=Engines().plan, store_poll_s=10, timer=timer) as service,
+        running(source=shelf, engines=Engines().plan) as still,
+    ):
+        shelf.put(1, 2)
+        await until(partial(is_served, service, "2", lambda: timer.advance(10)))
+        reply = await service.predict(grey(1))
+        alarms = len(timer.alarms)
+
+    assert reply.json()["model"]["version"] == "2"
+    assert [model.version for model in still.runtime.models] == ["1"]
+    assert (alarms, timer.alarms) == (1, [])
+
+
+async def is_served(service: Running, version: str, ring: Callable[[], None]) -> bool:
+    """Whether a version answers; else the alarm rings."""
+    ring()
+    return [model.version for model in service.runtime.models] == [version]
