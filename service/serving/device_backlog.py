@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -124,6 +125,11 @@ class DeviceShare:
         self.waiting_since = float("inf")
         self.times = RunTimes()
         self.answer_times = AnswerTimes()
+
+    def expect_times_of(self, other: DeviceShare) -> None:
+        """Begin with what was learned of another model; each goes on for itself."""
+        self.times = copy.deepcopy(other.times)
+        self.answer_times = copy.copy(other.answer_times)
 
     def count_request(self, change: int) -> None:
         """Count a request in (1) or out (-1)."""

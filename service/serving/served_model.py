@@ -231,6 +231,15 @@ class ServedModel:
         self._retire_info()
         self._metrics.forget_queue(self.metric_labels)
 
+    def expect_times_of(self, other: ServedModel) -> None:
+        """Expect batches to take as long as another version's, where that is the same network.
+
+        One slow run alone, as when the machine is short of time just then, would say that nobody
+        can be answered in time.
+        """
+        if (self.loaded.manifest.spec, self.engine) == (other.loaded.manifest.spec, other.engine):
+            self.batcher.share.expect_times_of(other.batcher.share)
+
     async def end(self) -> None:
         """Wait for those who are inside, then stop answering for good; `close` comes next."""
         await self.batcher.share.left.wait()

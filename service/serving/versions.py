@@ -240,6 +240,7 @@ class Versions:
             self._metrics.forget_model(model.metric_labels)
             raise
         if is_beside:
+            model.expect_times_of(self._models.versions(folder.name)[-1])
             loaded.reference.release()  # its engine has a copy of its own
         else:
             self._models.finish_later(model, self.give_back)

@@ -336,6 +336,23 @@ async def has_gone(engine: weakref.ref[FakeEngine]) -> bool:
     return engine() is None
 
 
+async def test_a_version_is_expected_to_be_as_fast_as_the_one_before() -> None:
+    """From its first request on; one slow batch would be all that is known of it otherwise."""
+    shelf = Shelf()
+    async with running(source=shelf, engines=Engines().plan) as service:
+        await service.predict(grey(1))
+        (old,) = service.runtime.models
+        shelf.put(2)
+        await service.runtime.versions.load("tiny")
+        (new,) = service.runtime.models
+        expected_s = new.batcher.share.seconds_for(3)
+        await service.predict(grey(1))
+        runs = len(old.batcher.share.times.runs), len(new.batcher.share.times.runs)
+
+    assert expected_s == old.batcher.share.seconds_for(3) > 0
+    assert runs == (1, 2)
+
+
 async def test_the_metrics_forget_what_left_long_ago() -> None:
     """A model that is replaced each week does not fill them."""
     shelf = Shelf()
