@@ -243,7 +243,7 @@ class ServedModel:
     async def end(self) -> None:
         """Wait for those who are inside, then stop answering for good; `close` comes next."""
         await self.batcher.share.left.wait()
-        self.retire()
+        self.batcher.close(NotReady(f"{self.loaded.key} has left", retry_after_s=2.0))
         await self.batcher.until_idle()
 
     async def close(self) -> None:

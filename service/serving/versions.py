@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
 from service.config import EngineName
-from service.errors import EngineFailed, NotLoaded, ServiceError, StoreError, UnknownModel
+from service.errors import (
+    EngineFailed,
+    MissingFile,
+    NotLoaded,
+    ServiceError,
+    StoreError,
+    UnknownModel,
+)
 from service.metrics import Metrics
 from service.serving.memory_room import FreeBytes, free_memory_bytes, why_too_little
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
+from service.serving.version_states import VersionState, list_states
 from service.serving.worker_thread import WorkerThread
 from service.store.layout import VersionFolder
 from service.store.load import BrokenVersion, LoadedModel
@@ -23,7 +30,6 @@ from service.store.manifest import Manifest
 from service.store.model_store import Look
 from service.store.policy import VersionPolicy
 
-State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
 T = TypeVar("T")
 
 KEPT_IN_METRICS = 8  # versions that have left; a rollback goes on counting
@@ -45,16 +51,6 @@ class VersionSource(Protocol):
 
     def load(self, version: VersionFolder) -> LoadedModel | BrokenVersion:
         """Read and verify a version, or say why it cannot be served."""
-
-
-@dataclass(frozen=True, slots=True)
-class VersionState:
-    """Where a version stands, and why it does not answer."""
-
-    name: str
-    version: str
-    state: State
-    reason: str = ""
 
 
 class NoMemory(EngineFailed):
@@ -144,28 +140,12 @@ class Versions:
                 if name in there:
                     await self._serve_wanted(name, there[name], builder)
                 else:
-                    self._replace_broken(name, [])
+                    self._replace_broken(name, self._absent(name, found))
                     self._let_go(self._models.versions(name))
 
     def states(self) -> list[VersionState]:
         """Where every version stands, by name and number."""
-        loading = [self._loading] if self._loading else []
-        states = [
-            *(_state_of(model) for model in self._models),
-            *(VersionState(one.name, one.version, "LOADING") for one in loading),
-            *(
-                VersionState(one.name, one.version, "UNLOADING", "answers what began on it")
-                for one in self._models.leaving
-            ),
-            *(_state_of_broken(one) for one in self._models.broken),
-            *(
-                VersionState(name, version, "UNAVAILABLE", "unloaded")
-                for name, versions in self._unloaded.items()
-                for version in versions
-            ),
-        ]
-        unique = {(one.name, one.version): one for one in reversed(states)}
-        return sorted(unique.values(), key=lambda one: (one.name, int(one.version or 0)))
+        return list_states(self._models, self._loading, self._unloaded)
 
     async def _find(self, builder: WorkerThread) -> list[VersionFolder]:
         found: list[VersionFolder] | StoreError = (
@@ -179,7 +159,7 @@ class Versions:
         self, name: str, found: Sequence[VersionFolder], builder: WorkerThread
     ) -> list[BrokenVersion]:
         """Serve what is wanted of a model, and let go of the rest once something is served."""
-        wanted, failed, served = self._policy.choose(found), list[BrokenVersion](), set[str]()
+        wanted, failed, served = self._policy.choose(found), self._absent(name, found), set[str]()
 
         async def serve(folder: VersionFolder) -> bool:
             reason = None
@@ -265,6 +245,13 @@ class Versions:
             del self._gone[longest_gone]
             self._metrics.forget_model(longest_gone)
 
+    def _absent(self, name: str, found: Sequence[VersionFolder]) -> list[BrokenVersion]:
+        return [
+            BrokenVersion(key, MissingFile("the store has no such version"))
+            for key in self._policy.absent(found)
+            if key.partition("/")[0] == name
+        ]
+
     def _replace_broken(self, name: str, broken: list[BrokenVersion]) -> None:
         others = [one for one in self._models.broken if one.key.partition("/")[0] != name]
         self._models.broken = [*others, *broken]
@@ -276,15 +263,3 @@ def _or_error(function: Callable[..., T], *arguments: object) -> T | StoreError:
         return function(*arguments)
     except StoreError as error:
         return error
-
-
-def _state_of(model: ServedModel) -> VersionState:
-    if model.is_ready:
-        return VersionState(model.name, model.version, "READY")
-    state: State = "LOADING" if model.tier == "loading" else "UNAVAILABLE"
-    return VersionState(model.name, model.version, state, model.tier)
-
-
-def _state_of_broken(broken: BrokenVersion) -> VersionState:
-    name, _, version = broken.key.partition("/")
-    return VersionState(name, version, "UNAVAILABLE", broken.error.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import weakref
 from functools import partial
 
@@ -13,7 +14,7 @@ from starlette.types import Message
 
 from service.engines.plan import EnginePlan
 from service.errors import NotLoaded, UnknownModel
-from service.serving.versions import VersionState
+from service.serving.version_states import VersionState
 from tests.fakes import FakeEngine, GatedEngine, SlowEngine
 from tests.running import Running, grey, running, tiny_model, until
 from tests.serving.version_shelf import Engines, Shelf
@@ -294,6 +295,44 @@ async def test_every_version_stays_where_the_policy_is_all() -> None:
 
     assert [version_of(reply) for reply in replies] == [2, 1]
     assert told == {"tiny/1": "READY"}
+
+
+async def test_a_version_that_is_named_and_not_there_is_told() -> None:
+    """As at the start; it is served as soon as it is there."""
+    shelf = Shelf()
+    shelf.put(1)
+    named = "tiny/1,tiny/2"
+    async with running(source=shelf, engines=Engines().plan, models=named) as service:
+        await service.runtime.versions.refresh()
+        told = service.runtime.versions.states()
+        shelf.put(1, 2)
+        await service.runtime.versions.refresh()
+        later = states(service)
+
+    reason = "the store has no such version"
+    assert told[-1] == VersionState("tiny", "2", "UNAVAILABLE", reason)
+    assert later == {"tiny/1": "READY", "tiny/2": "READY"}
+
+
+async def test_a_version_comes_back_while_it_still_leaves() -> None:
+    """The metrics are those of the new one, also when the old one has ended."""
+    shelf, engines = Shelf(), Engines({"tiny/1": (old := GatedEngine())})
+    async with running(source=shelf, engines=engines.plan) as service:
+        first = asyncio.ensure_future(service.predict(grey(1)))
+        await old.entered()
+        for version in (2, 1):
+            engines.by_key.pop("tiny/1", None)
+            shelf.put(version)
+            await service.runtime.versions.load("tiny")
+        back = states(service)
+        old.open()
+        reply = await first
+        await until(partial(has_let_go, service))
+        text = (await service.client.get("/metrics")).text
+
+    assert (version_of(reply), back) == (1, {"tiny/1": "READY", "tiny/2": "UNLOADING"})
+    assert 'sge_queue_depth{model="tiny",version="1"} 0.0' in text
+    assert re.search(r'sge_engine_info\{[^}]*version="1"\} 1.0', text)
 
 
 async def test_a_version_that_does_not_fit_into_memory_is_refused_with_the_numbers() -> None:
