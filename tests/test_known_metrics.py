@@ -15,6 +15,7 @@ from service.api.errors import ADMISSION_CODES, OUTCOMES
 from service.api.key_file import add_key
 from service.metrics import (
     KEY_OUTCOMES,
+    LOAD_OUTCOMES,
     MODEL,
     NO_MODEL,
     PHASES,
@@ -55,6 +56,9 @@ def expected(metric: Counter | Histogram) -> set[frozenset[tuple[str, str]]]:
             return combined([{"reason": reason} for reason in REASONS[metric._name]])
         case ("key", "outcome"):
             return combined([{"key": "mine"}], [{"outcome": outcome} for outcome in KEY_OUTCOMES])
+        case ("model", "outcome"):
+            names = [{"model": name} for name, _ in SERVED]
+            return combined(names, [{"outcome": outcome} for outcome in LOAD_OUTCOMES])
         case ("file",):
             return combined([{"file": file} for file in RELOADED])
         case ("model", "version"):

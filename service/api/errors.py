@@ -51,7 +51,8 @@ ADMISSION_CODES = frozenset(
         errors.TooManyConnections,
     )
 )
-OUTCOMES = (*Outcome, *sorted({error.code for error in STATUS_OF}))  # how a request may end
+OF_CHANGES = {errors.AdminClosed, errors.NotLoaded}  # of what is served: no prediction ends so
+OUTCOMES = (*Outcome, *sorted({error.code for error in set(STATUS_OF) - OF_CHANGES}))
 # After these the rest of a body is not waited for.
 LAST_WORDS = (errors.SlowBody, errors.TooManyConnections, errors.Unauthorized)
 

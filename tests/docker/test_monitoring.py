@@ -30,7 +30,7 @@ DASHBOARD = ROOT / "docker" / "monitoring" / "grafana" / "dashboards" / "sge-ser
 TARGET_LABELS = {"job", "instance"}
 OF_PROMETHEUS: dict[str, set[str]] = {"up": set()}
 STOPPING = "draining"
-OF_CLIENTS = {"deadline_exceeded", "too_many_connections"}
+OF_CLIENTS = {"deadline_exceeded", "too_many_connections", "unsupported"}
 OF_THE_SERVICE = {Outcome.INTERNAL, Outcome.CANCELLED}  # outcomes that no class of error has
 
 needs_promtool = pytest.mark.skipif(
