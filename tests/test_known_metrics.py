@@ -34,7 +34,8 @@ OF_ANY = [*OF_A_MODEL, dict(zip(MODEL, NO_MODEL, strict=True))]
 
 OUTCOME = [{"outcome": str(outcome)} for outcome in OUTCOMES]
 PHASE = [{"phase": phase} for phase in PHASES]
-REASONS = {
+KNOWN = {
+    "sge_failed_reloads": RELOADED,
     "sge_rejected_requests": ADMISSION_CODES,
     "sge_closed_connections": get_args(CloseReason),
 }
@@ -52,15 +53,13 @@ def combined(*sides: Sequence[dict[str, str]]) -> set[frozenset[tuple[str, str]]
 def expected(metric: Counter | Histogram) -> set[frozenset[tuple[str, str]]]:
     """The labels of all that a metric can count in a service of three models."""
     match tuple(metric._labelnames):
-        case ("reason",):
-            return combined([{"reason": reason} for reason in REASONS[metric._name]])
+        case ("reason" | "file" as label,):
+            return combined([{label: known} for known in KNOWN[metric._name]])
         case ("key", "outcome"):
             return combined([{"key": "mine"}], [{"outcome": outcome} for outcome in KEY_OUTCOMES])
         case ("model", "outcome"):
             names = [{"model": name} for name, _ in SERVED]
             return combined(names, [{"outcome": outcome} for outcome in LOAD_OUTCOMES])
-        case ("file",):
-            return combined([{"file": file} for file in RELOADED])
         case ("model", "version"):
             return combined(OF_A_MODEL)
         case ("model", "version", "phase"):
