@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(store: Path, pictures: 
     """Exit code 1; files of other kinds and hidden ones are no pictures."""
     (pictures / "dog" / "broken.jpg").write_bytes(b"broken")
     (pictures / "dog" / "empty.png").touch()
-    (pictures / "dog" / "notes.txt").write_text("of the photographer")
+    (pictures / "Cat" / "notes.txt").write_text("of the photographer")
     (pictures / "dog" / ".hidden.png").write_bytes(b"hidden")
     (pictures / ".cache").mkdir()
 

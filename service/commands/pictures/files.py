@@ -50,12 +50,17 @@ class FileFinder:
         Raises:
             BadSetting: a pattern matches nothing.
         """
+        self.forget()
+        for path in paths:
+            yield from self.find_more(path)
+
+    def forget(self) -> None:
+        """Begin anew, as `find` does: nothing was entered or passed over."""
         self._entered.clear()
         self.others.clear()
-        for path in paths:
-            yield from self._of_path(path)
 
-    def _of_path(self, path: Path) -> Iterator[FoundFile]:
+    def find_more(self, path: Path) -> Iterator[FoundFile]:
+        """Find the files of one path more, but what was entered already; raises as `find`."""
         status = _status(path)
         if status and stat.S_ISDIR(status.st_mode):
             yield from self._of_folder(path)
@@ -65,7 +70,7 @@ class FileFinder:
                 raise BadSetting(f"no file matches {shown(path)}")
             for match in map(Path, matches):
                 if not ("**" in path.parts and match.is_dir()):  # `**` finds what is in it, too
-                    yield from self._of_path(match)
+                    yield from self.find_more(match)
         else:
             yield FoundFile(path)
 

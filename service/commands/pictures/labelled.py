@@ -59,10 +59,11 @@ def classes_of(folder: Path, mapping: Path | None, labels: Sequence[str]) -> dic
 def labelled_files(
     finder: FileFinder, folder: Path, classes: Mapping[str, int]
 ) -> Iterator[Labelled]:
-    """Find the files of each class's folder, one folder after another."""
+    """Find the files of each class's folder, one after another; a folder in two is the first's."""
+    finder.forget()
     truths = {folder / name: truth for name, truth in classes.items()}
     for place, truth in truths.items():
-        for found in finder.find([place]):
+        for found in finder.find_more(place):
             yield Labelled(found, truth)
 
 
