@@ -69,6 +69,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def warn(text: str) -> None:
+    """Print what is no answer, beside what somebody may read from standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _complain(message: str, code: int = EXIT_BAD_SETTING) -> int:
     shown = "".join(letter if letter.isprintable() else "?" for letter in message)
     print(f"sge-serve: {shown}", file=sys.stderr)  # it may hold names out of a file
@@ -181,7 +186,7 @@ def _predict(parsed: argparse.Namespace) -> int:
         csv=parsed.csv,
         jsonl=parsed.jsonl,
     )
-    return predict.run(settings, arguments, say=say)
+    return predict.run(settings, arguments, say=say, warn=warn)
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:

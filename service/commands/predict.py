@@ -25,7 +25,7 @@ from service.commands.predicting.outcomes import (
     classes_of,
     document_of,
 )
-from service.commands.predicting.overlays import OverlayFolder
+from service.commands.predicting.overlays import OverlayFolder, require_apart
 from service.commands.predicting.row_file import RowFile
 from service.commands.predicting.row_format import CsvRows, JsonRows, RowFormat
 from service.commands.progress import progress_bar
@@ -95,7 +95,11 @@ class PredictArguments:
 
 
 def run(
-    settings: Settings, arguments: PredictArguments, say: Say, decoder: Decoder | None = None
+    settings: Settings,
+    arguments: PredictArguments,
+    say: Say,
+    decoder: Decoder | None = None,
+    warn: Say | None = None,
 ) -> int:
     """Classify each file; one that cannot be answered does not stop the others.
 
@@ -104,6 +108,7 @@ def run(
         arguments: of the command.
         say: prints for whoever started it.
         decoder: turns files into pixels; None: processes do.
+        warn: prints what is no answer; None: `say` does.
 
     Returns:
         0 when every file was answered, else 1.
@@ -130,12 +135,14 @@ def run(
     settings = settings.model_copy(update={"default_model": None})
     build = build_runtime if arguments.is_few else build_runtime_for_many
     runtime = build(settings, alone, decoder=decoder)
-    return asyncio.run(Prediction(runtime, arguments, say).run())
+    return asyncio.run(Prediction(runtime, arguments, say, warn or say).run())
 
 
 def _require_place(arguments: PredictArguments) -> None:
     """Refuse to draw what would be shown nowhere."""
     query = arguments.query
+    if arguments.folder is not None:
+        require_apart(arguments.folder, arguments.files)
     if arguments.csv is None or arguments.folder is not None:
         return
     if query.masks or query.attribution or query.input:
@@ -149,16 +156,18 @@ class Prediction:
         runtime: serves the one model that is asked.
         arguments: of the command.
         say: prints for whoever started it.
+        warn: prints what is no answer.
 
     Raises:
         BadRequest: the model has no such blocks, groups or classes.
     """
 
-    def __init__(self, runtime: Runtime, arguments: PredictArguments, say: Say) -> None:
+    def __init__(self, runtime: Runtime, arguments: PredictArguments, say: Say, warn: Say) -> None:
         (self.model,) = runtime.models
         self._runtime = runtime
         self._arguments = arguments
         self._say = say
+        self._warn = warn
         self._overlays = arguments.overlays
         self._limits = image_limits(runtime.settings)
         self._options: Options = read_options(arguments.drawing_query, self.model)
@@ -262,11 +271,13 @@ class Prediction:
         return answer.results[0]
 
     def _tell(self) -> None:
-        if self._finder.others and not self._arguments.as_json:
-            self._say(self._finder.describe_others())
+        if self._added + self._skipped == 0:
+            self._warn(f"no picture was found in {', '.join(map(shown, self._arguments.files))}")
+        if self._finder.others:
+            self._warn(self._finder.describe_others())
         if self._arguments.rows is not None:
             _, path = self._arguments.rows
-            self._say(
-                f"{path}: {self._added} rows added, {self._failed} of them errors; "
+            self._warn(
+                f"{shown(path)}: {self._added} rows added, {self._failed} of them errors; "
                 f"{self._skipped} files had theirs"
             )

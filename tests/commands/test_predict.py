@@ -66,6 +66,7 @@ class Command:
         interrupt_at: at so many decoded files comes Ctrl-C.
         decoded: files that the last run decoded.
         said: what it printed.
+        warned: what it printed beside that.
     """
 
     def __init__(self, store: Path) -> None:
@@ -76,14 +77,15 @@ class Command:
         self.interrupt_at = 0
         self.decoded = 0
         self.said: list[str] = []
+        self.warned: list[str] = []
 
     def __call__(self, *files: Path, **arguments: Any) -> int:
         """Run it."""
         decoder = Counting(self.settings, self.interrupt_at)
-        self.said = []
+        self.said, self.warned = [], []
         try:
             asked = PredictArguments(files, self.query, **arguments)
-            return run(self.settings, asked, self.said.append, decoder)
+            return run(self.settings, asked, self.said.append, decoder, self.warned.append)
         finally:
             self.decoded = decoder.files
 
@@ -225,8 +227,8 @@ def test_what_cannot_be_read_has_a_row_with_its_error(
     errors = {Path(row["file"]).name: row["error"] for row in rows_of(out) if row["error"]}
     assert (code, sorted(errors)) == (1, ["absent.png", "broken.jpg"])
     assert errors["absent.png"] == "cannot be read: No such file or directory"
-    assert f"{out}: 6 rows added, 2 of them errors; 0 files had theirs" in predict.said
-    assert "passed over 1 files that are no pictures by name: 1 .txt" in predict.said
+    assert f"{out}: 6 rows added, 2 of them errors; 0 files had theirs" in predict.warned
+    assert "passed over 1 files that are no pictures by name: 1 .txt" in predict.warned
 
 
 class Removing(Counting):
@@ -350,3 +352,21 @@ def test_a_document_of_no_pictures_is_a_document(predict: Command, tmp_path: Pat
 
     assert predict(tmp_path / "empty", as_json=True) == 0
     assert json.loads("\n".join(predict.said)) == {"model": "tiny/1", "results": []}
+    assert predict.warned == [f"no picture was found in {tmp_path / 'empty'}"]
+
+
+@pytest.mark.parametrize("looked_at", [".", "a", "a/../a/b", "a/*.png", "**/*.png"])
+def test_masks_are_not_drawn_among_the_pictures(
+    predict: Command, pictures: Path, looked_at: str
+) -> None:
+    """They would be looked at in turn, or the whole folder passed over without an answer."""
+    with pytest.raises(BadSetting, match=r"is or contains .*, which is looked at: name another"):
+        predict(pictures / looked_at, folder=pictures)
+
+
+def test_masks_may_be_drawn_beside_a_named_picture(predict: Command, pictures: Path) -> None:
+    """A file that is named is all that is looked at."""
+    predict.query = PredictQuery(groups="mean")
+
+    assert predict(pictures / "0.png", folder=pictures) == 0
+    assert predict.warned == []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,34 @@ class OverlayFolder:
             reason = error.strerror or error
             message = f"--save-masks {shown(self.path)} cannot be written: {reason}"
             raise BadSetting(message) from error
+
+
+def require_apart(folder: Path, looked_at: Sequence[Path]) -> None:
+    """Refuse to draw into a folder of pictures: what is drawn would be looked at in turn.
+
+    Args:
+        folder: where overlays go.
+        looked_at: files, folders and patterns. A file that is named may lie anywhere.
+
+    Raises:
+        BadSetting: the folder is or contains one of the folders, or is that of a pattern.
+    """
+    place = folder.resolve()
+    for path in looked_at:
+        is_pattern = not path.exists() and glob.has_magic(str(path))
+        if (path.is_dir() or is_pattern) and place in _places(path, is_pattern=is_pattern):
+            raise BadSetting(
+                f"--save-masks {shown(folder)} is or contains {shown(path)}, which is looked at: "
+                "name another folder"
+            )
+
+
+def _places(path: Path, *, is_pattern: bool) -> tuple[Path, ...]:
+    """The folders in which a folder is, itself too, or those of a pattern, as far as is known."""
+    while is_pattern and glob.has_magic(str(path)):
+        path = path.parent
+    whole = path.resolve()
+    return (whole, *whole.parents)
 
 
 def pictures_of(result: Result) -> Iterator[tuple[str, bytes]]:
