@@ -231,6 +231,35 @@ def test_what_cannot_be_read_has_a_row_with_its_error(
     assert "passed over 1 files that are no pictures by name: 1 .txt" in predict.warned
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_what_failed_is_tried_again(
+    predict: Command, pictures: Path, tmp_path: Path, form: str
+) -> None:
+    """Its row with the error goes once it has another; others, the mode and a link stay."""
+    out, link = tmp_path / "out", tmp_path / "link"
+    link.symlink_to(out)
+    for name in ("2broken.jpg", "3broken.jpg", "gone.jpg"):
+        (pictures / name).write_bytes(b"broken")
+    predict(pictures, **{form: link})
+    before = out.read_text().splitlines()
+    out.chmod(0o640)
+    (pictures / "gone.jpg").unlink()
+    (pictures / "2broken.jpg").write_bytes(png_of(noise(7)))
+
+    code = predict(pictures, **{form: link})
+
+    rows = out.read_text().splitlines()
+    kept = [line for line in before if "/2broken" not in line and "/3broken" not in line]
+    assert (code, predict.decoded) == (1, 2)
+    assert predict.warned == [f"{link}: 2 rows added, 1 of them errors; 4 files had theirs"]
+    assert rows[:-2] == kept
+    assert ["/2broken" in rows[-2], "/3broken" in rows[-1]] == [True, True]
+    assert (link.is_symlink(), out.stat().st_mode & 0o777) == (True, 0o640)
+
+    (pictures / "3broken.jpg").unlink()
+    assert predict(pictures, **{form: link}) == 0
+
+
 class Removing(Counting):
     """Decodes here, and removes a folder at the first file."""
 

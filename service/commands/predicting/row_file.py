@@ -1,7 +1,8 @@
 """Rows that a command adds to a file of CSV or JSON lines, and takes up again where it stopped.
 
 A row is one line, written whole once it is known. What is no whole line at the end of the file was
-being written when something stopped it, and is cut off.
+being written when something stopped it, and is cut off. A row with an error stays until its file
+has another one.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Self
 
 from service.commands.predicting.row_format import Row, RowFormat
+from service.commands.whole_file import writing_whole
 from service.errors import BadSetting
 
 
@@ -22,7 +25,7 @@ class RowFile:
     """A file to which rows are added, open until it is closed.
 
     Attributes:
-        known: files whose rows were there.
+        known: files whose rows were there, without an error.
     """
 
     def __init__(self, flag: str, path: Path, form: RowFormat, file: IO[bytes]) -> None:
@@ -30,6 +33,8 @@ class RowFile:
         self._path = path
         self._form = form
         self._file = file
+        self._failed: set[str] = set()  # files of rows with an error
+        self._has_replaced = False
         self.known: set[str] = set()
 
     @classmethod
@@ -69,10 +74,36 @@ class RowFile:
             BadSetting: they cannot be written.
         """
         self._append(b"".join(self._form.line(row) for row in rows))
+        self._has_replaced |= any(row.file in self._failed for row in rows)
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Drop errors of files that have a later row, and let go of the file.
+
+        Raises:
+            BadSetting: it cannot be written anew; it has both rows then.
+        """
+        try:
+            if self._has_replaced:
+                self._drop_replaced()
+        finally:
+            self._file.close()
+
+    def _drop_replaced(self) -> None:
+        last = {file: number for number, file in self._failures()}
+        dropped = {number for number, file in self._failures() if number != last[file]}
+        with writing_whole(self._flag, self._path.resolve()) as beside, beside.open("wb") as anew:
+            anew.writelines(
+                line for number, line in enumerate(self._lines()) if number not in dropped
+            )
+            shutil.copymode(self._path, beside)
+
+    def _failures(self) -> Iterator[tuple[int, str]]:
+        """Lines, by number, of the files that had an error."""
+        for number, line in enumerate(self._lines()):
+            if line != self._form.heading:
+                row = self._form.known(line)
+                if row.file in self._failed:
+                    yield number, row.file
 
     def _append(self, lines: bytes) -> None:
         with _telling(self._flag, self._path):
@@ -110,7 +141,8 @@ class RowFile:
                 f"{self._flag} {self._path} holds rows of {row.model}, this is {model}: "
                 "name another file"
             )
-        self.known.add(row.file)
+        self._has_replaced |= row.file in self._failed
+        (self._failed if row.is_error else self.known).add(row.file)
 
     def _may_be_cut(self, line: bytes, *, begins: bool) -> bool:
         """Whether a last line may be the beginning of one of ours."""

@@ -28,6 +28,7 @@ class KnownRow:
 
     file: str
     model: str
+    is_error: bool
 
 
 class RowFormat(Protocol):
@@ -76,7 +77,7 @@ class CsvRows:
         (cells,) = csv.reader([line.decode()], strict=True)
         if len(cells) != len(self._columns):
             raise ValueError(f"{len(cells)} columns")
-        return KnownRow(cells[0], cells[1])
+        return KnownRow(cells[0], cells[1], is_error=bool(cells[2]))
 
 
 class JsonRows:
@@ -102,7 +103,7 @@ class JsonRows:
         """Read a line that `line` wrote."""
         document = orjson.loads(line)
         try:
-            return KnownRow(str(document["file"]), str(document["model"]))
+            return KnownRow(str(document["file"]), str(document["model"]), "error" in document)
         except (TypeError, KeyError) as error:
             raise ValueError("no file and model") from error
 
