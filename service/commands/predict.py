@@ -171,7 +171,7 @@ class Prediction:
         self._overlays = arguments.overlays
         self._limits = image_limits(runtime.settings)
         self._options: Options = read_options(arguments.drawing_query, self.model)
-        self._finder = FileFinder(without=arguments.folder)
+        self._finder = FileFinder(arguments.folder, arguments.csv, arguments.jsonl)
         self._failed = 0
         self._added = 0
         self._skipped = 0
@@ -237,12 +237,15 @@ class Prediction:
         return self._finder.find(self._arguments.files)
 
     def _unknown(self, known: set[str], bar: tqdm[Any]) -> Iterator[tuple[int, FoundFile]]:
-        """The files that have no row yet, with their positions among all."""
+        """The files that have no row yet, each once, with their positions among all."""
         for position, found in enumerate(self._find(), 1):
-            if known and shown(found.path) in known:
+            name = shown(found.path)
+            if name in known:
                 self._skipped += 1
                 bar.update()
             else:
+                if self._arguments.rows is not None:
+                    known.add(name)
                 yield position, found
 
     async def _classify(self, numbered: tuple[int, FoundFile]) -> Classified:

@@ -260,6 +260,18 @@ def test_what_failed_is_tried_again(
     assert predict(pictures, **{form: link}) == 0
 
 
+def test_a_picture_has_one_row(
+    predict: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is named or found; the file of rows has none, which a pattern finds."""
+    monkeypatch.chdir(pictures)
+    out = Path("rows.csv")
+
+    code = predict(Path("*"), Path("0.png"), Path("**/*.png"), csv=out)
+
+    assert (code, names_of(rows_of(out), tmp_path)) == (0, list(NAMES))
+
+
 class Removing(Counting):
     """Decodes here, and removes a folder at the first file."""
 

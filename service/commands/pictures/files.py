@@ -10,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.commands.pictures.patterns import matches_of
 from service.errors import BadSetting, ImageTooLarge, UndecodableImage
 from service.images.contract import ImageLimits
 from service.images.formats import PICTURE_SUFFIXES
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}  # a row is a line, whatever
+
+
+_Identity = tuple[int, int]  # device and inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +33,21 @@ class FileFinder:
     """Goes through files, those of folders recursively, and notes what it passes over.
 
     Of a folder come its own files by name, then those of its folders by name. Names that begin with
-    a dot are passed over, and files that no suffix of a picture calls one. Links are followed; a
-    folder that was seen already is not entered again. What is named itself counts always.
+    a dot are passed over, and files that no suffix of a picture calls one. Links are followed, but
+    by `**`; neither folders nor files that were seen already are again. What is named itself counts
+    always.
 
     Args:
-        without: a folder that is passed over, as the one into which pictures are written.
+        without: what is written meanwhile, a folder or a file, which is passed over.
 
     Attributes:
         others: how many files of folders were passed over, by their suffixes.
     """
 
-    def __init__(self, without: Path | None = None) -> None:
-        self._without = None if without is None else _identity(without)
-        self._entered: set[tuple[int, int]] = set()
+    def __init__(self, *without: Path | None) -> None:
+        self._without = tuple(path for path in without if path is not None)
+        self._entered: set[_Identity | None] = set()
+        self._seen: set[tuple[_Identity | None, str]] = set()  # the folder of each, and its name
         self.others: Counter[str] = Counter()
 
     def find(self, paths: Sequence[Path]) -> Iterator[FoundFile]:
@@ -56,23 +62,38 @@ class FileFinder:
 
     def forget(self) -> None:
         """Begin anew, as `find` does: nothing was entered or passed over."""
-        self._entered.clear()
+        self._entered = {_identity(path) for path in self._without} - {None}
+        self._seen.clear()
         self.others.clear()
 
     def find_more(self, path: Path) -> Iterator[FoundFile]:
-        """Find the files of one path more, but what was entered already; raises as `find`."""
+        """Find the files of one path more, but what was seen already; raises as `find`."""
         status = _status(path)
         if status and stat.S_ISDIR(status.st_mode):
             yield from self._of_folder(path)
         elif status is None and glob.has_magic(str(path)):
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - of any path
-            if not matches:
-                raise BadSetting(f"no file matches {shown(path)}")
-            for match in map(Path, matches):
-                if not ("**" in path.parts and match.is_dir()):  # `**` finds what is in it, too
-                    yield from self.find_more(match)
-        else:
+            yield from self._of_pattern(path)
+        elif status is None or _identity(path) not in self._entered:
+            self._is_new(path.parent, path.name)
             yield FoundFile(path)
+
+    def _of_pattern(self, pattern: Path) -> Iterator[FoundFile]:
+        matches = matches_of(pattern)
+        if not matches:
+            raise BadSetting(f"no file matches {shown(pattern)}")
+        for match in matches:
+            if match.is_dir():
+                if "**" not in pattern.parts:  # which finds what is in it, too
+                    yield from self._of_folder(match)
+            elif _identity(match) not in self._entered and self._is_new(match.parent, match.name):
+                yield FoundFile(match)
+
+    def _is_new(self, folder: Path, name: str) -> bool:
+        """Whether a file was not seen yet; by its place, since links may share what they hold."""
+        entry = (_identity(folder), name)
+        is_new = entry not in self._seen
+        self._seen.add(entry)
+        return is_new
 
     def _of_folder(self, folder: Path) -> Iterator[FoundFile]:
         barred: list[FoundFile] = []
@@ -94,7 +115,7 @@ class FileFinder:
 
     def _enters(self, folder: Path) -> bool:
         identity = _identity(folder)
-        if identity is None or identity == self._without or identity in self._entered:
+        if identity is None or identity in self._entered:
             return False
         self._entered.add(identity)
         return True
@@ -104,6 +125,8 @@ class FileFinder:
             path = folder / name
             status = _status(path)
             if name.startswith(".") or not (status and stat.S_ISREG(status.st_mode)):
+                continue
+            if _identity(path) in self._entered or not self._is_new(folder, name):
                 continue
             if path.suffix.lower() in PICTURE_SUFFIXES:
                 yield FoundFile(path)
@@ -148,6 +171,6 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Identity | None:
     status = _status(path)
     return None if status is None else (status.st_dev, status.st_ino)

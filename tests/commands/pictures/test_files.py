@@ -85,6 +85,34 @@ def test_links_are_followed_and_no_folder_is_entered_twice(folder: Path) -> None
     assert found(folder) == ["10.heic", "a.jpg", "b.PNG", "c/d/2.tif", "linked/1.webp"]
 
 
+def test_links_are_not_followed_within_a_pattern(folder: Path) -> None:
+    """Two that are loops would be found without end."""
+    for name in ("loop", "again"):
+        (folder / "c" / name).symlink_to(folder)
+    (folder / "linked.jpg").symlink_to(folder / "a.jpg")
+
+    assert found(folder / "**" / "*.jpg") == ["a.jpg", "linked.jpg"]
+    assert found(folder / "**" / "d" / "**" / "*.tif") == ["c/d/2.tif"]
+    assert found(folder / "**" / "loop" / "*.jpg") == ["c/loop/a.jpg", "c/loop/linked.jpg"]
+
+
+def test_what_was_found_is_not_found_again(folder: Path) -> None:
+    """By another argument, or through a link to its folder; a link to a file is another file."""
+    (folder / "linked").symlink_to(folder / "z")
+    (folder / "z" / "2.webp").symlink_to(folder / "z" / "1.webp")
+
+    files = found(folder / "linked", folder / "z" / "*", folder / "a.jpg", folder)
+
+    once = ["linked/1.webp", "linked/2.webp"]
+    assert files == [*once, "a.jpg", "10.heic", "b.PNG", "c/d/2.tif"]
+
+
+def test_the_file_that_is_written_to_is_passed_over(folder: Path) -> None:
+    """Rows are no picture, whatever the file is called, and however it is found."""
+    for argument in (folder, folder / "*.jpg", folder / "a.jpg"):
+        assert "a.jpg" not in found(argument, without=folder / "a.jpg")
+
+
 def test_the_folder_that_is_written_to_is_passed_over(folder: Path) -> None:
     """Else what is drawn would be looked at in turn."""
     assert found(folder, without=folder / "c") == ["10.heic", "a.jpg", "b.PNG", "z/1.webp"]
