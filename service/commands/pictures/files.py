@@ -15,7 +15,14 @@ from service.errors import BadSetting, ImageTooLarge, UndecodableImage
 from service.images.contract import ImageLimits
 from service.images.formats import PICTURE_SUFFIXES
 
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}  # a row is a line, whatever
+_CONTROLS = (*range(32), 127)
+_UNSEEN = (*range(128, 160), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {
+    ord("\\"): r"\\",
+    **{code: f"\\x{code:02x}" for code in _CONTROLS},
+    **{code: f"\\u{code:04x}" for code in _UNSEEN},  # lines end by some, others turn text around
+    **{0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)},  # what is no UTF-8
+}
 
 
 _Identity = tuple[int, int]  # device and inode
@@ -140,9 +147,12 @@ class FileFinder:
 
 
 def shown(path: Path) -> str:
-    r"""A path as text: what is no UTF-8, or ends a line, is escaped as in `caf\xe9.jpg`."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return text.translate(_ESCAPES)
+    r"""A path as one line of text, no two alike.
+
+    Bytes that are no UTF-8 are escaped as in `caf\xe9.jpg`, the backslash as `\\`, and what ends or
+    turns a line around as `\x0a` and `\u2028`.
+    """
+    return os.fsencode(path).decode("utf-8", "surrogateescape").translate(_ESCAPES)
 
 
 def read_picture(path: Path, limits: ImageLimits) -> bytes:

@@ -145,10 +145,13 @@ def test_a_folder_that_cannot_be_listed_is_told(folder: Path) -> None:
         (b"caf\xe9.jpg", r"caf\xe9.jpg"),
         ("caf\xe9".encode(), "caf\xe9"),
         (b"a\nb\x7f", r"a\x0ab\x7f"),
+        (rb"caf\xe9.jpg", r"caf\\xe9.jpg"),
+        (b"\x85\xed\xb2\x85", r"\x85\xed\xb2\x85"),
+        ("a\x85b\u2028c\u2029\u202ed\u2066".encode(), r"a\u0085b\u2028c\u2029\u202ed\u2066"),
     ],
 )
 def test_a_name_is_shown_in_one_line_of_utf8(name: bytes, text: str) -> None:
-    """Whatever bytes it is made of."""
+    """Whatever bytes it is made of, and no two names alike."""
     assert shown(Path(os.fsdecode(name))) == text
 
 
