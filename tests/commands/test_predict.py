@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -362,6 +363,29 @@ def test_pictures_of_masks_repeat_the_folders_tree(
     assert names == sorted(f"{name}_{kind}.png" for name in ("0.bmp", *NAMES) for kind in kinds)
     assert len(out.read_text().splitlines()) == 5
     assert "masks" not in json.loads(out.read_text().splitlines()[0])  # they are in the folder
+
+
+def test_long_names_are_shortened_and_stay_apart(
+    predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that leaves no room for what is drawn stops nothing."""
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path / "pictures")
+    for last in ("1", "2"):
+        Path("\u00e9" * 124 + f"{last}.png").write_bytes(png_of(noise(1)))  # 253 bytes
+    predict.query = PredictQuery(groups="mean")
+
+    codes = [
+        predict(Path(), folder=tmp_path / "drawn", csv=tmp_path / "out.csv"),
+        predict(*Path().iterdir(), folder=tmp_path / "flat"),
+    ]
+
+    assert codes == [0, 0]
+    for folder in ("drawn", "flat"):
+        names = [path.name for path in (tmp_path / folder).iterdir()]
+        assert len(names) == 2
+        assert all(re.search("\u00e9~[0-9a-f]{16}_layer4.1_gate_mean.png$", n) for n in names)
+        assert all(255 - 1 <= len(name.encode()) <= 255 for name in names)
 
 
 def test_a_path_that_leads_up_stays_in_the_folder(

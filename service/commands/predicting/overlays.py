@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from service.errors import BadSetting
 from service.serving.pipeline import Result
 
 _UP = "_"  # stands for `..` in the name of a folder
+_MARK_DIGITS = 16  # of a hash, 64 bits: enough for names of one folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,24 @@ class OverlayFolder:
         with self._telling():
             beginning.parent.mkdir(parents=True, exist_ok=True)
             for name, picture in pictures_of(result):
-                beginning.with_name(f"{beginning.name}_{name}.png").write_bytes(picture)
+                whole = self._short(beginning.name, f"_{name}.png")
+                beginning.with_name(whole).write_bytes(picture)
 
     def _beginning(self, position: int, file: Path) -> Path:
         if self.files is not None:
             return self.path / f"{position:0{len(str(self.files))}}_{file.stem}"
         steps = (_UP if step == ".." else step for step in file.parts if step != file.anchor)
         return self.path.joinpath(*steps)
+
+    def _short(self, beginning: str, end: str) -> str:
+        """A name that the folder can hold: a hash takes the place of what is too long."""
+        longest_bytes = os.pathconf(self.path, "PC_NAME_MAX")
+        beginning_bytes, end_bytes = os.fsencode(beginning), os.fsencode(end)
+        if len(beginning_bytes) + len(end_bytes) <= longest_bytes:
+            return beginning + end
+        mark = "~" + hashlib.sha256(beginning_bytes).hexdigest()[:_MARK_DIGITS]
+        kept = beginning_bytes[: longest_bytes - len(mark) - len(end_bytes)]
+        return kept.decode(errors="ignore") + mark + end
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
