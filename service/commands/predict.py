@@ -28,6 +28,7 @@ from service.commands.predicting.outcomes import (
 from service.commands.predicting.overlays import OverlayFolder, require_apart
 from service.commands.predicting.row_file import RowFile
 from service.commands.predicting.row_format import CsvRows, JsonRows, RowFormat
+from service.commands.predicting.row_shape import shape_asked
 from service.commands.progress import progress_bar
 from service.config import Settings
 from service.engines.calibration import image_limits
@@ -198,9 +199,11 @@ class Prediction:
         return rows.known, Rows(rows)
 
     def _form(self) -> RowFormat:
+        classes, has_maps = len(self.model.loaded.labels), self._overlays is None
         if self._arguments.csv is not None:
-            return CsvRows(self._key, min(self._options.top_k, len(self.model.loaded.labels)))
-        return JsonRows(self._key, document_of if self._overlays is None else classes_of)
+            return CsvRows(self._key, min(self._options.top_k, classes))
+        shape = shape_asked(self._options, classes, has_maps=has_maps)
+        return JsonRows(self._key, document_of if has_maps else classes_of, shape)
 
     @property
     def _key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from service.config import Settings
 from service.engines.calibration import image_limits
 from service.errors import BadRequest, BadSetting, ImageTooLarge
 from service.images.contract import InputContract
-from service.results.query import PredictQuery
+from service.results.query import MaskFormat, PredictQuery
 from service.serving.decode_workers import DecodeHere
 from tests.running import noise, png_of
 
@@ -189,6 +190,64 @@ def test_rows_of_another_form_or_model_are_not_mixed(
     predict.query = PredictQuery(top_k=2)
     with pytest.raises(BadSetting, match="holds rows of tiny/7, this is tiny/1"):
         predict(pictures, csv=out)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"query": PredictQuery(top_k=1)},
+        {"query": PredictQuery(top_k=2)},
+        {"query": PredictQuery(top_k=2, masks="last", groups="0", mask_kind="similarity")},
+        {"query": PredictQuery(top_k=2, masks="last", groups="0", mask_format="npy")},
+        {"query": PredictQuery(top_k=2, masks="last,stage1", groups="0")},
+        {"query": PredictQuery(top_k=2, masks="last", groups="0", attribution="top")},
+        {"query": PredictQuery(top_k=2, masks="last", groups="0", input=True)},
+    ],
+)
+def test_rows_of_other_classes_and_maps_are_not_mixed(
+    predict: Command, pictures: Path, tmp_path: Path, other: dict[str, PredictQuery]
+) -> None:
+    """Lines of JSON have no heading that tells; the rows do. Those with an error fit all."""
+    out = tmp_path / "out.jsonl"
+    predict.query = PredictQuery(top_k=2, masks="last", groups="0")
+    predict(tmp_path / "absent.png", pictures / "0.png", jsonl=out)
+    before = out.read_bytes()
+
+    assert predict(pictures / "0.png", jsonl=out) == 0
+    predict.query = other["query"]
+    with pytest.raises(BadSetting, match=r"holds other rows than these.* name another file"):
+        predict(pictures, jsonl=out)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("mask_format", ["json", "npy", "png", "overlay"])
+def test_rows_with_every_map_are_taken_up(
+    predict: Command, pictures: Path, tmp_path: Path, mask_format: MaskFormat
+) -> None:
+    """In every form; the same command knows its rows again."""
+    predict.query = PredictQuery(
+        masks="all", groups="0", attribution="top", input=True, mask_format=mask_format
+    )
+    out = tmp_path / "out.jsonl"
+
+    codes = [predict(pictures / "0.png", jsonl=out) for _ in range(2)]
+
+    assert (codes, predict.decoded) == ([0, 0], 0)
+
+
+def test_two_runs_do_not_write_to_one_file(
+    predict: Command, pictures: Path, tmp_path: Path
+) -> None:
+    """The later one is refused before it computes anything; a run that ended holds nothing."""
+    out = tmp_path / "out.csv"
+    predict(pictures / "0.png", csv=out)
+
+    with out.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BadSetting, match=r"--csv .*out.csv is written to by another run"):
+            predict(pictures, csv=out)
+
+    assert predict(pictures, csv=out) == 0
 
 
 def test_an_interrupt_keeps_the_rows_so_far(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -16,9 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Self
 
+from service.commands.pictures.files import shown
 from service.commands.predicting.row_format import Row, RowFormat
 from service.commands.whole_file import writing_whole
 from service.errors import BadSetting
+
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class RowFile:
@@ -49,8 +54,8 @@ class RowFile:
             model: its key.
 
         Raises:
-            BadSetting: it cannot be opened or read, or it holds other things than rows of this
-                form and this model. It stays as it was then.
+            BadSetting: it cannot be opened or read, another run writes to it, or it holds other
+                things than rows of this form and this model. It stays as it was then.
         """
         with _telling(flag, path):
             status = path.stat() if path.exists() else None
@@ -59,6 +64,8 @@ class RowFile:
             file = os.fdopen(os.open(path, flags, 0o666), "r+b" if is_file else "wb", buffering=0)
         rows = cls(flag, path, form, file)
         try:
+            if is_file:
+                rows._claim()
             has_heading = is_file and rows._take_up(model)
             if not has_heading:
                 rows._append(form.heading)
@@ -109,6 +116,16 @@ class RowFile:
         with _telling(self._flag, self._path):
             while lines:
                 lines = lines[self._file.write(lines) :]
+
+    def _claim(self) -> None:
+        """Keep other runs away until the file is closed, where its file system can."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except OSError as error:
+            is_ours = error.errno in _WITHOUT_LOCKS
+        if not is_ours:  # or was written anew at that moment
+            raise BadSetting(f"{self._flag} {shown(self._path)} is written to by another run")
 
     def _take_up(self, model: str) -> bool:
         """Read what is there, and say whether it begins as it should."""

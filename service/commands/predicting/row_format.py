@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from service.commands.predicting.row_shape import Shape, shape_of
 from service.errors import ServiceError
 from service.serving.pipeline import Result
 
@@ -86,12 +87,16 @@ class JsonRows:
     Args:
         model: its key.
         document: gives what is beside the file and the model.
+        shape: of rows without an error; others are not of this form.
     """
 
     heading = b""
 
-    def __init__(self, model: str, document: Callable[[Result | ServiceError], Any]) -> None:
+    def __init__(
+        self, model: str, document: Callable[[Result | ServiceError], Any], shape: Shape
+    ) -> None:
         self._model = model
+        self._shape = shape
         self._document = document
 
     def line(self, row: Row) -> bytes:
@@ -103,9 +108,13 @@ class JsonRows:
         """Read a line that `line` wrote."""
         document = orjson.loads(line)
         try:
-            return KnownRow(str(document["file"]), str(document["model"]), "error" in document)
-        except (TypeError, KeyError) as error:
-            raise ValueError("no file and model") from error
+            row = KnownRow(str(document["file"]), str(document["model"]), "error" in document)
+            is_ours = row.is_error or shape_of(document) == self._shape
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError("no file, model and predictions") from error
+        if not is_ours and row.model == self._model:  # else the model is what differs
+            raise ValueError("other classes or maps")
+        return row
 
 
 def _csv_line(cells: list[Any]) -> bytes:
