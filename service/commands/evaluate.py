@@ -14,7 +14,13 @@ from service.commands.contents import load_contents
 from service.commands.evaluation_text import describe
 from service.commands.pictures.files import FileFinder, shown
 from service.commands.pictures.in_order import in_order
-from service.commands.pictures.labelled import Labelled, PictureReader, classes_of, labelled_files
+from service.commands.pictures.labelled import (
+    Labelled,
+    PictureReader,
+    classes_of,
+    describe_unused,
+    labelled_files,
+)
 from service.commands.progress import progress_bar
 from service.commands.whole_file import require_writable, write_whole
 from service.config import Settings
@@ -90,6 +96,8 @@ def run(
             require_writable(flag, file)
     model = _model_of(settings[0], arguments)
     classes = classes_of(arguments.folder, arguments.classes, model.labels)
+    for line in describe_unused(arguments.folder, arguments.classes):
+        say(line)
     engines = [plan(model, of_engine).final for of_engine in settings]
     names = [of_engine.engine for of_engine in settings]
     tally = Tally(names, names.index(REFERENCE) if REFERENCE in names else 0)

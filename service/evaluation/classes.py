@@ -62,7 +62,7 @@ def read_mapping(name: str, content: bytes) -> dict[str, str | int]:
         content: of it. A first line of CSV that begins with `folder` is a heading.
 
     Raises:
-        BadSetting: it is neither.
+        BadSetting: it is neither, or has a folder twice.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -72,12 +72,22 @@ def read_mapping(name: str, content: bytes) -> dict[str, str | int]:
 
 
 def _read_json(text: str) -> dict[str, str | int]:
-    document = json.loads(text)
+    document = json.loads(text, object_pairs_hook=_each_once)
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object of folders and their labels")  # noqa: TRY004
     for folder, named in document.items():
         if isinstance(named, bool) or not isinstance(named, str | int):
             raise ValueError(f"{folder!r} has {named!r}, it must be a label or an index")  # noqa: TRY004
+    return document
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, whose names may not repeat."""
+    document: dict[str, object] = {}
+    for name, value in pairs:
+        if name in document:
+            raise ValueError(f"{name!r} is in it twice")
+        document[name] = value
     return document
 
 
@@ -88,6 +98,8 @@ def _read_csv(text: str) -> dict[str, str | int]:
             continue
         if len(row) != 2:
             raise ValueError(f"line {number} has {len(row)} columns, not folder and label")
+        if row[0] in mapped:
+            raise ValueError(f"line {number}: {row[0]!r} is in it twice")
         mapped[row[0]] = row[1].strip()
     return mapped
 

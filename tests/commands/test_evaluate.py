@@ -155,6 +155,21 @@ def test_classes_come_from_a_file_where_names_differ(store: Path, pictures: Path
     assert evaluate(store, pictures, classes=mapping).figures["classes"][1]["count"] == EACH
 
 
+def test_what_counts_for_no_class_is_told(store: Path, pictures: Path) -> None:
+    """Pictures beside the folders, and folders of the mapping that are not there."""
+    for name in ("b.png", "a.jpg", ".hidden.png", "notes.txt"):
+        (pictures / name).touch()
+    mapping = store.parent / "classes.csv"
+    mapping.write_text("Cat,cat\nn1,dog\nn2,dog\nn3,dog\nn4,dog\nn5,dog\nn6,dog\n")
+
+    evaluated = evaluate(store, pictures, classes=mapping)
+
+    assert (evaluated.code, evaluated.figures["pictures"]) == (0, 12)
+    assert f"passed over 2 pictures in no class's folder, e.g. {pictures}/a.jpg" in evaluated.said
+    absent = "--classes has 6 folders that are not there: n1, n2, n3, n4, n5 and 1 more"
+    assert absent in evaluated.said
+
+
 @pytest.mark.parametrize("kind", ["absent", "file", "flat", "unreadable"])
 def test_a_folder_that_cannot_be_evaluated_is_named(store: Path, pictures: Path, kind: str) -> None:
     """It is not there, holds no folders, or nothing in it is a picture."""

@@ -285,9 +285,10 @@ def test_what_cannot_be_read_has_a_row_with_its_error(
     code = predict(pictures, pictures / "absent.png", csv=out)
 
     errors = {Path(row["file"]).name: row["error"] for row in rows_of(out) if row["error"]}
-    assert (code, sorted(errors)) == (1, ["absent.png", "broken.jpg"])
-    assert errors["absent.png"] == "cannot be read: No such file or directory"
-    assert f"{out}: 6 rows added, 2 of them errors; 0 files had theirs" in predict.warned
+    assert (code, sorted(errors)) == (1, ["absent.png", "broken.jpg", "gone.png"])
+    for name in ("absent.png", "gone.png"):
+        assert errors[name] == "cannot be read: No such file or directory"
+    assert f"{out}: 7 rows added, 3 of them errors; 0 files had theirs" in predict.warned
     assert "passed over 1 files that are no pictures by name: 1 .txt" in predict.warned
 
 

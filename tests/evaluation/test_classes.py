@@ -99,6 +99,8 @@ def test_a_mapping_is_json_or_csv(name: str, content: bytes) -> None:
         ("c.json", b"[" * 100_000, "cannot be used"),
         ("c.csv", b"a,b,c\n", "line 1 has 3 columns"),
         ("c.csv", b"\xff\n", "cannot be used"),
+        ("a.json", b'{"a": "x", "b": "y", "a": "y"}', "'a' is in it twice"),
+        ("a.csv", b"folder,label\na,x\nb,y\na,x\n", "line 4: 'a' is in it twice"),
     ],
 )
 def test_a_mapping_that_cannot_be_used_is_named(name: str, content: bytes, message: str) -> None:

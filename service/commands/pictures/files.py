@@ -41,8 +41,8 @@ class FileFinder:
 
     Of a folder come its own files by name, then those of its folders by name. Names that begin with
     a dot are passed over, and files that no suffix of a picture calls one. Links are followed, but
-    by `**`; neither folders nor files that were seen already are again. What is named itself counts
-    always.
+    by `**`, and one that leads nowhere is a file that cannot be read; neither folders nor files
+    that were seen already are again. What is named itself counts always.
 
     Args:
         without: what is written meanwhile, a folder or a file, which is passed over.
@@ -131,11 +131,12 @@ class FileFinder:
         for name in sorted(names):
             path = folder / name
             status = _status(path)
-            if name.startswith(".") or not (status and stat.S_ISREG(status.st_mode)):
+            leads_nowhere = status is None and path.is_symlink()
+            if name.startswith(".") or not (leads_nowhere or _is_file(status)):
                 continue
             if _identity(path) in self._entered or not self._is_new(folder, name):
                 continue
-            if path.suffix.lower() in PICTURE_SUFFIXES:
+            if is_picture_by_name(path):
                 yield FoundFile(path)
             else:
                 self.others[path.suffix.lower() or "without a suffix"] += 1
@@ -172,6 +173,15 @@ def read_picture(path: Path, limits: ImageLimits) -> bytes:
     if len(content) > limit:
         raise ImageTooLarge(f"image is larger than {limit} bytes, which is the limit")
     return content
+
+
+def is_picture_by_name(path: Path) -> bool:
+    """Whether the suffix is one of a picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _is_file(status: os.stat_result | None) -> bool:
+    return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def _status(path: Path) -> os.stat_result | None:

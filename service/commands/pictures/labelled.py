@@ -10,7 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.commands.pictures.files import FileFinder, FoundFile, read_picture, shown
+from service.commands.pictures.files import (
+    FileFinder,
+    FoundFile,
+    is_picture_by_name,
+    read_picture,
+    shown,
+)
 from service.config import Settings
 from service.engines.calibration import image_limits
 from service.errors import BadInput, BadSetting
@@ -20,6 +26,8 @@ from service.serving.decode_workers import Decoder, MemoryBudget
 from service.serving.runtime import build_decoders, count_workers
 from service.store.files import read_file
 from service.store.load import LoadedModel
+
+_NAMED = 5  # of the folders that are not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +58,37 @@ def classes_of(folder: Path, mapping: Path | None, labels: Sequence[str]) -> dic
     folders = [path.name for path in entries if path.is_dir() and not path.name.startswith(".")]
     if not folders:
         raise BadSetting(f"{shown(folder)} holds no folder; one for each class is needed")
-    mapped = {}
-    if mapping is not None:
-        mapped = read_mapping(mapping.name, read_file(mapping))
-    return match_folders(folders, labels, mapped)
+    return match_folders(folders, labels, _mapped_by(mapping))
+
+
+def describe_unused(folder: Path, mapping: Path | None) -> list[str]:
+    """Say in lines what of a folder and its mapping counts for no class, if there is such.
+
+    Args:
+        folder: of which `classes_of` knows the classes.
+        mapping: as there.
+    """
+    entries = sorted(folder.iterdir())
+    flat = [
+        path
+        for path in entries
+        if is_picture_by_name(path) and not path.name.startswith(".") and not path.is_dir()
+    ]
+    lines = []
+    if flat:
+        first = shown(flat[0])
+        lines.append(f"passed over {len(flat)} pictures in no class's folder, e.g. {first}")
+    names = {path.name for path in entries if path.is_dir()}
+    absent = [name for name in _mapped_by(mapping) if name not in names]
+    if absent:
+        named = ", ".join(shown(Path(name)) for name in absent[:_NAMED])
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        lines.append(f"--classes has {len(absent)} folders that are not there: {named}{more}")
+    return lines
+
+
+def _mapped_by(mapping: Path | None) -> dict[str, str | int]:
+    return {} if mapping is None else read_mapping(mapping.name, read_file(mapping))
 
 
 def labelled_files(
