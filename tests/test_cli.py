@@ -205,6 +205,18 @@ def test_predict_saves_an_overlay_per_group(cli: Cli, picture: Path, tmp_path: P
         assert overlay.size == (32, 32)
 
 
+def test_rows_on_standard_output_are_rows_alone(cli: Cli, picture: Path, tmp_path: Path) -> None:
+    """What `--csv /dev/stdout` is told beside them goes to standard error."""
+    (tmp_path / "notes.txt").touch()
+
+    ended = cli("predict", tmp_path, "--csv", "/dev/null")
+
+    passed_over, added = ended.err.splitlines()
+    assert (ended.code, ended.out) == (0, "")
+    assert passed_over.startswith("passed over")
+    assert added == "/dev/null: 1 rows added, 0 of them errors; 0 files had theirs"
+
+
 def test_an_interrupted_command_says_so_with_its_exit_code(cli: Cli, tmp_path: Path) -> None:
     """Ctrl-C while a picture is being read: one line, and 130 as shells tell it."""
     pipe = tmp_path / "picture.png"
