@@ -118,11 +118,13 @@ class SlowEngine(FakeEngine):
         super().__init__()
         self.is_loading = threading.Event()
         self.may_load = threading.Event()
+        self.has_loaded = threading.Event()
 
     def load(self) -> None:
         """Wait."""
         self.is_loading.set()
         self.may_load.wait()
+        self.has_loaded.set()
 
 
 class FakeTimer:

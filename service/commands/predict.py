@@ -181,8 +181,8 @@ class Prediction:
         """Classify everything, and give the exit code."""
         with ExitStack() as stack:
             known, output = self._open(stack)
-            await self.start()
             try:
+                await self.start()
                 await self.add_all(known, output)
             finally:
                 await self.stop()
@@ -219,8 +219,8 @@ class Prediction:
         await self._runtime.models.start()
 
     async def stop(self) -> None:
-        """Let the batch under way end, and release what `start` took."""
-        await self._runtime.models.stop()
+        """Let the batch and the build under way end, and release what `start` took."""
+        await self._runtime.models.stop(leaves_builds=False)
         self._runtime.workers.shutdown()
         self._runtime.decoder.stop()
 

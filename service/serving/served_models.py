@@ -221,13 +221,18 @@ class ServedModels:
                         raise
         self.spawn(self._finish_all(on_built))
 
-    async def stop(self) -> None:
-        """Let the batches under way end; a build under way is left behind."""
+    async def stop(self, *, leaves_builds: bool = True) -> None:
+        """Let the batches under way end.
+
+        Args:
+            leaves_builds: a build under way is left behind, and the process has to end at once:
+                Python cannot end in order beside a thread that computes. Else it is waited for.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._device.stop()
-        if self._builder.is_idle:
+        if self._builder.is_idle or not leaves_builds:
             await self._builder.stop()
         self._collate_thread.shutdown()
 

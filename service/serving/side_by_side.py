@@ -55,6 +55,7 @@ class SideBySide:
         self._side_px = side_px
         self._max_batch = max_batch
         self._turns = 0
+        self._builder = WorkerThread(lambda _: None, "builder")
         self._device = WorkerThread(lambda _: None, "device")
 
     @property
@@ -68,11 +69,10 @@ class SideBySide:
         Raises:
             EngineFailed: an engine cannot run.
         """
-        builder = WorkerThread(lambda _: None, "builder")
-        builder.start()
+        self._builder.start()
         for run in self.runs:
-            await builder.run(run.engine.load)
-        await builder.stop()
+            await self._builder.run(run.engine.load)
+        await self._builder.stop()
         self._device.start()
         for run in self.runs:
             timed = await self._device.run(best_batch, run.engine, self._side_px, self._max_batch)
@@ -103,12 +103,16 @@ class SideBySide:
         return np.concatenate(parts)
 
     async def stop(self) -> None:
-        """Let the batch under way end, and close the engines."""
+        """Let the build or the batch under way end, and close the engines; may be called early."""
+        if self._builder.is_running:
+            await self._builder.stop()
         if not self._device.is_running:
             return
-        for run in self.runs:
-            await self._device.run(run.engine.close)
-        await self._device.stop()
+        try:
+            for run in self.runs:
+                await self._device.run(run.engine.close)
+        finally:
+            await self._device.stop()
 
 
 def best_batch(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Sequence
 
 import pytest
 
 from service.engines.base import EngineOutputs
+from service.errors import EngineFailed
 from service.serving.side_by_side import SideBySide, best_batch
+from tests import fakes
 from tests.fakes import FakeEngine, row_of
 
 
@@ -66,3 +70,42 @@ async def test_every_engine_sees_every_row_in_batches_of_its_own() -> None:
         [(1, 2, 3), (4,), (5,)],
     ]
     assert [(run.images, run.seconds > 0) for run in compared.runs] == [(5, True)] * 2
+
+
+@pytest.mark.anyio
+async def test_a_stop_waits_for_the_engine_that_is_being_built() -> None:
+    """The process ends after it; Python cannot end in order beside a thread that computes."""
+    engine = fakes.SlowEngine()
+    compared = SideBySide([engine], side_px=2, max_batch=4)
+    starting = asyncio.create_task(compared.start())
+    await asyncio.to_thread(engine.is_loading.wait)
+
+    starting.cancel()
+    stopping = asyncio.create_task(compared.stop())
+    await asyncio.sleep(0)
+    is_waiting = not stopping.done()
+    engine.may_load.set()
+    await stopping
+
+    assert (is_waiting, engine.has_loaded.is_set(), starting.cancelled()) == (True, True, True)
+
+
+@pytest.mark.anyio
+async def test_an_engine_that_cannot_be_built_leaves_no_thread() -> None:
+    """What was started for it ends by the stop."""
+
+    class Broken(FakeEngine):
+        def load(self) -> None:
+            raise ArithmeticError("it cannot be built")
+
+    before = set(threading.enumerate())
+    compared = SideBySide([Broken()], side_px=2, max_batch=4)
+
+    with pytest.raises(EngineFailed, match="it cannot be built"):
+        await compared.start()
+    await compared.stop()
+
+    started = set(threading.enumerate()) - before
+    for thread in started:
+        thread.join(1)
+    assert [thread.name for thread in started if thread.is_alive()] == []
