@@ -192,7 +192,8 @@ def _predict(parsed: argparse.Namespace) -> int:
 def _evaluate(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
     engines = engines_of(parsed.engine, settings.engine)
-    chosen = [Settings(**{**dict(settings), **changes}) for changes in settings_of_each(engines)]
+    each = settings_of_each(engines, settings.precision)
+    chosen = [Settings(**{**dict(settings), **changes}) for changes in each]
     from service.commands import evaluate
 
     arguments = evaluate.EvaluateArguments(

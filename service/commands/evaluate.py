@@ -74,7 +74,7 @@ def run(
     """Evaluate a model on a folder.
 
     Args:
-        settings: of each engine to evaluate; they differ in the engine alone.
+        settings: of each engine to evaluate; they differ in it and in the precision.
         arguments: of the command.
         say: prints for whoever started it.
         plan: chooses a model's engine; the final one is evaluated.

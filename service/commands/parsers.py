@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.commands.flags import add_fields, add_settings
+from service.config import Precision
 from service.results.query import PredictQuery
 
 _FOLDER = "holds a folder of pictures for each class"
@@ -51,7 +52,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--engine",
         metavar="LIST",
         help="comma list of engines to set side by side, such as eager,compiled,int8 (default "
-        "eager); the others are compared with eager, or else with the first",
+        "eager); the others are compared with eager in fp32, or else with the first",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page to look at")
@@ -92,13 +93,19 @@ def engines_of(text: str | None, default: str) -> list[str]:
     return list(dict.fromkeys("eager" if name == "auto" else name for name in names))
 
 
-def settings_of_each(engines: Sequence[str]) -> list[dict[str, object]]:
+def settings_of_each(engines: Sequence[str], precision: Precision) -> list[dict[str, object]]:
     """What settings are for each of several engines.
 
     Compiling is waited for, since no other engine answers meanwhile. Beside others, int8 has the
-    precision of its own, whatever is asked of those.
+    precision of its own, and eager that of the trained weights, whatever is asked of the others.
+
+    Args:
+        engines: their names.
+        precision: that is asked for; `auto` is fp32 of eager by itself, too.
     """
-    own: dict[str, object] = {"precision": "auto"} if len(engines) > 1 else {}
+    own: dict[str, Precision] = {"int8": "auto", "eager": "fp32"}
+    if len(engines) == 1:
+        own = {"eager": "fp32"} if precision == "auto" else {}
     return [
-        {"engine": name, "tiered": False, **(own if name == "int8" else {})} for name in engines
+        {"engine": name, "tiered": False, "precision": own.get(name, precision)} for name in engines
     ]
