@@ -45,8 +45,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None takes the process's own.
 
     Returns:
-        0 when it did what was asked, 1 when an input or the engine failed, 2 with one line on
-        standard error when a setting, the store or the command line is wrong, 130 after Ctrl-C.
+        0 when it did what was asked, 1 when an input or the engine failed, 2 when a setting, the
+        store or the command line is wrong, 130 after Ctrl-C. Standard error has one line on it, and
+        further ones where it lists what is wrong.
     """
     bound_openmp_waiting()
     parsed = _parser().parse_args(arguments)
@@ -56,9 +57,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain(describe_invalid(error))
     except ServiceError as error:
         code = EXIT_FAILED if isinstance(error, EngineFailed) else EXIT_BAD_SETTING
-        return _complain(error.message, code)
+        return _complain(*error.lines, code=code)
     except KeyboardInterrupt:
-        return _complain("interrupted", EXIT_INTERRUPTED)
+        return _complain("interrupted", code=EXIT_INTERRUPTED)
     except BrokenPipeError:  # whoever read has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         return EXIT_FAILED
@@ -74,9 +75,10 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _complain(message: str, code: int = EXIT_BAD_SETTING) -> int:
-    shown = "".join(letter if letter.isprintable() else "?" for letter in message)
-    print(f"sge-serve: {shown}", file=sys.stderr)  # it may hold names out of a file
+def _complain(*lines: str, code: int = EXIT_BAD_SETTING) -> int:
+    # They may hold names out of a file.
+    shown = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    print("sge-serve: " + "\n".join(shown), file=sys.stderr)
     return code
 
 

@@ -35,6 +35,7 @@ Messages are lower case and give the value seen and the limit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -51,6 +52,11 @@ class ServiceError(Exception):
     def message(self) -> str:
         """The sentence for the person who sent the request or started the service."""
         return str(self)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The message as it is printed; a break within a line is part of a name."""
+        return (self.message,)
 
 
 class BadInput(ServiceError):
@@ -202,6 +208,15 @@ class BadSetting(ServiceError):
     """A setting asks for what this machine or this store does not have."""
 
     code = "bad_setting"
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__("\n".join((message, *details)))
+        self._lines = (message, *details)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The message, and what it lists."""
+        return self._lines
 
 
 class StoreError(ServiceError):

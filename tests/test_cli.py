@@ -266,6 +266,22 @@ def test_evaluate_names_an_engine_that_is_none(cli: Cli, tmp_path: Path) -> None
     assert "sge_engine=fast: input should be 'auto', 'eager'" in complaint
 
 
+def test_evaluate_lists_folders_that_are_no_classes(cli: Cli, tmp_path: Path) -> None:
+    """A line for each; a break in a name makes no further one."""
+    for name in ("Dgo", "cat\nsge-serve: all is well", "Cat"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+
+    ended = cli("evaluate", tmp_path / "pictures")
+
+    first, *others = ended.err.splitlines()
+    assert (ended.code, ended.out) == (2, "")
+    assert first.startswith("sge-serve: 2 of 3 folders are not classes of the model; rename them")
+    assert others == [
+        "  Dgo: no label 'Dgo', nearest are 'dog'",
+        "  cat?sge-serve: all is well: no label 'cat\\nsge-serve: all is well', none is near",
+    ]
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_line(cli: Cli, picture: Path) -> None:
     """It is named, before any picture is looked at."""
     ended = cli("predict", picture, "--save-masks", picture / "below")

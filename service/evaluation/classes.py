@@ -49,7 +49,8 @@ def match_folders(folders: Sequence[str], labels: Sequence[str], mapped: Mapped)
         lines = [*refused[:_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
         raise BadSetting(
             f"{len(refused)} of {len(folders)} folders are not classes of the model; rename them, "
-            "or say by --classes FILE which they are:\n" + "\n".join(lines)
+            "or say by --classes FILE which they are:",
+            lines,
         )
     return found
 
