@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,7 @@ def run(settings: Settings, arguments: ExportArguments, say: Say, write: Write =
     request = OnnxRequest(arguments.input, blocks, arguments.kind)
     with writing_whole("--onnx", arguments.file) as beside:
         write(model, request, beside)
-    size_mb = os.stat(arguments.file).st_size / 1e6  # noqa: PTH116
+        size_mb = beside.stat().st_size / 1e6
     side = model.manifest.input.size_px
     say(
         f"wrote {model.key} to {arguments.file}, {size_mb:.1f} MB, opset {OPSET}: pixels "

@@ -1,14 +1,21 @@
-"""Files that a command writes whole or not at all."""
+"""Files that a command writes whole or not at all; pipes and devices get what is written for them.
+
+A link stays one: what it points to is written. A file keeps its mode.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import BadSetting
+
+_STANDARD = (1, 2)  # output and errors: a file to which a shell directs them is not replaced
 
 
 def require_writable(flag: str, file: Path) -> None:
@@ -17,11 +24,15 @@ def require_writable(flag: str, file: Path) -> None:
     Raises:
         BadSetting: its folder is not there or takes no file, or it is a folder itself.
     """
-    if file.is_dir():
-        raise BadSetting(f"{flag} {file} cannot be written: is a directory")
     try:
-        tempfile.TemporaryFile(dir=file.parent).close()
-    except OSError as error:
+        target = file.resolve()
+        if target.is_dir():
+            raise IsADirectoryError(None, "is a directory")
+        if not _is_stream(file):
+            tempfile.TemporaryFile(dir=target.parent).close()
+        elif not os.access(file, os.W_OK):
+            raise PermissionError(None, "permission denied")
+    except (OSError, RuntimeError) as error:
         raise _refused(flag, file, error) from error
 
 
@@ -42,16 +53,45 @@ def writing_whole(flag: str, file: Path) -> Iterator[Path]:
     Raises:
         BadSetting: it cannot be written.
     """
-    beside = file.with_name(f".{os.getpid()}.{file.name}")
     try:
-        try:
+        with _passing_on(file) if _is_stream(file) else _replacing(file.resolve()) as beside:
             yield beside
-            beside.replace(file)
-        finally:
-            beside.unlink(missing_ok=True)
     except OSError as error:
         raise _refused(flag, file, error) from error
 
 
-def _refused(flag: str, file: Path, error: OSError) -> BadSetting:
-    return BadSetting(f"{flag} {file} cannot be written: {error.strerror or error}")
+@contextlib.contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    beside = file.with_name(f".{os.getpid()}.{file.name}")
+    try:
+        yield beside
+        with contextlib.suppress(FileNotFoundError):
+            beside.chmod(stat.S_IMODE(file.stat().st_mode))
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _passing_on(file: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / "whole"
+        yield beside
+        with beside.open("rb") as source, file.open("ab") as target:
+            shutil.copyfileobj(source, target)
+
+
+def _is_stream(file: Path) -> bool:
+    """Whether a file takes what is written, and cannot be replaced: a pipe, a device."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or any(
+        os.path.samestat(found, os.fstat(number)) for number in _STANDARD
+    )
+
+
+def _refused(flag: str, file: Path, error: OSError | RuntimeError) -> BadSetting:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return BadSetting(f"{flag} {file} cannot be written: {reason or error}")
