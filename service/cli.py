@@ -206,7 +206,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
         json=parsed.json,
         html=parsed.html,
     )
-    return evaluate.run(chosen, arguments, say=say)
+    return evaluate.run(chosen, arguments, say=say, warn=warn)
 
 
 def _export(parsed: argparse.Namespace) -> int:

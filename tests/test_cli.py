@@ -259,6 +259,23 @@ def test_evaluate_takes_a_list_of_engines(cli: Cli, picture: Path, tmp_path: Pat
     assert [line.split()[0] for line in lines[3:5]] == ["eager", "stub"]
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_broken_latest_version_is_told_beside_the_answer(
+    cli: Cli, store: Path, picture: Path, command: str
+) -> None:
+    """On standard error: the answer, which may go into a pipe, is by the version before."""
+    (picture.parent / "pictures" / "Dog").mkdir(parents=True)
+    picture.rename(picture.parent / "pictures" / "Dog" / "grey.png")
+    broken = write_version(store, new_tiny_version(version="2"))
+    (broken / "labels.txt").write_text("a\nb\nc\n")
+
+    ended = cli(command, picture.parent / "pictures", "--engine", "eager")
+
+    assert (ended.code, ended.err.count("\n")) == (0, 1)
+    assert ended.err.startswith("sge-serve: not served: tiny/2: ")
+    assert "tiny/2" not in ended.out
+
+
 def test_evaluate_names_an_engine_that_is_none(cli: Cli, tmp_path: Path) -> None:
     """As for the setting."""
     complaint = cli("evaluate", tmp_path, "--engine", "eager,fast").complaint

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from service.config import Settings
-from service.errors import MissingFile
+from service.errors import MissingFile, UnknownModel
+from service.serving.choice import choose_default, choose_model
 from service.serving.short_lived_thread import in_short_lived_thread
-from service.store.load import BrokenVersion, StoreContents, load_store
+from service.store.load import BrokenVersion, LoadedModel, StoreContents, load_store
 from service.store.policy import VersionPolicy
 
 Say = Callable[[str], None]
@@ -41,7 +42,47 @@ def _load(settings: Settings, policy: VersionPolicy, say: Say) -> StoreContents:
     return contents
 
 
+def load_chosen(
+    settings: Settings, name: str | None, version: str | None, warn: Say
+) -> LoadedModel:
+    """Load the model that is meant, and tell where the latest one may not be what a person thinks.
+
+    Args:
+        settings: name the store.
+        name: of the model; None takes the default one.
+        version: of it; None takes the latest that is sound. The others are warned of then.
+        warn: prints for whoever started the command, apart from what was asked for.
+
+    Raises:
+        StoreError: nothing can be served; the reasons are warned of.
+        BadSetting: there is no such default model.
+        UnknownModel: there is no such model or version; a version that is broken is told with its
+            reason.
+    """
+    held: list[str] = []
+    try:
+        contents = load_contents(settings, held.append)
+    except MissingFile:
+        for line in held:
+            warn(line)
+        raise
+    default = choose_default(contents.models, settings.default_model)
+    broken = [of for of in contents.broken if of.key.partition("/")[0] == (name or default)]
+    try:
+        chosen = choose_model(contents.models, default, name, version)
+    except UnknownModel as error:
+        told = [f"{of.key}: {of.error.message}" for of in broken if _is_of(of, version)]
+        raise UnknownModel("; ".join((error.message, *told))) from error
+    if version is None:
+        report_broken(broken, warn)
+    return chosen
+
+
 def report_broken(versions: Iterable[BrokenVersion], say: Say) -> None:
     """Name each version that is not served, and why."""
     for version in versions:
         say(f"not served: {version.key}: {version.error.message}")
+
+
+def _is_of(broken: BrokenVersion, version: str | None) -> bool:
+    return version is None or broken.key.partition("/")[2] == version

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from service.commands.contents import load_contents
+from service.commands.contents import load_chosen
 from service.commands.evaluation_text import describe
 from service.commands.pictures.files import FileFinder, shown
 from service.commands.pictures.in_order import in_order
@@ -31,7 +31,6 @@ from service.evaluation.page import render
 from service.evaluation.report import EngineSpeed, build_report
 from service.evaluation.tally import Picture, Tally, Unreadable
 from service.logs import configure_logs
-from service.serving.choice import choose_default, choose_model
 from service.serving.decode_workers import Decoder
 from service.serving.side_by_side import EngineRun, SideBySide
 from service.store.load import LoadedModel
@@ -70,6 +69,8 @@ def run(
     say: Say,
     plan: Plan = plan_with_pictures,
     decoder: Decoder | None = None,
+    *,
+    warn: Say = lambda _: None,
 ) -> int:
     """Evaluate a model on a folder.
 
@@ -79,6 +80,7 @@ def run(
         say: prints for whoever started it.
         plan: chooses a model's engine; the final one is evaluated.
         decoder: turns files into pixels; None: processes do.
+        warn: prints what is not part of the answer.
 
     Returns:
         0 when every file was evaluated, else 1.
@@ -94,7 +96,7 @@ def run(
     for flag, file in (("--json", arguments.json), ("--html", arguments.html)):
         if file is not None:
             require_writable(flag, file)
-    model = _model_of(settings[0], arguments)
+    model = load_chosen(settings[0], arguments.model, arguments.version, warn)
     classes = classes_of(arguments.folder, arguments.classes, model.labels)
     for line in describe_unused(arguments.folder, arguments.classes):
         say(line)
@@ -109,12 +111,6 @@ def run(
     if finder.others:
         say(finder.describe_others())
     return _tell(arguments, model, tally, compared.runs, say)
-
-
-def _model_of(settings: Settings, arguments: EvaluateArguments) -> LoadedModel:
-    models = load_contents(settings, lambda _: None).models
-    default = choose_default(models, settings.default_model)
-    return choose_model(models, default, arguments.model, arguments.version)
 
 
 async def _evaluate(

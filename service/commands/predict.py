@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from service.commands.contents import load_contents
+from service.commands.contents import load_chosen
 from service.commands.pictures.files import FileFinder, FoundFile, read_picture, shown
 from service.commands.pictures.in_order import in_order
 from service.commands.predicting.outcomes import (
@@ -35,7 +35,6 @@ from service.engines.calibration import image_limits
 from service.errors import BadRequest, EngineLost, ServiceError, Unavailable, UndecodableImage
 from service.logs import configure_logs
 from service.results.query import PredictQuery
-from service.serving.choice import choose_default, choose_model
 from service.serving.decode_workers import Decoder
 from service.serving.pipeline import Options, Result, read_options
 from service.serving.runtime import Runtime, build_runtime, build_runtime_for_many
@@ -128,9 +127,8 @@ def run(
     _require_place(arguments)
     if arguments.overlays is not None:
         arguments.overlays.prepare()
-    contents, query = load_contents(settings, lambda _: None), arguments.query
-    default = choose_default(contents.models, settings.default_model)
-    model = choose_model(contents.models, default, query.model, query.version)
+    query = arguments.query
+    model = load_chosen(settings, query.model, query.version, warn or say)
     # A runtime brings up every model it has, and one is asked for.
     alone = StoreContents((model,), ())
     settings = settings.model_copy(update={"default_model": None})
