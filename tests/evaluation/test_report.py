@@ -102,24 +102,51 @@ def test_the_record_has_every_engine_and_class() -> None:
 def test_a_confusion_of_few_classes_is_a_table() -> None:
     """Its numbers can be read, and what labels hold is text."""
     page = render(*report_of(8, label="<i>&"))
+    largest = render(*report_of(60))
 
     (table,) = re.findall(r'<table class="confusion">.*?</table>', page, re.DOTALL)
     assert table.count("<tr>") == 9
     assert table.count("&lt;i&gt;&amp; 7") == 2
     assert "<i>" not in page
+    assert 'class="confusion"' in largest
+
+
+def matrix_of(page: str) -> np.ndarray:
+    """The levels of grey of a page's confusion."""
+    (encoded,) = re.findall(r'<img class="matrix".*?base64,([^"]*)"', page, re.DOTALL)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as matrix:
+        return np.asarray(matrix)
 
 
 def test_a_confusion_of_many_classes_is_a_picture() -> None:
     """A pixel for each cell, black where all of a class are; beside it, the largest ones."""
-    page = render(*report_of(30))
+    page = render(*report_of(61))
 
-    (encoded,) = re.findall(r'<img class="matrix".*?base64,([^"]*)"', page, re.DOTALL)
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as matrix:
-        levels = np.asarray(matrix)
-    assert levels.shape == (30, 30)
+    levels = matrix_of(page)
+    assert levels.shape == (61, 61)
     assert set(levels[:, 0]) == {0}  # everything was taken for the first class
     assert set(levels[:, 1:].ravel()) == {255}
     assert 'class="confusion"' not in page
+    assert "A point is" not in page
+
+
+@pytest.mark.parametrize(("classes", "side"), [(500, 500), (501, 251), (1000, 500)])
+def test_a_confusion_of_very_many_classes_loses_no_cell(classes: int, side: int) -> None:
+    """A pixel stands for several cells, and is as dark as the darkest of them."""
+    tally = Tally(["eager"], 0)
+    odd = np.arange(1, classes, 2)  # each of these, and no other, is taken for its neighbour
+    logits = np.zeros((len(odd), classes), np.float32)
+    logits[np.arange(len(odd)), odd - 1] = 100
+    tally.add([picture(0, int(truth)) for truth in odd], [logits])
+    labels = tuple(map(str, range(classes)))
+
+    report = build_report("m/1", "pictures", labels, tally, [SPEED])
+    page = render(report, [pixels for _, pixels in tally.wrong()])
+
+    levels = matrix_of(page)
+    assert levels.shape == (side, side)
+    assert (levels == 0).sum() == len(odd)
+    assert ("A point is 2 by 2 classes" in page) == (classes > 500)
 
 
 def test_a_page_without_faults_says_so() -> None:
