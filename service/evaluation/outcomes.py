@@ -68,18 +68,19 @@ def scores_of_batch(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return scores
 
 
-def judge(scores: NDArray[np.float64], truth: Classes) -> Outcomes:
-    """Compare scores with the truth.
+def judge(logits: NDArray[np.float32], scores: NDArray[np.float64], truth: Classes) -> Outcomes:
+    """Compare answers with the truth.
 
     Args:
-        scores: (B, K), each row a distribution.
-        truth: (B,), positions in the scores.
+        logits: (B, K). Ranks are theirs: scores far behind the best one are all 0.
+        scores: (B, K), of these logits.
+        truth: (B,), positions in the logits.
     """
     rows = np.arange(len(truth))
-    predicted = scores.argmax(axis=1)
-    of_truth = scores[rows, truth][:, None]  # (B, 1)
-    is_before = np.arange(scores.shape[1])[None] < truth[:, None]  # (B, K)
-    rank = (scores > of_truth).sum(axis=1) + ((scores == of_truth) & is_before).sum(axis=1)
+    predicted = logits.argmax(axis=1)
+    of_truth = logits[rows, truth][:, None]  # (B, 1)
+    is_before = np.arange(logits.shape[1])[None] < truth[:, None]  # (B, K)
+    rank = (logits > of_truth).sum(axis=1) + ((logits == of_truth) & is_before).sum(axis=1)
     return Outcomes(truth, predicted, scores[rows, predicted], rank)
 
 

@@ -99,14 +99,15 @@ class Tally:
                 self.unreadable.append(Unreadable(picture.file, reason))
         if is_sound.any():
             kept = [picture for picture, sound in zip(pictures, is_sound, strict=True) if sound]
-            self._add_sound(kept, [scores_of_batch(part[is_sound]) for part in logits])
+            self._add_sound(kept, [part[is_sound] for part in logits])
 
     def _add_sound(
-        self, pictures: Sequence[Picture], scores: Sequence[NDArray[np.float64]]
+        self, pictures: Sequence[Picture], logits: Sequence[NDArray[np.float32]]
     ) -> None:
         truth = np.array([picture.truth for picture in pictures], np.int64)
+        scores = [scores_of_batch(of_engine) for of_engine in logits]
         for engine, of_engine in enumerate(scores):
-            self._outcomes[engine].append(judge(of_engine, truth))
+            self._outcomes[engine].append(judge(logits[engine], of_engine, truth))
             both = compare(of_engine, scores[self.reference])
             self.agreements[engine] = self.agreements[engine].and_of(both)
         for row, picture in enumerate(pictures):

@@ -29,7 +29,7 @@ def truth() -> NDArray[np.int64]:
 @pytest.fixture
 def outcomes(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> Outcomes:
     """What they came to."""
-    return judge(scores_of_batch(logits), truth)
+    return judge(logits, scores_of_batch(logits), truth)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,15 @@ def test_confidence_is_a_softmax(logits: NDArray[np.float32], outcomes: Outcomes
 
     assert outcomes.confidence[0] == pytest.approx(max(exponentials) / sum(exponentials), rel=1e-12)
     assert scores_of_batch(np.array([[1000, 0]], np.float32)).tolist() == [[1.0, 0.0]]
+
+
+def test_ranks_hold_where_scores_are_too_small_to_tell() -> None:
+    """Behind a gap of 745 every score is 0; the logits are still in order."""
+    logits = np.array([[0, 1, 900, 2]], np.float32)
+
+    outcomes = judge(logits, scores_of_batch(logits), np.array([1]))
+
+    assert (outcomes.rank.tolist(), outcomes.confidence.tolist()) == ([2], [1.0])
 
 
 def test_top_k_counts_what_is_among_the_best(outcomes: Outcomes) -> None:
@@ -149,7 +158,8 @@ def test_outcomes_of_batches_are_those_of_all(
     """However pictures are cut into batches."""
     scores = scores_of_batch(logits)
 
-    joined = join([judge(scores[part], truth[part]) for part in (slice(0, 3), slice(3, None))])
+    parts = (slice(0, 3), slice(3, None))
+    joined = join([judge(logits[part], scores[part], truth[part]) for part in parts])
 
     for name in ("truth", "predicted", "confidence", "rank"):
         assert getattr(joined, name).tolist() == getattr(outcomes, name).tolist()
