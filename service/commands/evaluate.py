@@ -22,7 +22,7 @@ from service.commands.pictures.labelled import (
     labelled_files,
 )
 from service.commands.progress import progress_bar
-from service.commands.whole_file import require_writable, write_whole
+from service.commands.whole_file import require_different, require_writable, write_whole
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
 from service.engines.plan import EnginePlan
@@ -62,6 +62,12 @@ class EvaluateArguments:
     json: Path | None = None
     html: Path | None = None
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """What is written, by its flag."""
+        asked = {"--json": self.json, "--html": self.html}
+        return {flag: file for flag, file in asked.items() if file is not None}
+
 
 def run(
     settings: Sequence[Settings],
@@ -93,9 +99,9 @@ def run(
         EngineFailed: an engine cannot run, or failed on pictures.
     """
     configure_logs("warning", "console")
-    for flag, file in (("--json", arguments.json), ("--html", arguments.html)):
-        if file is not None:
-            require_writable(flag, file)
+    for flag, file in arguments.files.items():
+        require_writable(flag, file)
+    require_different(arguments.files)
     model = load_chosen(settings[0], arguments.model, arguments.version, warn)
     classes = classes_of(arguments.folder, arguments.classes, model.labels)
     for line in describe_unused(arguments.folder, arguments.classes):

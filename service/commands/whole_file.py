@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from service.errors import BadSetting
@@ -34,6 +34,22 @@ def require_writable(flag: str, file: Path) -> None:
             raise PermissionError(None, "permission denied")
     except (OSError, RuntimeError) as error:
         raise _refused(flag, file, error) from error
+
+
+def require_different(files: Mapping[str, Path]) -> None:
+    """Refuse two flags that name one file, of which the second would replace the first.
+
+    Args:
+        files: by their flags.
+
+    Raises:
+        BadSetting: two are the same, by whatever names; pipes and devices take both.
+    """
+    seen: dict[Path, str] = {}
+    for flag, file in files.items():
+        first = flag if _is_stream(file) else seen.setdefault(file.resolve(), flag)
+        if first != flag:
+            raise BadSetting(f"{first} and {flag} are the same file: {file}")
 
 
 def write_whole(flag: str, file: Path, content: bytes) -> None:

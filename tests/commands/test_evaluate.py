@@ -210,6 +210,14 @@ def test_a_file_that_cannot_be_written_is_named_first(
         run([Settings(model_store=store)], arguments, pytest.fail)
 
 
+def test_figures_and_page_in_one_file_are_refused(store: Path, pictures: Path) -> None:
+    """The page would take the place of the figures."""
+    arguments = EvaluateArguments(pictures, json=pictures / "out", html=pictures / "." / "out")
+
+    with pytest.raises(BadSetting, match="--json and --html are the same file"):
+        run([Settings(model_store=store)], arguments, pytest.fail)
+
+
 class _Loads(HTMLParser):
     """Collects what a page would fetch, and the scripts in it."""
 

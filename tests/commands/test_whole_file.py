@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.whole_file import require_writable, write_whole, writing_whole
+from service.commands.whole_file import (
+    require_different,
+    require_writable,
+    write_whole,
+    writing_whole,
+)
 from service.errors import BadSetting
 
 
@@ -95,3 +100,13 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadSetting, match=f"--json .* cannot be written: .*({reason})"):
             require_writable("--json", file)
+
+
+def test_two_flags_for_one_file_are_refused(tmp_path: Path) -> None:
+    """By whatever names, and before it is there; a device takes both."""
+    (tmp_path / "link").symlink_to("out")
+    require_different({"--json": tmp_path / "out", "--html": tmp_path / "other"})
+    require_different({"--json": Path(os.devnull), "--html": Path(os.devnull)})
+
+    with pytest.raises(BadSetting, match=r"--json and --html are the same file: .*link"):
+        require_different({"--json": tmp_path / "out", "--html": tmp_path / "link"})
