@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from service.commands.pictures.files import (
     FileFinder,
@@ -19,7 +22,7 @@ from service.commands.pictures.files import (
 )
 from service.config import Settings
 from service.engines.calibration import image_limits
-from service.errors import BadInput, BadSetting
+from service.errors import BadInput, BadSetting, ServiceError
 from service.evaluation.classes import match_folders, read_mapping
 from service.evaluation.tally import Picture, Unreadable
 from service.serving.decode_workers import Decoder, MemoryBudget
@@ -110,13 +113,20 @@ class PictureReader:
         self._decoder = decoder or build_decoders(settings, budget)
         self._contract = model.manifest.input
         self._limits = image_limits(settings)
-        self._threads = ThreadPoolExecutor(count_workers(settings), "reader")
+        self._count = count_workers(settings)
+        self._threads = ThreadPoolExecutor(self._count, "reader")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Start what decodes, and stop it at the end."""
+        """Start what decodes, and stop it at the end.
+
+        Each thread first has a small picture decoded: the time of one that is asked for holds no
+        start of a process.
+        """
         self._decoder.start()
         try:
+            for _ in range(self._count):
+                self._threads.submit(self._warm_up)
             yield
         finally:
             self._decoder.stop()
@@ -125,6 +135,10 @@ class PictureReader:
     async def read(self, labelled: Labelled) -> Picture | Unreadable:
         """Give a file's pixels, or why there are none."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, labelled)
+
+    def _warm_up(self) -> None:
+        with suppress(ServiceError, OSError):  # the pictures tell what is wrong
+            self._decoder.decode(_small_picture(), self._contract)
 
     def _read(self, labelled: Labelled) -> Picture | Unreadable:
         found, began = labelled.found, time.perf_counter()
@@ -136,3 +150,9 @@ class PictureReader:
         except BadInput as error:
             return Unreadable(shown(found.path), error.message)
         return Picture(shown(found.path), labelled.truth, pixels, time.perf_counter() - began)
+
+
+def _small_picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    return file.getvalue()
