@@ -31,6 +31,7 @@ from service.store.files import read_file
 from service.store.load import LoadedModel
 
 _NAMED = 5  # of the folders that are not there
+_USUAL = ("JPEG", "PNG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ class PictureReader:
     async def open(self) -> AsyncIterator[None]:
         """Start what decodes, and stop it at the end.
 
-        Each thread first has a small picture decoded: the time of one that is asked for holds no
-        start of a process.
+        Each thread first has small pictures decoded: the time of one that is asked for holds no
+        start of a process, nor the first use of a usual format.
         """
         self._decoder.start()
         try:
@@ -137,8 +138,9 @@ class PictureReader:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, labelled)
 
     def _warm_up(self) -> None:
-        with suppress(ServiceError, OSError):  # the pictures tell what is wrong
-            self._decoder.decode(_small_picture(), self._contract)
+        for kind in _USUAL:
+            with suppress(ServiceError, OSError):  # the pictures tell what is wrong
+                self._decoder.decode(_small_picture(kind), self._contract)
 
     def _read(self, labelled: Labelled) -> Picture | Unreadable:
         found, began = labelled.found, time.perf_counter()
@@ -152,7 +154,7 @@ class PictureReader:
         return Picture(shown(found.path), labelled.truth, pixels, time.perf_counter() - began)
 
 
-def _small_picture() -> bytes:
+def _small_picture(kind: str) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    Image.new("RGB", (8, 8)).save(file, kind)
     return file.getvalue()
