@@ -72,7 +72,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print what is no answer, beside what somebody may read from standard output."""
-    print(text, file=sys.stderr, flush=True)
+    _complain(*text.splitlines())
 
 
 def _complain(*lines: str, code: int = EXIT_BAD_SETTING) -> int:

@@ -213,8 +213,8 @@ def test_rows_on_standard_output_are_rows_alone(cli: Cli, picture: Path, tmp_pat
 
     passed_over, added = ended.err.splitlines()
     assert (ended.code, ended.out) == (0, "")
-    assert passed_over.startswith("passed over")
-    assert added == "/dev/null: 1 rows added, 0 of them errors; 0 files had theirs"
+    assert passed_over.startswith("sge-serve: passed over")
+    assert added == "sge-serve: /dev/null: 1 rows added, 0 of them errors; 0 files had theirs"
 
 
 def test_an_interrupted_command_says_so_with_its_exit_code(cli: Cli, tmp_path: Path) -> None:

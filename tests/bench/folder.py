@@ -75,7 +75,7 @@ def bench_predict(
         folder = Path(name)
         runtime = build_runtime_for_many(settings, StoreContents((model,), ()))
         asked = PredictArguments((folder,), PredictQuery(), jsonl=folder / "rows.jsonl")
-        prediction = Prediction(runtime, asked, note)
+        prediction = Prediction(runtime, asked, note, note)
         windows = asyncio.run(_windows(prediction, folder, rounds, window_s, clock))
         (served,) = runtime.models
         ran = served.engine

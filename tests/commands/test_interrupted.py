@@ -45,7 +45,7 @@ async def test_an_interrupt_waits_for_the_engine_that_is_being_built(tmp_path: P
     contents = StoreContents((tiny_model(),), ())
     runtime = build_runtime(settings, contents, lambda *_: EnginePlan(engine, engine), decoder)
     arguments = PredictArguments((tmp_path,), PredictQuery(), csv=tmp_path / "out.csv")
-    running = asyncio.create_task(Prediction(runtime, arguments, pytest.fail).run())
+    running = asyncio.create_task(Prediction(runtime, arguments, pytest.fail, pytest.fail).run())
     await asyncio.to_thread(engine.is_loading.wait)
 
     running.cancel()
