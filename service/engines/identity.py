@@ -16,6 +16,7 @@ GRAPH_SOURCES = (
     "service.model.sge",
     "service.model.torchvision_resnet",
     "service.model.resnet",
+    "service.model.raw_outputs",
     "service.model.fuse",
     "service.model.graph",
     "service.model.shapes",

@@ -69,8 +69,8 @@ noise as coarse:
 *Mass*: the share of what is above 0, the map scaled bilinearly to the picture (of gates, of what
 is above the smallest). *Deletion*, *insertion* (Petsiuk et al. 2018, arXiv:1806.07421): the mean
 score of the predicted class while pixels turn white, or come back from white, those of the largest
-numbers first; the sooner the score falls, or rises, the better the map; of {curves} pictures. What an
-attribution costs is measured in `docs/benchmarks.md`: under 1 % of a pass.
+numbers first; the sooner the score falls, or rises, the better the map; of {curves} pictures.
+What an attribution costs is measured in `docs/benchmarks.md`: under 1 % of a pass.
 
 ## Limits
 

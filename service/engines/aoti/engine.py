@@ -34,8 +34,8 @@ from service.engines.identity import (
 )
 from service.engines.torch_engine import TorchEngine
 from service.errors import EngineFailed
-from service.model.fuse import RawSimilarity, in_groups
 from service.model.graph import InferenceGraph
+from service.model.raw_outputs import RawSimilarity, in_groups
 from service.model.resnet import FEATURES, Outputs
 from service.store.load import LoadedModel
 

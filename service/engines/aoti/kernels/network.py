@@ -18,10 +18,9 @@ from service.model.fuse import (
     FusedBlock,
     FusedResNet,
     InterleavedEnhance,
-    RawOutputs,
-    RawSimilarity,
     mean_of_branch,
 )
+from service.model.raw_outputs import RawOutputs, RawSimilarity
 
 
 @dataclass(frozen=True, slots=True)
