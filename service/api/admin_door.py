@@ -5,42 +5,24 @@ from __future__ import annotations
 import re
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from service.api.context import context_of, path_of
-from service.api.errors import service_error_response
-from service.api.key_door import ADMIN, KEY_HEADER, key_in
-from service.api.keys import Keys
+from service.api.key_door import ADMIN, KEY_HEADER, Door
 from service.errors import AdminClosed, Unauthorized
 
 ADMIN_PATHS = re.compile(r"/v2/repository/models/[^/]*/(load|unload)")
 
 
-class AdminDoor:
-    """Refuses changes without an admin key, before anything of them but their head is looked at.
+class AdminDoor(Door):
+    """Refuses changes without an admin key."""
 
-    Args:
-        app: gets the others, and what was let in.
-        keys: that open it.
-    """
+    def guards(self, scope: Scope) -> bool:
+        """The paths of changes."""
+        return ADMIN_PATHS.fullmatch(path_of(scope)) is not None
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        self._app = app
-        self._keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        app = self._app
-        if scope["type"] == "http" and ADMIN_PATHS.fullmatch(path_of(scope)):
-            try:
-                self._require_key(scope)
-            except Unauthorized as error:
-                app = service_error_response(Request(scope), error)
-        await app(scope, receive, send)
-
-    def _require_key(self, scope: Scope) -> None:
-        key = key_in(Request(scope).headers)
-        name = self._keys.name_of(key.encode("latin-1")) if key else None
+    def enter(self, scope: Scope, key: str, name: str | None) -> None:
+        """Let a change in that has an admin key; its context holds the key's name."""
         if name is None:
             raise Unauthorized(
                 "this is no admin key"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,11 +22,11 @@ ADMIN = "sge.admin"  # in a scope: the name of the admin key by which it has bee
 OPEN_FOLDERS = ("/static/", "/docs/assets/")
 
 
-class KeyDoor:
-    """Refuses requests without a key, also those for paths that there are not.
+class Door(abc.ABC):
+    """Looks at a request's key before anything of it but its head is looked at.
 
     Args:
-        app: gets the others, whose contexts hold the key's name.
+        app: gets the requests that are let in, and those that the door does not guard.
         keys: that open it.
     """
 
@@ -35,16 +37,45 @@ class KeyDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         app = self._app
-        if scope["type"] == "http" and ADMIN not in scope:
+        if scope["type"] == "http" and self.guards(scope):
+            key = key_in(Headers(scope=scope))
+            name = self._keys.name_of(key.encode("latin-1")) if key else None
             try:
-                self._require_key(scope)
+                self.enter(scope, key, name)
             except Unauthorized as error:
                 app = service_error_response(Request(scope), error)
         await app(scope, receive, send)
 
-    def _require_key(self, scope: Scope) -> None:
-        key = key_in(Headers(scope=scope))
-        name = self._keys.name_of(key.encode("latin-1")) if key else None
+    @abc.abstractmethod
+    def guards(self, scope: Scope) -> bool:
+        """Whether a request needs to pass here."""
+
+    @abc.abstractmethod
+    def enter(self, scope: Scope, key: str, name: str | None) -> None:
+        """Let a request in.
+
+        Args:
+            scope: the request's.
+            key: that it brings, empty where it brings none.
+            name: of the key; None where it is not known.
+
+        Raises:
+            Unauthorized: it stays outside.
+        """
+
+
+class KeyDoor(Door):
+    """Refuses requests without a key, also those for paths that there are not.
+
+    The contexts of those that are let in hold the key's name.
+    """
+
+    def guards(self, scope: Scope) -> bool:
+        """All but those that came in by an admin key."""
+        return ADMIN not in scope
+
+    def enter(self, scope: Scope, key: str, name: str | None) -> None:
+        """Let a request in that has a known key, or is for an open path."""
         if name is not None:
             context_of(scope).key = name
         elif not is_open(path_of(scope)):
