@@ -45,8 +45,10 @@ check: $(VENV)/requirements-dev.lock  ## check format, lint and types
 	$(BIN)/mypy
 
 lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer releases by ARGS=--upgrade
-	$(COMPILE) $(ARGS) --extra cuda --output-file requirements.lock pyproject.toml
-	$(COMPILE) $(ARGS) --extra cuda --extra dev --extra int8 --extra load --extra onnx \
+	$(COMPILE) $(ARGS) --all-build-deps --extra cuda --extra grpc --extra otel \
+		--output-file requirements.lock pyproject.toml
+	$(COMPILE) $(ARGS) --all-build-deps --extra cuda --extra dev --extra grpc --extra int8 --extra load \
+		--extra onnx --extra otel \
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache
