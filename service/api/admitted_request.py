@@ -13,6 +13,7 @@ from service.errors import DeadlineExceeded
 from service.serving.admission import Permit
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
+from service.serving.turns import DEFAULT_PRIORITY
 
 # Timers count in milliseconds, and the queue shall be the first to see that a deadline has come:
 # it counts the images that expire.
@@ -28,12 +29,14 @@ class AdmittedRequest:
         model: answers it.
         permit: grows with its images and the bytes of its body.
         limit_ms: from its arrival to its deadline.
+        priority: its class, 1 the most important.
     """
 
     context: RequestContext
     model: ServedModel
     permit: Permit
     limit_ms: float
+    priority: int
     _timer: asyncio.Timeout = field(repr=False)
 
     @property
@@ -56,11 +59,15 @@ class AdmittedRequest:
             DeadlineExceeded: they would not be answered in time.
         """
         self.context.images = images
-        self.permit.take(images, self.deadline)
+        self.permit.take(images, self.deadline, self.priority)
 
 
 def require_admittance(
-    runtime: Runtime, context: RequestContext, model: ServedModel, limit_ms: float | None
+    runtime: Runtime,
+    context: RequestContext,
+    model: ServedModel,
+    limit_ms: float | None,
+    priority: int,
 ) -> None:
     """Refuse a request that `admit` would refuse at this moment; nothing is taken.
 
@@ -69,12 +76,16 @@ def require_admittance(
     model.require_ready()
     limit_ms = limit_ms or runtime.settings.default_timeout_ms
     deadline = context.began + limit_ms / 1000
-    runtime.admission.require_entry(deadline, model.batcher.share, context.key)
+    runtime.admission.require_entry(deadline, model.batcher.share, context.key, priority)
 
 
 @asynccontextmanager
 async def admit(
-    runtime: Runtime, context: RequestContext, model: ServedModel, limit_ms: float | None
+    runtime: Runtime,
+    context: RequestContext,
+    model: ServedModel,
+    limit_ms: float | None,
+    priority: int,
 ) -> AsyncIterator[AdmittedRequest]:
     """Let a request in until its answer stands.
 
@@ -83,6 +94,7 @@ async def admit(
         context: of the request.
         model: shall answer.
         limit_ms: from the request's arrival to its deadline; none for the service's default.
+        priority: its class, 1 the most important; 0 for the default.
 
     Raises:
         NotReady: no engine would answer.
@@ -92,9 +104,11 @@ async def admit(
     model.require_ready()
     limit_ms = limit_ms or runtime.settings.default_timeout_ms
     deadline = context.began + limit_ms / 1000
-    with runtime.admission.enter(deadline, model.batcher.share, context.key) as permit:
+    priority = priority or DEFAULT_PRIORITY
+    share = model.batcher.share
+    with runtime.admission.enter(deadline, share, context.key, priority) as permit:
         timer = asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S)
-        admitted = AdmittedRequest(context, model, permit, limit_ms, timer)
+        admitted = AdmittedRequest(context, model, permit, limit_ms, priority, timer)
         try:
             async with timer:
                 yield admitted

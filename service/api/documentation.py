@@ -10,6 +10,7 @@ from pydantic import WithJsonSchema
 from service.api.key_door import KEY_HEADER, is_open
 from service.api.schemas import ErrorBody, JsonImage, PredictBody, ReadinessBody
 from service.config import LONGEST_TIMEOUT_MS
+from service.serving.turns import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -22,6 +23,16 @@ DeadlineMs = Annotated[
         examples=[2000],
     ),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_TIMEOUT_MS}),
+]
+
+Priority = Annotated[
+    int,
+    Header(
+        ge=0,
+        le=LOWEST_PRIORITY,
+        description=f"{HIGHEST_PRIORITY} goes first, {LOWEST_PRIORITY} last; 0 is the default, "
+        f"{DEFAULT_PRIORITY}",
+    ),
 ]
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -20,8 +20,11 @@ from service.config import LONGEST_TIMEOUT_MS
 from service.errors import Unavailable, UnknownModel
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
+from service.serving.turns import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
 
 DEADLINE_HEADER = "X-Request-Deadline-Ms"
+PRIORITY_HEADER = "X-Request-Priority"
+PRIORITIES = {str(level) for level in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1)}
 MARKS_OF_A_NAME = (b"model", b"version", b"%")  # whatever names a model holds one of these
 
 
@@ -57,7 +60,9 @@ class EarlyRefusal:
         if model is None:
             return None
         try:
-            require_admittance(self._runtime, context, model, _limit_ms(scope))
+            headers = Headers(scope=scope)
+            limit_ms, priority = _limit_ms(headers), _priority(headers)
+            require_admittance(self._runtime, context, model, limit_ms, priority)
         except Unavailable as error:
             context.model = model.metric_labels
             return error
@@ -78,10 +83,16 @@ class EarlyRefusal:
         return None
 
 
-def _limit_ms(scope: Scope) -> float | None:
+def _limit_ms(headers: Headers) -> float | None:
     """Give what the client says of its deadline; what makes no sense, the route refuses."""
     try:
-        limit_ms = float(Headers(scope=scope).get(DEADLINE_HEADER) or "")
+        limit_ms = float(headers.get(DEADLINE_HEADER) or "")
     except ValueError:
         return None
     return limit_ms if 0 < limit_ms <= LONGEST_TIMEOUT_MS else None
+
+
+def _priority(headers: Headers) -> int:
+    """Give the class that the head names, or the default: a V2 body may name another one."""
+    named = headers.get(PRIORITY_HEADER, "").strip()
+    return int(named) if named in PRIORITIES else DEFAULT_PRIORITY

@@ -19,6 +19,7 @@ from service.api.documentation import (
     PREDICT_BODY,
     PREDICT_RESPONSES,
     DeadlineMs,
+    Priority,
     errors_of,
 )
 from service.api.health import engine_state
@@ -45,7 +46,9 @@ async def predict(
     request: Request,
     query: Annotated[PredictQuery, Query()],
     runtime: RuntimeOf,
+    *,
     x_request_deadline_ms: DeadlineMs = None,
+    x_request_priority: Priority = 0,
 ) -> Response:
     """Return the most likely classes of each image, masks of blocks and evidence for classes.
 
@@ -60,11 +63,15 @@ async def predict(
     context.model = model.metric_labels
     options = read_options(query, model)
     settings = runtime.settings
-    async with admit(runtime, context, model, x_request_deadline_ms) as admitted:
+    async with admit(
+        runtime, context, model, x_request_deadline_ms, x_request_priority
+    ) as admitted:
         files = await read_images(request, BodyLimits.of(settings), admitted.permit)
         admitted.hold(len(files))
         _bound_maps(options, model, len(files), settings)
-        work = runtime.pipeline.answer(model, files, options, admitted.deadline)
+        work = runtime.pipeline.answer(
+            model, files, options, admitted.deadline, priority=admitted.priority
+        )
         answer = await unless_disconnected(request, work)
         return await _respond(runtime, admitted, answer)
 

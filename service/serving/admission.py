@@ -11,6 +11,7 @@ from typing import Self
 from service.errors import DeadlineExceeded, Draining, Overloaded, OverShare
 from service.serving.device_backlog import DeviceShare
 from service.serving.fair_share import FairShare
+from service.serving.turns import DEFAULT_PRIORITY, LOWEST_PRIORITY
 
 DRAIN_RETRY_S = 5.0  # by then another replica, or this one restarted, can answer
 
@@ -19,7 +20,8 @@ class Admission:
     """Counts permits, one an image from its arrival to its answer, and the bytes of bodies.
 
     While more than half of the room is taken, or of the time until a request's deadline, a client
-    that has more than its share of the images inside gets no further one.
+    that has more than its share of the images inside gets no further one, and none of the lowest
+    priority comes in: what comes at its leisure leaves room for others.
 
     Lives on the event loop.
 
@@ -43,13 +45,20 @@ class Admission:
         self.clock = clock
         self._clients = FairShare(clock)
 
-    def enter(self, deadline: float, share: DeviceShare, client: str = "") -> Permit:
+    def enter(
+        self,
+        deadline: float,
+        share: DeviceShare,
+        client: str = "",
+        priority: int = DEFAULT_PRIORITY,
+    ) -> Permit:
         """Let a request in whose images have not come yet; it holds none until it takes them.
 
         Args:
             deadline: the moment until which the answer is of use.
             share: its model's of the device, on which it waits for the images of every model.
             client: whose it is, one by default; some hundreds at most.
+            priority: its class, 1 the most important, as far as it is known.
 
         Raises:
             Draining: the service is stopping.
@@ -57,10 +66,16 @@ class Admission:
             Overloaded: there is no room for an image at present.
             DeadlineExceeded: an image that came now would not be answered in time.
         """
-        self.require_entry(deadline, share, client)
+        self.require_entry(deadline, share, client, priority)
         return Permit(self, share, client)
 
-    def require_entry(self, deadline: float, share: DeviceShare, client: str = "") -> None:
+    def require_entry(
+        self,
+        deadline: float,
+        share: DeviceShare,
+        client: str = "",
+        priority: int = DEFAULT_PRIORITY,
+    ) -> None:
         """Refuse a request that `enter` would refuse at this moment, with the same errors.
 
         It takes nothing; its client counts as present if an idle service could answer it.
@@ -69,15 +84,18 @@ class Admission:
             raise Draining("the service is stopping", DRAIN_RETRY_S)
         if deadline - self.clock() > share.seconds_for(1):
             self._clients.come(client)
-        self.require(1, deadline, share, client)
+        self.require(1, deadline, share, client, priority)
 
-    def require(self, images: int, deadline: float, share: DeviceShare, client: str) -> float:
+    def require(
+        self, images: int, deadline: float, share: DeviceShare, client: str, priority: int
+    ) -> float:
         """Predict how long images take that would come now; nothing is taken.
 
         Raises:
             OverShare, Overloaded, DeadlineExceeded: they would be too many, or late.
         """
         self._require_share(images, deadline, share, client)
+        self._require_leisure(images, deadline, share, priority)
         self._require_room(images, share)
         return self._require_time(images, deadline, share)
 
@@ -93,6 +111,17 @@ class Admission:
                 f"{clients.images_of(client)} of the {self.in_use} images inside are of one client "
                 f"of {clients.present}; while over half of the room or of the time is taken, each "
                 f"gets its share",
+                _whole_seconds(share.backlog_s),
+            )
+
+    def _require_leisure(
+        self, images: int, deadline: float, share: DeviceShare, priority: int
+    ) -> None:
+        is_last = priority >= LOWEST_PRIORITY
+        if is_last and self.in_use and self._is_half_taken(images, deadline, share):
+            raise Overloaded(
+                f"{self.in_use} images are inside and {images} more came; those of the lowest "
+                f"priority come in while less than half of the room and of the time is taken",
                 _whole_seconds(share.backlog_s),
             )
 
@@ -150,22 +179,23 @@ class Permit:
         self._taken = 0.0
         self._predicted_s = 0.0
 
-    def take(self, images: int, deadline: float) -> None:
+    def take(self, images: int, deadline: float, priority: int = DEFAULT_PRIORITY) -> None:
         """Take a permit for every image that was found in the request.
 
         Args:
             images: at least one.
             deadline: the moment until which the answer is of use.
+            priority: their class, 1 the most important.
 
         Raises:
-            Overloaded: there are not that many left; none is taken.
+            Overloaded: there are not that many left, or not for their class; none is taken.
             OverShare: too many of the images inside are the client's; none is taken.
             DeadlineExceeded: they would not be answered in time; none is taken.
         """
         admission, share = self._admission, self._share
         if share is None:
             raise TypeError("this permit is for bytes alone")
-        self._predicted_s = admission.require(images, deadline, share, self._client)
+        self._predicted_s = admission.require(images, deadline, share, self._client, priority)
         self._taken = admission.clock()
         self._count(images)
 

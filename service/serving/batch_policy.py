@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.serving.turns import InTurn, choose_in_turn
+
 PAUSE = 0.05  # of a run: how long a small batch may wait for those who were just answered
 
 
@@ -46,16 +48,12 @@ class Run:
     ended: float
 
 
-class Queued(Protocol):
+class Queued(InTurn, Protocol):
     """What the policy sees of one entry; moments in seconds of one clock."""
 
     @property
     def arrived(self) -> float:
         """When it was queued."""
-
-    @property
-    def deadline(self) -> float:
-        """The moment after which its answer is of no use."""
 
     @property
     def is_abandoned(self) -> bool:
@@ -92,7 +90,8 @@ def decide(
 
     A partial batch leaves only for an idle engine, so that entries which come while it works
     travel together; a full one leaves early and is stacked behind the running batch. After a
-    large batch a small one waits for a moment (`pause_until`).
+    large batch a small one waits for a moment (`pause_until`). Where not all can leave, the more
+    important do (`choose_in_turn`).
 
     Args:
         queue: the entries, oldest first.
@@ -123,12 +122,18 @@ def decide(
             in_time = min(queue[i].deadline for i in alive) - recent[-1].seconds
             pause_ends = min(pause_until(len(alive), recent[-1]), in_time)
             may_leave_at = max(may_leave_at, pause_ends)
-    leave = _choose_batch(len(alive), now, room, limits, may_leave_at)
-    rest = [queue[i] for i in alive[leave:]]
+    places = _choose_batch(len(alive), now, room, limits, may_leave_at)
+    longest_run_s = max((run.seconds for run in recent), default=0.0)
+    turn = choose_in_turn(
+        [queue[i] for i in alive], places, now + busy_s, limits.max_batch, longest_run_s
+    )
+    leave = [alive[i] for i in turn]
+    left = gone.union(leave)
+    rest = [entry for i, entry in enumerate(queue) if i not in left]
     moments = [max(entry.deadline - margin_s, now) for entry in rest]
     if rest and room is Room.IDLE and not leave:
         moments.append(may_leave_at)
-    return Decision(tuple(alive[:leave]), expire, drop, min(moments, default=None))
+    return Decision(tuple(leave), expire, drop, min(moments, default=None))
 
 
 def _is_late(entry: Queued, now: float, margin_s: float) -> bool:
@@ -157,7 +162,7 @@ def pause_until(entries: int, last: Run) -> float:
 
 
 def _choose_batch(entries: int, now: float, room: Room, limits: Limits, may_leave_at: float) -> int:
-    """How many of the entries that stay may leave, from the head."""
+    """How many of the entries that stay may leave."""
     if not entries or room is Room.NONE:
         return 0
     if entries >= limits.max_batch:

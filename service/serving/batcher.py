@@ -21,6 +21,7 @@ from service.serving.batch_policy import Decision, Limits, Run, decide
 from service.serving.device_backlog import DeviceBacklog, UnderWay
 from service.serving.entry import Entry, Reply, settle_with
 from service.serving.timer import Timer
+from service.serving.turns import DEFAULT_PRIORITY
 from service.serving.worker_thread import Timed, WorkerThread
 
 
@@ -91,7 +92,11 @@ class Batcher:
         return len(self._queue)
 
     def submit(
-        self, rows: Sequence[Row], extras: frozenset[str], deadline: float
+        self,
+        rows: Sequence[Row],
+        extras: frozenset[str],
+        deadline: float,
+        priority: int = DEFAULT_PRIORITY,
     ) -> list[asyncio.Future[Reply]]:
         """Queue the entries of one request, so that they may leave together.
 
@@ -101,13 +106,16 @@ class Batcher:
             rows: pixels, (3, h, w) uint8 each.
             extras: what the replies shall hold beside logits, as `Engine.infer` takes it.
             deadline: a moment of the timer's clock.
+            priority: their class, 1 the most important.
 
         Returns:
             A reply for each row. It fails with `DeadlineExceeded` when the deadline came first,
             and with `EngineFailed` when the model failed on the entry, or the engine crashed.
         """
         loop, now = asyncio.get_running_loop(), self._timer.time()
-        entries = [Entry(pixels, extras, now, deadline, loop.create_future()) for pixels in rows]
+        entries = [
+            Entry(pixels, extras, now, deadline, priority, loop.create_future()) for pixels in rows
+        ]
         if self._closed_by is not None:
             settle_with(entries, self._closed_by)
         self._set_queue([*self._queue, *(e for e in entries if not e.reply.done())])

@@ -38,12 +38,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the queue: its pixels, what is asked for, its times and its reply's handle."""
+    """An image in the queue: its pixels, what is asked for, its times and its reply's handle.
+
+    Its priority is its class, 1 the most important.
+    """
 
     pixels: Row
     extras: frozenset[str]
     arrived: float
     deadline: float
+    priority: int
     reply: asyncio.Future[Reply]
 
     @property

@@ -26,6 +26,7 @@ from service.results.query import PredictQuery
 from service.serving.decode_workers import Decoder
 from service.serving.entry import Reply
 from service.serving.served_model import ServedModel
+from service.serving.turns import DEFAULT_PRIORITY
 
 File = bytes | Callable[[], bytes]
 """An encoded image, or what reads it, as soon as a decoder is free for it."""
@@ -139,7 +140,13 @@ class Pipeline:
         self._decoder = decoder
 
     async def answer(
-        self, model: ServedModel, files: Sequence[File], options: Options, deadline: float
+        self,
+        model: ServedModel,
+        files: Sequence[File],
+        options: Options,
+        deadline: float,
+        *,
+        priority: int = DEFAULT_PRIORITY,
     ) -> Answer[Result]:
         """Answer every image of a request, or none.
 
@@ -150,6 +157,7 @@ class Pipeline:
             files: encoded images.
             options: of the request.
             deadline: a moment of `time.monotonic`.
+            priority: their class, 1 the most important.
 
         Raises:
             BadInput: an image cannot be decoded; of several, its position is named.
@@ -165,13 +173,19 @@ class Pipeline:
             ]
         )
         decoded = time.monotonic()
-        replies = await _submit(model, rows, options.extras, deadline)
+        queued = model.batcher.submit(rows, options.extras, deadline, priority)
+        replies = await _all_or_none(queued)
         inferred = time.monotonic()
         results = await self._finish(model, rows, replies, options)
         return _answer(results, replies, decode_s=decoded - began, inferred=inferred)
 
     async def score(
-        self, model: ServedModel, rows: Sequence[Row], deadline: float
+        self,
+        model: ServedModel,
+        rows: Sequence[Row],
+        deadline: float,
+        *,
+        priority: int = DEFAULT_PRIORITY,
     ) -> Answer[Scores]:
         """Give the probability of every class of images that are pixels already, all or none.
 
@@ -179,12 +193,13 @@ class Pipeline:
             model: answers.
             rows: pixels as the model's manifest says, (3, h, w) uint8 each.
             deadline: a moment of `time.monotonic`.
+            priority: their class, 1 the most important.
 
         Raises:
             DeadlineExceeded: the queue could not make the deadline.
             EngineFailed: the model failed on one of the images.
         """
-        replies = await _submit(model, rows, frozenset(), deadline)
+        replies = await _all_or_none(model.batcher.submit(rows, frozenset(), deadline, priority))
         inferred = time.monotonic()
         results = [scores_of(reply.logits) for reply in replies]
         return _answer(results, replies, inferred=inferred)
@@ -231,13 +246,6 @@ def _answer(
     }
     batch_size = max(reply.batch_size for reply in replies)
     return Answer(results, phases_s, batch_size, replies[-1].engine)
-
-
-async def _submit(
-    model: ServedModel, rows: Sequence[Row], extras: frozenset[str], deadline: float
-) -> list[Reply]:
-    """Queue the images and wait for all; the first failure takes the others out of the queue."""
-    return await _all_or_none(model.batcher.submit(rows, extras, deadline))
 
 
 async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:

@@ -66,7 +66,13 @@ class SlowlyWritten(Pipeline):
         self._mask = mask
 
     async def answer(
-        self, model: ServedModel, files: object, options: Options, deadline: float
+        self,
+        model: ServedModel,
+        files: object,
+        options: Options,
+        deadline: float,
+        *,
+        priority: int = 2,
     ) -> Answer[Result]:
         """Give it."""
         results = [Result([BEST], [self._mask])]  # type: ignore[list-item]

@@ -33,6 +33,9 @@ BAD = [
         grey(1), "", PNG | {"X-Request-Deadline-Ms": "inf"}, 422, "bad_request", id="no deadline"
     ),
     pytest.param(
+        grey(1), "", PNG | {"X-Request-Priority": "4"}, 422, "bad_request", id="a priority"
+    ),
+    pytest.param(
         b'{"images": []}',
         "",
         {"Content-Type": "application/json"},

@@ -208,3 +208,37 @@ def test_a_draining_service_takes_nothing_new() -> None:
         assert door.in_use == 1
 
     assert door.in_use == 0
+
+
+@pytest.mark.parametrize(
+    ("image_s", "deadline", "inside_first"),
+    [(0.0, FAR, 2), (1.0, NOW + 5, 2)],
+    ids=["half of the room", "half of the time"],
+)
+def test_the_lowest_class_leaves_room_for_the_others(
+    image_s: float, deadline: float, inside_first: int
+) -> None:
+    """It comes in while less than half is taken, of the room or of the time until its deadline."""
+    door, share = admission(limit=4), share_of(image_s)
+
+    with inside(door, share, inside_first):
+        with pytest.raises(Overloaded) as refusal:
+            door.enter(deadline, share, priority=3)
+        with door.enter(deadline, share) as ordinary, door.enter(deadline, share, "", 1):
+            with pytest.raises(Overloaded):
+                ordinary.take(1, deadline, priority=3)
+            ordinary.take(1, deadline)
+            taken = door.in_use
+
+    assert "lowest priority" in refusal.value.message
+    assert (taken, door.in_use) == (inside_first + 1, 0)
+
+
+def test_an_idle_service_takes_the_lowest_class_as_any_other() -> None:
+    """Also more images at once than half of the room."""
+    door, share = admission(limit=4), share_of()
+
+    with door.enter(FAR, share, priority=3) as permit:
+        permit.take(4, FAR, priority=3)
+
+        assert door.in_use == 4

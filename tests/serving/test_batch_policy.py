@@ -21,6 +21,7 @@ class Entry:
     arrived: float = NOW
     deadline: float = FAR
     is_abandoned: bool = False
+    priority: int = 2
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,20 @@ class Entry:
             Decision(look_again_at=NOW + 2),
             id="the next deadline sets the alarm",
         ),
+        pytest.param(
+            [Entry(), Entry(deadline=NOW), Entry(priority=1), Entry(priority=1)],
+            Room.IDLE,
+            Limits(2),
+            Decision(leave=(2, 3), expire=(1,), look_again_at=FAR),
+            id="the more important leave first",
+        ),
+        pytest.param(
+            [Entry(priority=3), Entry(priority=1)],
+            Room.SLOT,
+            Limits(4),
+            Decision(look_again_at=FAR),
+            id="the most important do not leave in a partial batch either",
+        ),
     ],
 )
 def test_the_policy_decides(
@@ -167,6 +182,7 @@ entries = st.builds(
     arrived=st.floats(NOW - 10, NOW),
     deadline=st.floats(NOW - 5, NOW + 5),
     is_abandoned=st.booleans(),
+    priority=st.integers(1, 3),
 )
 queues = st.lists(entries, max_size=40).map(lambda queue: sorted(queue, key=lambda i: i.arrived))
 run = st.builds(Run, st.integers(1, 40), st.floats(0, 30), st.floats(NOW - 10, NOW))

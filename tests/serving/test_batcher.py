@@ -45,9 +45,11 @@ class Bench:
         self.crashes += 1
         self.batcher.fail_queued(NotReady("restarting"))
 
-    def submit(self, value: int, *blocks: str, deadline: float = FAR) -> asyncio.Future[float]:
+    def submit(
+        self, value: int, *blocks: str, deadline: float = FAR, priority: int = 2
+    ) -> asyncio.Future[float]:
         """Queue a row; the future gives the logit that its reply holds."""
-        (reply,) = self.batcher.submit([row_of(value)], frozenset(blocks), deadline)
+        (reply,) = self.batcher.submit([row_of(value)], frozenset(blocks), deadline, priority)
 
         async def logit() -> float:
             return float((await reply).logits[0])
@@ -103,6 +105,21 @@ async def test_a_full_batch_is_handed_over_while_another_runs() -> None:
         await settled(*replies)
 
     assert [ran.values for ran in engine.ran] == [(0,), (1, 2), (3, 4), (5,)]
+
+
+async def test_the_more_important_leave_first() -> None:
+    """Whoever came before them; of one class in the order in which they came."""
+    engine = GatedEngine()
+    async with bench(engine, max_batch=2) as b:
+        first = b.submit(0)
+        await engine.entered()
+        stacked = [b.submit(value, priority=3) for value in (1, 2)]  # full: it leaves at once
+        classes = {3: 3, 4: 2, 5: 1, 6: 3, 7: 1, 8: 2}
+        rest = [b.submit(value, priority=level) for value, level in classes.items()]
+        engine.open(5)
+        await settled(first, *stacked, *rest)
+
+    assert [ran.values for ran in engine.ran] == [(0,), (1, 2), (5, 7), (4, 8), (3, 6)]
 
 
 async def test_few_wait_a_moment_for_those_who_were_answered() -> None:

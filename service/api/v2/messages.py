@@ -19,6 +19,7 @@ from service.api.v2.tensors import (
     from_json,
 )
 from service.errors import BadRequest
+from service.serving.turns import LOWEST_PRIORITY
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LONGEST_ID = 256
@@ -96,12 +97,14 @@ class InferRequest:
         images: values of the model's one input, the batch first.
         outputs: in the order of the reply.
         timeout_ms: for how long the answer is of use, if the client says.
+        priority: its class, 1 the most important; 0 for none named.
     """
 
     id: str
     images: Values
     outputs: tuple[RequestedOutput, ...]
     timeout_ms: float | None
+    priority: int = 0
 
 
 def parse_request(
@@ -137,6 +140,7 @@ def parse_request(
         _read_image(head.inputs, image, memoryview(body)[size:], cut, limit_images),
         _read_outputs(head, outputs),
         _read_timeout(head.parameters),
+        _read_priority(head.parameters),
     )
     cut.require_all_read()
     return request
@@ -240,6 +244,16 @@ def _read_timeout(parameters: Parameters) -> float | None:
     if not is_number or not 0 < microseconds <= LONGEST_TIMEOUT_US:
         raise BadRequest(f"timeout is {_shown(microseconds)}, the limit is {LONGEST_TIMEOUT_US} us")
     return float(microseconds) / 1000
+
+
+def _read_priority(parameters: Parameters) -> int:
+    priority = parameters.get("priority", 0)
+    is_number = isinstance(priority, int) and not isinstance(priority, bool)
+    if not is_number or not 0 <= priority <= LOWEST_PRIORITY:
+        raise BadRequest(
+            f"priority is {_shown(priority)}, there are 1 (first) to {LOWEST_PRIORITY} (last)"
+        )
+    return int(priority)
 
 
 def _shown(value: object) -> str:

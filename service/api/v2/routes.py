@@ -14,7 +14,7 @@ from service.api.bodies import BodyLimits, receive_body
 from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
-from service.api.documentation import DeadlineMs
+from service.api.documentation import DeadlineMs, Priority
 from service.api.health import readiness
 from service.api.parsing import ParsingLanes
 from service.api.timing import report_phases, server_timing
@@ -41,6 +41,7 @@ from service.api.v2.tensors import TensorSpec, Values
 from service.api.v2.views import View, draw_view, name_of
 from service.config import Settings
 from service.errors import BadRequest
+from service.serving.turns import DEFAULT_PRIORITY, LOWEST_PRIORITY
 
 PLATFORM = "sge_serve"
 EXTENSIONS = (*("binary_tensor_data", "classification", "model_configuration", "model_repository"),)
@@ -121,7 +122,16 @@ async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
             {**_config_of(view.image), "format": _format_of(view.image)},
         ],
         "output": [_config_of(spec) for spec in view.outputs],
-        "dynamic_batching": {"max_queue_delay_microseconds": int(settings.window_ms * 1000)},
+        "dynamic_batching": {
+            "max_queue_delay_microseconds": int(settings.window_ms * 1000),
+            "priority_levels": LOWEST_PRIORITY,
+            "default_priority_level": DEFAULT_PRIORITY,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": int(settings.default_timeout_ms * 1000),
+                "allow_timeout_override": True,
+            },
+        },
     }
 
 
@@ -132,7 +142,9 @@ async def infer(
     runtime: RuntimeOf,
     named: NamedOf,
     inference_header_content_length: HeaderLength = None,
+    *,
     x_request_deadline_ms: DeadlineMs = None,
+    x_request_priority: Priority = 0,
 ) -> Response:
     """Run one request: JSON with lists, JSON with raw tensors behind it, or one raw tensor alone.
 
@@ -145,15 +157,20 @@ async def infer(
     )  # and let in at once, before it may leave
     context.model = view.model.metric_labels
     # It may leave: nothing is waited for before the request is let in, and it stays till then.
-    async with admit(runtime, context, view.model, x_request_deadline_ms) as admitted:
+    async with admit(
+        runtime, context, view.model, x_request_deadline_ms, x_request_priority
+    ) as admitted:
         limits = BodyLimits.of(runtime.settings)
         wanted = await _receive(request, view, limits, admitted, inference_header_content_length)
         if wanted.timeout_ms is not None:
             admitted.shorten(wanted.timeout_ms)
+        admitted.priority = wanted.priority or admitted.priority
         limits.bound(len(wanted.images))
         admitted.hold(len(wanted.images))
         _bound_reply(wanted, view, runtime.settings)
-        work = view.run(runtime.pipeline, wanted.images, admitted.deadline)
+        work = view.run(
+            runtime.pipeline, wanted.images, admitted.deadline, priority=admitted.priority
+        )
         outcome = await unless_disconnected(request, work)
         timing_ms = report_phases(runtime.metrics, admitted, outcome.answer.phases_s)
         return await _respond(view, wanted, outcome.values, timing_ms)

@@ -50,9 +50,11 @@ class PixelsView:
         """PROBS (B, K)."""
         return (TensorSpec("PROBS", "FP32", (len(self.model.loaded.labels),)),)
 
-    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+    async def run(
+        self, pipeline: Pipeline, images: Values, deadline: float, *, priority: int
+    ) -> Outcome:
         """Score (B, 3, S, S) uint8."""
-        answer = await pipeline.score(self.model, list(images), deadline)
+        answer = await pipeline.score(self.model, list(images), deadline, priority=priority)
         return Outcome({"PROBS": np.stack(answer.results)}, answer)
 
 
@@ -86,9 +88,13 @@ class PicturesView:
     def _top(self) -> int:
         return min(TOP, len(self.model.loaded.labels))
 
-    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+    async def run(
+        self, pipeline: Pipeline, images: Values, deadline: float, *, priority: int
+    ) -> Outcome:
         """Decode and classify (B, 1) files."""
-        answer = await pipeline.answer(self.model, list(images.ravel()), self._options, deadline)
+        answer = await pipeline.answer(
+            self.model, list(images.ravel()), self._options, deadline, priority=priority
+        )
         return Outcome(_tops(answer), answer)
 
     @property
@@ -110,9 +116,13 @@ class ExplainedView(PicturesView):
         evidence = TensorSpec("ATTRIBUTION", "FP32", (self._top, last.height, last.width))
         return (*self._tops, mask, evidence)
 
-    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+    async def run(
+        self, pipeline: Pipeline, images: Values, deadline: float, *, priority: int
+    ) -> Outcome:
         """Decode, classify and show (B, 1) files."""
-        answer = await pipeline.answer(self.model, list(images.ravel()), self._options, deadline)
+        answer = await pipeline.answer(
+            self.model, list(images.ravel()), self._options, deadline, priority=priority
+        )
         masks = np.stack([result.masks[0].numbers for result in answer.results])
         evidence = np.stack([_evidence(result) for result in answer.results])
         return Outcome({**_tops(answer), "MASK": masks, "ATTRIBUTION": evidence}, answer)

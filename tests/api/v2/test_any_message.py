@@ -23,7 +23,7 @@ MOST_IMAGES = 400  # so many pixels are cut out of the JSON before it is parsed
 WORDS = (
     *("inputs", "outputs", "parameters", "id", "name", "datatype", "shape", "data", "IMAGE"),
     *("UINT8", "BYTES", "PROBS", "binary_data", "binary_data_size", "binary_data_output"),
-    *("classification", "timeout"),
+    *("classification", "timeout", "priority"),
 )
 
 texts = st.sampled_from(WORDS) | st.text(max_size=8)

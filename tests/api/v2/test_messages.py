@@ -94,6 +94,15 @@ def test_outputs_come_in_the_order_asked_for() -> None:
     assert [w.spec.name for w in parse(body, None, IMAGE, TOPS).outputs] == names
 
 
+def test_a_priority_names_a_class() -> None:
+    """1 the first, 3 the last; 0, as the protocol has it, the default."""
+    named = [
+        parse(request(parameters={"priority": level}), None, IMAGE, [PROBS]) for level in range(4)
+    ]
+
+    assert [asked.priority for asked in named] == [0, 1, 2, 3]
+
+
 def test_a_timeout_is_in_microseconds() -> None:
     """0 means none."""
     timed = parse(request(parameters={"timeout": 1500}), None, IMAGE, [PROBS])
@@ -199,6 +208,9 @@ BAD = [
     (request([]), None, "inputs.0: "),
     (request(parameters={"timeout": -1}), None, "timeout is -1, the limit is 3600000000 us"),
     (request(parameters={"timeout": "1"}), None, "timeout is '1', the limit is"),
+    (request(parameters={"priority": 4}), None, "priority is 4, there are 1 (first) to 3 (last)"),
+    (request(parameters={"priority": True}), None, "priority is True, there are"),
+    (request(parameters={"priority": "1"}), None, "priority is '1', there are"),
     (
         request(outputs=[{"name": "PROBS", "parameters": {"classification": -1}}]),
         None,

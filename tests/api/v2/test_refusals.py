@@ -39,6 +39,7 @@ PICTURE = base64.b64encode(grey(1)).decode()
         ("other-image", {"content": b""}, 404, "no model 'other-image'"),
         ("tiny", {"content": b"x", "headers": {"Content-Encoding": "br"}}, 415, "content encoding"),
         ("tiny", {"content": b"", "headers": {"X-Request-Deadline-Ms": "x"}}, 400, "x-request-"),
+        ("tiny", {"content": b"", "headers": {"X-Request-Priority": "x"}}, 400, "x-request-"),
     ],
 )
 async def test_refusals_have_the_protocols_form(

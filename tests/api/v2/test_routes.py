@@ -156,7 +156,16 @@ async def test_the_server_and_its_models_are_described() -> None:
     }
     assert old["version_policy"] == {"specific": {"versions": [1]}}
     assert (config["input"][0]["format"], config["max_batch_size"]) == ("FORMAT_NCHW", 16)
-    assert "dynamic_batching" in config
+    assert config["dynamic_batching"] == {
+        "max_queue_delay_microseconds": 0,
+        "priority_levels": 3,
+        "default_priority_level": 2,
+        "default_queue_policy": {
+            "timeout_action": "REJECT",
+            "default_timeout_microseconds": 30_000_000,
+            "allow_timeout_override": True,
+        },
+    }
     assert [entry["name"] for entry in index] == ["tiny", "tiny-image", "tiny-explain"] * 2
     assert ready == index
     assert {entry["state"] for entry in index} == {"READY"}
