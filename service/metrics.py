@@ -254,7 +254,7 @@ class Metrics:
         of_models: tuple[MetricWrapperBase, ...] = (
             *(self.requests, self.images, self.phase, self.batch_size, self.batch_seconds),
             *(self.expired, self.disconnected, self.engine_failures, self.engine_fallbacks),
-            *(self.engine_info, self.queue_depth, self.version_weight),
+            *(self.engine_info, self.queue_depth),
         )
         for metric in of_models:
             metric.remove_by_labels(dict(zip(MODEL, model, strict=True)))

@@ -21,6 +21,7 @@ from service.config import Settings
 from service.engines.calibration import plan_with_pictures
 from service.errors import BadSetting
 from service.logs import configure_logs
+from service.serving.memory_room import Memory
 from service.serving.runtime import Runtime, build_runtime
 
 Say = Callable[[str], None]
@@ -44,7 +45,12 @@ def run(settings: Settings, say: Say) -> int:
     configure_logs(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     contents = load_served(settings, say)
-    runtime = build_runtime(settings, contents, partial(plan_with_pictures, in_background=True))
+    runtime = build_runtime(
+        settings,
+        contents,
+        partial(plan_with_pictures, in_background=True),
+        memory=Memory(tidy_up=tidy_up),
+    )
     return serve(runtime, len(contents.broken), say)
 
 
@@ -70,7 +76,6 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         report_broken(runtime.models.broken[told:], say)
         say(ready_lines(runtime, address))
 
-    runtime.versions.give_back = tidy_up
     hooks = Hooks(
         on_ready=on_ready,
         on_built=settle,
@@ -89,7 +94,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         codes.append(1)
         say(f"left {server.cut_requests} accepted requests without an answer")
     code = max(codes)
-    if runtime.models.is_building:
+    if runtime.models.builder.is_busy:
         _leave_builds_behind(code)
     return code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -34,6 +35,7 @@ class EnginePlan:
             was asked for by name is not replaced.
         load_kept: loads `final` from what was built before, and says whether there was anything
             sound; None where nothing was built. `first` is not needed then.
+        must_compile: says whether a process has to compile `final` before it can run.
     """
 
     first: Engine
@@ -41,14 +43,18 @@ class EnginePlan:
     others: tuple[Engine, ...] = ()
     may_fall_back: bool = True
     load_kept: Callable[[], bool] | None = None
+    must_compile: Callable[[], bool] = lambda: False
 
-    @property
-    def without_tiers(self) -> EnginePlan:
-        """The same engines where another version answers until the final one does."""
-        if self.first is self.final:
-            return self
-        spares = (*self.others, self.first) if self.may_fall_back else ()
-        return replace(self, first=self.final, others=spares)
+    def without_tiers(self, *, may_fall_back: bool) -> EnginePlan:
+        """The same engines where another version answers until the final one does.
+
+        Args:
+            may_fall_back: whether another engine than the final one is better than none.
+        """
+        has_tiers = self.first is not self.final
+        spares = (*self.others, self.first) if has_tiers else self.others
+        allowed = may_fall_back and self.may_fall_back
+        return replace(self, first=self.final, others=spares if allowed else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +138,18 @@ def plan_engines(
     final, *others = [ENGINES[name](parts) for name in names]
     quick = _quick(parts)
     by_name = settings.engine != "auto"
+    must_compile = partial(_must_compile, final, in_background=in_background)
     if not settings.tiered:
-        return EnginePlan(final, final, () if by_name else (*others, quick), not by_name)
+        spares = () if by_name else (*others, quick)
+        return EnginePlan(final, final, spares, not by_name, must_compile=must_compile)
     load_kept = None
     if isinstance(final, CompiledEngine) and final.is_built:
         load_kept = final.load_kept
-    return EnginePlan(quick, final, tuple(others), not by_name, load_kept)
+    return EnginePlan(quick, final, tuple(others), not by_name, load_kept, must_compile)
+
+
+def _must_compile(final: Engine, *, in_background: bool) -> bool:
+    return in_background and isinstance(final, CompiledEngine) and not final.is_built
 
 
 def _engine_names(name: EngineName, *, has_tensorrt: bool) -> list[str]:

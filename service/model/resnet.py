@@ -131,6 +131,13 @@ class ResNetSpec:
         return [-(-self.input_px // 2 ** (halvings + stage)) for stage in range(len(STAGES))]
 
     @property
+    def largest_map_values(self) -> int:
+        """Numbers in the largest map of one image: after the stem, or of the first stage."""
+        stem_side, stage_side = -(-self.input_px // 2), self.stage_sides()[0]
+        expansion = self.depth.block.expansion
+        return STAGE_PLANES[0] * max(stem_side**2, expansion * stage_side**2)
+
+    @property
     def features_shape(self) -> tuple[int, int, int, int]:
         """The shape of one image's features: (G, C/G, h, w)."""
         channels, side = STAGE_PLANES[-1] * self.depth.block.expansion, self.stage_sides()[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from service.errors import BadSetting, UnknownModel
 from service.store.load import LoadedModel
@@ -50,22 +50,23 @@ def choose_model(
 
 
 def draw_version(
-    models: Iterable[LoadedModel],
-    name: str | None,
+    versions: Sequence[LoadedModel],
     shares: Mapping[str, float],
     source: random.Random,
+    is_ready: Callable[[LoadedModel], bool],
 ) -> LoadedModel | None:
-    """Draw a version by its share among those that are there; None where none of them has one.
+    """Draw a version by its share among those that can answer; None where none has one.
 
     Args:
-        models: that could answer.
-        name: of the model that is meant.
+        versions: of the model that is meant, oldest first.
         shares: by `name/version`; they need not add up to anything.
         source: of random numbers.
+        is_ready: whether a version can answer. While none that has a share can, it is the newest
+            of those: no other answers in their place.
     """
-    drawn = [m for m in models if m.manifest.name == name and shares.get(m.key)]
-    weights = [shares[model.key] for model in drawn]
-    return source.choices(drawn, weights)[0] if drawn else None
+    sharing = [model for model in versions if shares.get(model.key)]
+    drawn = [model for model in sharing if is_ready(model)] or sharing[-1:]
+    return source.choices(drawn, [shares[model.key] for model in drawn])[0] if drawn else None
 
 
 def choose_default(models: Iterable[LoadedModel], name: str | None) -> str | None:

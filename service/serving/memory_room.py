@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.config import EngineName
@@ -27,29 +28,51 @@ COPIES: dict[EngineName, int] = {
 }
 MIB = 1 << 20
 
+MAPS = 8  # of the largest size that a forward pass holds at a time, and what lies between them
+COMPILER_COPIES = 10  # of the weights, of a process that compiles
+COMPILER_BYTES = 1_200 * MIB  # of torch's compiler and the one for C++, whatever they compile
+
 FreeBytes = Callable[[], int | None]
 
 
-def needed_bytes(manifest: Manifest, engine: EngineName) -> int:
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of the machine, as a service sees it.
+
+    Attributes:
+        free_bytes: tells what is free; None where nobody knows.
+        tidy_up: gives back what is not needed any more, after a version has left.
+    """
+
+    free_bytes: FreeBytes = field(default_factory=lambda: free_memory_bytes)
+    tidy_up: Callable[[], None] = lambda: None
+
+
+def needed_bytes(manifest: Manifest, engine: EngineName, max_batch: int) -> int:
     """The memory that a version takes while it comes up, by the shapes that its manifest states.
 
-    The most that it may be; what compiles is a process of its own, and the first to end where
-    memory runs out.
+    Its weights, as often as its engine has them, and the maps of its largest batch. The most that
+    it may be.
     """
+    map_bytes = 4 * manifest.spec.largest_map_values
+    return COPIES[engine] * _weight_bytes(manifest) + MAPS * max_batch * map_bytes
+
+
+def compiler_bytes(manifest: Manifest) -> int:
+    """The memory that the processes take which compile a version."""
+    return COMPILER_BYTES + COMPILER_COPIES * _weight_bytes(manifest)
+
+
+def _weight_bytes(manifest: Manifest) -> int:
     weights = shapes_alone(manifest.spec).state_dict().values()
-    weight_bytes: int = sum(value.nbytes for value in weights)
-    return COPIES[engine] * weight_bytes
+    return sum(value.nbytes for value in weights)
 
 
-def why_too_little(manifest: Manifest, engine: EngineName, free: int | None) -> str | None:
-    """Say why a version does not fit, with the numbers; None where it does, or nobody knows."""
-    needed = needed_bytes(manifest, engine)
+def why_too_little(needed: int, what_for: str, free: int | None) -> str | None:
+    """Say that there is too little memory, with the numbers; None if not, or if nobody knows."""
     if free is None or needed <= free:
         return None
-    return (
-        f"it may take {needed / MIB:.0f} MiB beside what is served, {free / MIB:.0f} MiB of memory "
-        "are free"
-    )
+    return f"it may take {needed / MIB:.0f} MiB {what_for}, {free / MIB:.0f} MiB of memory are free"
 
 
 def free_memory_bytes(

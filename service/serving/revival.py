@@ -50,6 +50,13 @@ class Revival:
                         return None
         return EngineLost(f"the engine crashed, and {restarts} restarts of it have failed")
 
+    async def try_out(self, models: Iterable[ServedModel]) -> None:
+        """Run what answers once: an engine that is lost is a crash, and brought back."""
+        for model in models:
+            if model.is_ready:
+                with contextlib.suppress(EngineFailed):  # a crash is told to `on_crash`
+                    await self._device.run(model.warm_up, model.batcher.engine)
+
     async def _restart(self, models: Iterable[ServedModel]) -> bool:
         """Try to bring the engine back, and say whether every model answers again."""
         self._count()

@@ -18,15 +18,16 @@ from service.images.decode import silence_decoders
 from service.images.decode_worker import WorkerLimits
 from service.metrics import Metrics
 from service.serving.admission import Admission
+from service.serving.arrival import VersionSource
 from service.serving.decode_workers import GRANTED_BYTES, Decoder, DecodeWorkers, MemoryBudget
+from service.serving.memory_room import Memory
 from service.serving.pipeline import Pipeline
 from service.serving.served_models import ServedModels
 from service.serving.store_watch import StoreWatch
 from service.serving.timer import LoopTimer, Timer
-from service.serving.versions import Versions, VersionSource
+from service.serving.versions import Versions
 from service.store.load import LoadedModel, StoreContents
 from service.store.model_store import ModelStore
-from service.store.policy import VersionPolicy
 
 WINDOW_MS, NICENESS = 200.0, 10  # of what is in no hurry
 
@@ -66,6 +67,7 @@ def build_runtime(
     *,
     source: VersionSource | None = None,
     timer: Timer | None = None,
+    memory: Memory | None = None,
 ) -> Runtime:
     """Put the parts together, and silence the decoders of this process.
 
@@ -76,10 +78,12 @@ def build_runtime(
         decoder: turns files into pixels; None: processes do.
         source: where further versions come from; None: the store of the settings.
         timer: rings for looks at the store; None: the event loop's.
+        memory: of the machine; None: as it is, and nothing is tidied up.
 
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
     """
+    memory = memory or Memory()
     silence_decoders()
     metrics = Metrics(CollectorRegistry())
     ProcessCollector(registry=metrics.registry)  # memory, processor time, moment of the start
@@ -88,16 +92,14 @@ def build_runtime(
     decoder = decoder or _watched_decoders(settings, metrics)
     admission = Admission(settings.max_in_flight, settings.bodies_in_flight_bytes, time.monotonic)
     models = ServedModels(
-        contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
+        contents,
+        lambda loaded: plan(loaded, settings),
+        settings=settings,
+        metrics=metrics,
+        tidy_up=memory.tidy_up,
     )
     source = source or ModelStore(settings.model_store, settings.model_name)
-    versions = Versions(
-        models,
-        source,
-        VersionPolicy.of(settings),
-        engine=settings.engine,
-        metrics=metrics,
-    )
+    versions = Versions(models, source, settings, memory=memory, metrics=metrics)
     every_s = settings.store_poll_s
     watch = None
     if every_s is not None:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Literal
 
 import structlog
 
@@ -22,18 +21,10 @@ from service.serving.batch_account import BatchAccount
 from service.serving.batch_policy import Limits
 from service.serving.batcher import Batcher
 from service.serving.device_backlog import DeviceBacklog
+from service.serving.tiers import READY_TIERS, Tier
 from service.serving.timer import LoopTimer
 from service.serving.worker_thread import WorkerThread
 from service.store.load import LoadedModel
-
-Tier = Literal["loading", "first", "final", "fallback", "restarting"]
-"""Where a model's engine stands.
-
-`loading`: no engine answers yet. `first`: a quick engine answers while the final one is built.
-`final`: the engine that was asked for. `fallback`: it could not be built, the quick one stays.
-`restarting`: the engine crashed and is being brought back.
-"""
-READY_TIERS: tuple[Tier, ...] = ("first", "final", "fallback")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -106,6 +97,15 @@ class ServedModel:
         """The engine that was asked for."""
         return self._plan.final.description
 
+    def must_compile(self) -> bool:
+        """Whether a process has to compile its final engine before that can run; reads files."""
+        return self._plan.must_compile()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the next batch will meet the engine that was asked for."""
+        return self.batcher.engine is self._plan.final
+
     @property
     def is_ready(self) -> bool:
         """Whether an engine answers."""
@@ -166,7 +166,7 @@ class ServedModel:
         Raises:
             EngineFailed: none can be built, and the plan allows no falling back.
         """
-        if self.batcher.engine is self._plan.final:
+        if self.is_final:
             return
         for engine in (self._plan.final, *self._plan.others):
             try:
@@ -267,7 +267,7 @@ class ServedModel:
 
     @property
     def _settled_tier(self) -> Tier:
-        if self.batcher.engine is self._plan.final:
+        if self.is_final:
             return "final"
         return "first" if self.fallback_reason is None else "fallback"
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -17,6 +16,7 @@ from service.errors import EngineFailed, EngineLost
 from service.metrics import Metrics
 from service.serving import choice
 from service.serving.batch_policy import Limits
+from service.serving.build_thread import BuildThread
 from service.serving.device_backlog import DeviceBacklog
 from service.serving.revival import Revival
 from service.serving.served_model import ServedModel
@@ -24,6 +24,10 @@ from service.serving.worker_thread import WorkerThread
 from service.store.load import BrokenVersion, LoadedModel, StoreContents
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+async def _rest(*_: object) -> None:
+    """Do nothing more."""
 
 
 class ServedModels:
@@ -36,6 +40,12 @@ class ServedModels:
         plan: chooses a model's engines.
         settings: of the service.
         metrics: where the numbers go.
+        tidy_up: frees memory, on the thread that builds.
+
+    Attributes:
+        broken: versions that cannot be served, and why.
+        leaving: answer only those who began on them.
+        on_given_up: is awaited with a model's name when a version of it turned out not to run.
 
     Raises:
         BadSetting: the default model is not among them, or the device is not there.
@@ -48,11 +58,14 @@ class ServedModels:
         *,
         settings: Settings,
         metrics: Metrics,
+        tidy_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.broken: list[BrokenVersion] = list(contents.broken)
+        self.leaving: list[ServedModel] = []
+        self.on_given_up: Callable[[str], Awaitable[None]] = _rest
         self._metrics = metrics
         self._device = WorkerThread(self._on_device_crash, "device", settings.hang_timeout_s)
-        self._builder = WorkerThread(self._on_builder_crash, "builder")
+        self.builder = BuildThread(self._on_builder_crash, tidy_up)
         self._collate_thread = ThreadPoolExecutor(1, "collate_thread")
         self._on_lost: Callable[[EngineFailed], None] = lambda _: None
         self.revival = Revival(self._device, settings.hang_timeout_s, metrics.engine_restarts.inc)
@@ -65,28 +78,29 @@ class ServedModels:
         for key, share in self._shares.items():
             metrics.version_weight.labels(*key.split("/")).set(share)
         self.random = random.Random()  # noqa: S311 - it shares requests out, and guards nothing
-        self._building = asyncio.Lock()
-        self.leaving: list[ServedModel] = []  # answer only those who began on them
         self._models = {loaded.key: self.make(loaded) for loaded in contents.models}
         self._default = choice.choose_default(contents.models, settings.default_model)
         self._default_is_set = settings.default_model is not None
 
-    def make(self, loaded: LoadedModel, *, is_beside: bool = False) -> ServedModel:
+    def make(self, loaded: LoadedModel, beside: ServedModel | None = None) -> ServedModel:
         """Put together what answers for a model; nothing runs before its `start`.
 
         Args:
             loaded: the model.
-            is_beside: another version answers until its final engine does.
+            beside: the version that answers until this one's final engine does. One on the engine
+                that was asked for is not followed by one on another.
 
         Raises:
             BadSetting: the device is not there.
         """
         plan = self._plan(loaded)
+        if beside is not None:
+            plan = plan.without_tiers(may_fall_back=not beside.is_final)
         model = ServedModel(
             loaded,
-            plan.without_tiers if is_beside else plan,
+            plan,
             device=self._device,
-            builder=self._builder,
+            builder=self.builder.thread,
             collate_thread=self._collate_thread,
             limits=self._limits,
             backlog=self._backlog,
@@ -124,6 +138,10 @@ class ServedModels:
         """
         return [self._models[loaded.key] for loaded in choice.versions_of(self._loaded(), name)]
 
+    def newest_of(self, name: str) -> ServedModel | None:
+        """The newest version of a model, if there is any."""
+        return self.versions(name)[-1] if name in self.names else None
+
     def find(self, name: str | None, version: str | None) -> ServedModel:
         """The model a request means: the default one, the latest version, unless it says so.
 
@@ -138,12 +156,14 @@ class ServedModels:
         Raises:
             UnknownModel: as `find` does.
         """
+        meant = self.find(name, version)
         if version is None and self._shares:
-            ready = [model.loaded for model in self if model.is_ready]
-            drawn = choice.draw_version(ready, name or self.default, self._shares, self.random)
-            if drawn is not None:
-                return self._models[drawn.key]
-        return self.find(name, version)
+            versions = choice.versions_of(self._loaded(), meant.name)
+            drawn = choice.draw_version(
+                versions, self._shares, self.random, lambda m: self._models[m.key].is_ready
+            )
+            return self._models[drawn.key] if drawn else meant
+        return meant
 
     def let_in(self, model: ServedModel) -> None:
         """Let a model answer that was made and started."""
@@ -151,42 +171,22 @@ class ServedModels:
         if self.default is None and not self._default_is_set:
             self._default = model.name if self.names == [model.name] else None
 
-    def let_go(self, model: ServedModel, give_back: Callable[[], None]) -> None:
-        """Let a model answer nobody else, and end once those inside are answered.
-
-        On the thread that builds, `give_back` then frees memory.
-        """
+    def let_go(self, model: ServedModel) -> None:
+        """Let a model answer nobody else, and end once those inside are answered."""
         del self._models[model.loaded.key]
         self.leaving.append(model)
         model.withdraw()
-        self.spawn(self._end(model, give_back))
+        self.spawn(self._end(model))
 
-    async def _end(self, model: ServedModel, give_back: Callable[[], None]) -> None:
+    async def _end(self, model: ServedModel) -> None:
         await model.end()
-        async with self.building() as builder:
+        async with self.builder.lend():
             await model.close()
             self.leaving.remove(model)
-            await builder.run(give_back)
-
-    @contextlib.asynccontextmanager
-    async def building(self) -> AsyncIterator[WorkerThread]:
-        """Lend the thread that builds to one user at a time, and end it afterwards.
-
-        With it goes its team of threads (see `short_lived_thread`). Who is cancelled leaves it.
-        """
-        async with self._building:
-            if not self._builder.is_running:
-                self._builder.start()
-            yield self._builder
-            await self._builder.stop()
+            await self.builder.tidy_up()
 
     def _loaded(self) -> list[LoadedModel]:
         return [model.loaded for model in self]
-
-    @property
-    def is_building(self) -> bool:
-        """Whether an engine is being built, which cannot be interrupted."""
-        return self._builder.is_running and not self._builder.is_idle
 
     async def start(
         self,
@@ -206,14 +206,18 @@ class ServedModels:
         """
         self._on_lost = on_lost or self._on_lost
         self._device.start()
-        async with self.building():
+        failed = EngineFailed("no model")
+        async with self.builder.lend():
             for model in self:
                 try:
                     await model.start()
                 except EngineFailed as error:
+                    failed = error
                     self._give_up(model, error)
-                    if not self._models:
-                        raise
+        for name in {one.key.partition("/")[0] for one in self.broken} - set(self.names):
+            await self.on_given_up(name)
+        if not self._models:
+            raise failed
         self.spawn(self._finish_all(on_built))
 
     async def stop(self, *, leaves_builds: bool = True) -> None:
@@ -227,8 +231,7 @@ class ServedModels:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._device.stop()
-        if self._builder.is_idle or not leaves_builds:
-            await self._builder.stop()
+        await self.builder.stop(leaves_builds=leaves_builds)
         self._collate_thread.shutdown()
 
     def _give_up(self, model: ServedModel, error: EngineFailed) -> bool:
@@ -244,40 +247,36 @@ class ServedModels:
         return True
 
     async def _finish_all(self, on_built: Callable[[], None]) -> None:
-        async with self.building():
-            for model in self:
-                await self._finish(model)
+        for model in self:
+            await self._finish(model)
         on_built()
 
-    def finish_later(self, model: ServedModel, give_back: Callable[[], None]) -> None:
+    def finish_later(self, model: ServedModel) -> None:
         """Build a model's final engine in the background, as `start` does; then free memory."""
-        self.spawn(self._finish_one(model, give_back))
+        self.spawn(self._finish(model, self.builder.tidy_up))
 
-    async def _finish_one(self, model: ServedModel, give_back: Callable[[], None]) -> None:
-        async with self.building() as builder:
-            await self._finish(model)
-            await builder.run(give_back)
-
-    async def _finish(self, model: ServedModel) -> None:
-        try:
-            await model.finish()
-        except EngineFailed as error:
-            if self._give_up(model, error) and not self._models:
-                self._on_lost(error)
-        model.loaded.reference.release()  # its engine has a copy of its own
+    async def _finish(
+        self, model: ServedModel, then: Callable[[], Awaitable[None]] = _rest
+    ) -> None:
+        given_up = None
+        async with self.builder.lend():
+            if model.is_withdrawn:  # it was let go of before its turn came
+                return
+            try:
+                await model.finish()
+            except EngineFailed as error:
+                given_up = error if self._give_up(model, error) else None
+            model.loaded.reference.release()  # its engine has a copy of its own
+            await then()
+        if given_up is not None:
+            await self.on_given_up(model.name)
+            if not self._models:
+                self._on_lost(given_up)
 
     def _on_builder_crash(self, error: EngineLost) -> None:
         """Begin anew; what ended the builder may have taken the device along."""
         log.error("builder crashed", reason=error.message)
-        self._builder.start()
-        self.spawn(self._try_engines())
-
-    async def _try_engines(self) -> None:
-        """Run what answers once: an engine that is lost is a crash, and brought back."""
-        for model in self:
-            if model.is_ready:
-                with contextlib.suppress(EngineFailed):  # a crash is told to `on_crash`
-                    await self._device.run(model.warm_up, model.batcher.engine)
+        self.spawn(self.revival.try_out(self))
 
     def _on_device_crash(self, error: EngineLost) -> None:
         log.error("engine crashed", reason=error.message, exc_info=error)

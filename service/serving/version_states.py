@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,8 @@ from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
 from service.store.layout import VersionFolder
 from service.store.load import BrokenVersion
+
+NOT_WANTED = "it is in the store, and not among what the settings want served"
 
 State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
 
@@ -25,7 +27,10 @@ class VersionState:
 
 
 def list_states(
-    models: ServedModels, loading: VersionFolder | None, unloaded: Mapping[str, tuple[str, ...]]
+    models: ServedModels,
+    loading: VersionFolder | None,
+    unloaded: Mapping[str, tuple[str, ...]],
+    found: Iterable[VersionFolder],
 ) -> list[VersionState]:
     """Where every version stands, by name and number.
 
@@ -33,11 +38,13 @@ def list_states(
         models: that are served, leave, or cannot be served.
         loading: what comes up now.
         unloaded: the versions that were told to go, by name.
+        found: what the store had when it was last looked at.
     """
     first_counts = [
         *([VersionState(loading.name, loading.version, "LOADING")] if loading else ()),
         *_of_models(models),
         *_of_unloaded(unloaded),
+        *(VersionState(one.name, one.version, "UNAVAILABLE", NOT_WANTED) for one in found),
     ]
     unique = {(one.name, one.version): one for one in reversed(first_counts)}
     return sorted(unique.values(), key=lambda one: (one.name, int(one.version or 0)))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Protocol, TypeVar
 
 import structlog
 
-from service.config import EngineName
+from service.config import Settings
 from service.errors import (
     EngineFailed,
     MissingFile,
@@ -19,42 +17,19 @@ from service.errors import (
     UnknownModel,
 )
 from service.metrics import Metrics
-from service.serving.memory_room import FreeBytes, free_memory_bytes, why_too_little
+from service.serving.arrival import Arrival, NoMemory, VersionSource
+from service.serving.memory_room import Memory
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
 from service.serving.version_states import VersionState, list_states
 from service.serving.worker_thread import WorkerThread
 from service.store.layout import VersionFolder
-from service.store.load import BrokenVersion, LoadedModel
-from service.store.manifest import Manifest
-from service.store.model_store import Look
+from service.store.load import BrokenVersion
 from service.store.policy import VersionPolicy
-
-T = TypeVar("T")
 
 KEPT_IN_METRICS = 8  # versions that have left; a rollback goes on counting
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-class VersionSource(Protocol):
-    """Where versions come from; its methods are called beside the event loop."""
-
-    def find(self) -> list[VersionFolder]:
-        """Every version that is there, by name and then by number."""
-
-    def look(self) -> Look:
-        """See what is there without reading it, so that a change shows."""
-
-    def manifest(self, version: VersionFolder) -> Manifest:
-        """What a version says of itself."""
-
-    def load(self, version: VersionFolder) -> LoadedModel | BrokenVersion:
-        """Read and verify a version, or say why it cannot be served."""
-
-
-class NoMemory(EngineFailed):
-    """A version does not fit beside what is served."""
 
 
 class Versions:
@@ -62,13 +37,13 @@ class Versions:
 
     A new version is verified, built and warmed up beside what serves, and takes over between two
     batches. What fails leaves what served before as it is, among the broken versions with its
-    reason. Requests end on the version on which they began.
+    reason. Requests end on the version on which they began. Only `unload` waits for nothing.
 
     Args:
         models: that are served.
         source: of the versions.
-        policy: which of them are to be served.
-        engine: which engine they get, by name.
+        settings: which of them are to be served, and on which engine.
+        memory: of the machine.
         metrics: where the numbers go.
     """
 
@@ -76,51 +51,54 @@ class Versions:
         self,
         models: ServedModels,
         source: VersionSource,
-        policy: VersionPolicy,
+        settings: Settings,
         *,
-        engine: EngineName,
+        memory: Memory,
         metrics: Metrics,
     ) -> None:
         self._models = models
-        self._source = source
-        self._policy = policy
-        self._engine: EngineName = engine
+        self._policy = VersionPolicy.of(settings)
+        self._arrival = Arrival(models, source, settings, memory=memory, metrics=metrics)
         self._metrics = metrics
-        self.free_bytes: FreeBytes = free_memory_bytes
-        self.give_back: Callable[[], None] = lambda: None  # on the thread that builds
-        self._turn = asyncio.Lock()
+        self._found: list[VersionFolder] = []  # at the last look
         self._loading: VersionFolder | None = None
         self._unloaded: dict[str, tuple[str, ...]] = {}  # by name: they stay so until `load`
         self._gone: dict[tuple[str, str], None] = {}  # what has left, the longest gone first
+        models.on_given_up = self.fall_back
 
     async def load(self, name: str) -> None:
         """Serve what the policy wants of a model, as the store has it now.
 
         Raises:
             UnknownModel: the store has no such model.
-            NotLoaded: a version that is wanted cannot be served; what serves does so still.
+            NotLoaded: a version that is wanted cannot be served, and what serves does so still; or
+                none is wanted; or the model was unloaded meanwhile.
             StoreError: the store cannot be read.
         """
-        async with self._turn, self._models.building() as builder:
-            found = [folder for folder in await self._find(builder) if folder.name == name]
+        async with self._models.builder.lend() as builder:
+            found = await self._find(builder, name)
             if not found:
                 raise UnknownModel(f"the store has no model {name!r}")
+            if self._policy.choose(found).is_empty:
+                there = ", ".join(folder.key for folder in found)
+                raise NotLoaded(f"the store has {there}, and the settings want none of them served")
             self._unloaded.pop(name, None)
             failed = await self._serve_wanted(name, found, builder)
+        if name in self._unloaded:
+            raise NotLoaded(f"{name} was unloaded meanwhile")
         if failed:
             raise NotLoaded("; ".join(f"{one.key}: {one.error.message}" for one in failed))
 
-    async def unload(self, name: str) -> None:
+    def unload(self, name: str) -> None:
         """Serve a model no more, whatever comes, until it is loaded again.
 
         Raises:
             UnknownModel: there is none of that name.
         """
-        async with self._turn:
-            versions = self._models.versions(name)
-            self._unloaded[name] = tuple(model.version for model in versions)
-            self._replace_broken(name, [])
-            self._let_go(versions)
+        versions = self._models.versions(name)
+        self._unloaded[name] = tuple(model.version for model in versions)
+        self._replace_broken(name, [])
+        self._let_go(versions)
 
     async def refresh(self) -> None:
         """Serve what the policy wants of every model, as the store has it now.
@@ -130,38 +108,59 @@ class Versions:
         Raises:
             StoreError: the store cannot be read.
         """
-        async with self._turn, self._models.building() as builder:
+        async with self._models.builder.lend() as builder:
             found = await self._find(builder)
             if not found:
                 log.warning("the store is empty, what is served stays")
                 return
             there = {name: [*folders] for name, folders in groupby(found, lambda f: f.name)}
-            for name in (set(there) | set(self._models.names)) - set(self._unloaded):
+            for name in set(there) | set(self._models.names):
+                if name in self._unloaded:
+                    continue
                 if name in there:
                     await self._serve_wanted(name, there[name], builder)
                 else:
                     self._replace_broken(name, self._absent(name, found))
                     self._let_go(self._models.versions(name))
 
+    async def fall_back(self, name: str) -> None:
+        """Serve the next of the versions that are wanted, in the place of one that does not run."""
+        try:
+            async with self._models.builder.lend() as builder:
+                found = await self._find(builder, name)
+                if name not in self._unloaded:
+                    broken = [one for one in self._models.broken if _name_of(one.key) == name]
+                    await self._serve_wanted(name, found, builder, broken)
+        except StoreError as error:
+            log.warning("no other version is served", model=name, reason=error.message)
+
     def states(self) -> list[VersionState]:
         """Where every version stands, by name and number."""
-        return list_states(self._models, self._loading, self._unloaded)
+        return list_states(self._models, self._loading, self._unloaded, self._found)
 
-    async def _find(self, builder: WorkerThread) -> list[VersionFolder]:
-        found: list[VersionFolder] | StoreError = (
-            await builder.run(_or_error, self._source.find)
-        ).result
-        if isinstance(found, StoreError):
-            raise found
-        return found
+    async def _find(self, builder: WorkerThread, name: str | None = None) -> list[VersionFolder]:
+        """What the store has now, of one model or of all."""
+        self._found = found = await self._arrival.find(builder)
+        return [folder for folder in found if name in (None, folder.name)]
 
     async def _serve_wanted(
-        self, name: str, found: Sequence[VersionFolder], builder: WorkerThread
+        self,
+        name: str,
+        found: Sequence[VersionFolder],
+        builder: WorkerThread,
+        known_broken: Sequence[BrokenVersion] = (),
     ) -> list[BrokenVersion]:
-        """Serve what is wanted of a model, and let go of the rest once something is served."""
-        wanted, failed, served = self._policy.choose(found), self._absent(name, found), set[str]()
+        """Serve what is wanted of a model, and let go of the rest once something is served.
+
+        Returns:
+            What is wanted and cannot be served; what is not there is not among it.
+        """
+        wanted, failed, served = self._policy.choose(found), list(known_broken), set[str]()
+        not_tried = {one.key for one in known_broken}
 
         async def serve(folder: VersionFolder) -> bool:
+            if folder.key in not_tried or name in self._unloaded:
+                return False
             reason = None
             if folder.key not in self._models:
                 reason = await self._bring_in(folder, builder)
@@ -176,7 +175,8 @@ class Versions:
         for folder in wanted.first_of:
             if await serve(folder):
                 break
-        self._replace_broken(name, failed)
+        if name not in self._unloaded:
+            self._replace_broken(name, [*self._absent(name, found), *failed])
         if served:
             self._let_go(
                 model
@@ -189,7 +189,7 @@ class Versions:
         """Serve a version that is not served yet, or say why that cannot be."""
         self._loading = folder
         try:
-            model = await self._start(folder, builder)
+            model = await self._arrival.start(folder, builder, self._is_wanted)
         except ServiceError as error:
             outcome = "no_memory" if isinstance(error, NoMemory) else "failed"
             self._metrics.version_loads.labels(folder.name, outcome).inc()
@@ -205,40 +205,13 @@ class Versions:
         log.info("version loaded", model=folder.key)
         return None
 
-    async def _start(self, folder: VersionFolder, builder: WorkerThread) -> ServedModel:
-        await self._require_room(folder, builder)
-        loaded = (await builder.run(self._source.load, folder)).result
-        if isinstance(loaded, BrokenVersion):
-            raise loaded.error
-        is_beside = folder.name in self._models.names
-        model = self._models.make(loaded, is_beside=is_beside)
-        try:
-            await model.start()
-        except EngineFailed:
-            model.retire()
-            await model.close()
-            self._metrics.forget_model(model.metric_labels)
-            raise
-        if is_beside:
-            model.expect_times_of(self._models.versions(folder.name)[-1])
-            loaded.reference.release()  # its engine has a copy of its own
-        else:
-            self._models.finish_later(model, self.give_back)
-        return model
-
-    async def _require_room(self, folder: VersionFolder, builder: WorkerThread) -> None:
-        manifest = (await builder.run(_or_error, self._source.manifest, folder)).result
-        if isinstance(manifest, StoreError):
-            raise manifest
-        free = (await builder.run(self.free_bytes)).result
-        reason = (await builder.run(why_too_little, manifest, self._engine, free)).result
-        if reason is not None:
-            raise NoMemory(reason)
+    def _is_wanted(self, name: str) -> bool:
+        return name not in self._unloaded
 
     def _let_go(self, models: Iterable[ServedModel]) -> None:
         for model in tuple(models):
             log.info("version leaves", model=model.loaded.key)
-            self._models.let_go(model, self.give_back)
+            self._models.let_go(model)
             self._gone[model.metric_labels] = None
         while len(self._gone) > KEPT_IN_METRICS:
             longest_gone = next(iter(self._gone))
@@ -249,17 +222,13 @@ class Versions:
         return [
             BrokenVersion(key, MissingFile("the store has no such version"))
             for key in self._policy.absent(found)
-            if key.partition("/")[0] == name
+            if _name_of(key) == name
         ]
 
     def _replace_broken(self, name: str, broken: list[BrokenVersion]) -> None:
-        others = [one for one in self._models.broken if one.key.partition("/")[0] != name]
+        others = [one for one in self._models.broken if _name_of(one.key) != name]
         self._models.broken = [*others, *broken]
 
 
-def _or_error(function: Callable[..., T], *arguments: object) -> T | StoreError:
-    """Call what reads the store: its errors are results, not failures of the thread."""
-    try:
-        return function(*arguments)
-    except StoreError as error:
-        return error
+def _name_of(key: str) -> str:
+    return key.partition("/")[0]

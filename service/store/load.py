@@ -22,7 +22,7 @@ from service.store.files import (
 )
 from service.store.layout import VersionFolder, find_versions, list_versions
 from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
-from service.store.policy import VersionPolicy, Wanted
+from service.store.policy import Chosen, VersionPolicy
 from service.store.reference import ReferenceNetwork
 
 __all__ = [
@@ -121,7 +121,7 @@ def load_store(
     return StoreContents(tuple(models), tuple(broken))
 
 
-def _load_wanted(wanted: Wanted) -> tuple[list[LoadedModel], list[BrokenVersion]]:
+def _load_wanted(wanted: Chosen) -> tuple[list[LoadedModel], list[BrokenVersion]]:
     """Load what is wanted of one model, by number."""
     results: dict[VersionFolder, LoadedModel | BrokenVersion] = {}
     for folder in wanted.all_of:

@@ -11,7 +11,7 @@ from service.store.layout import VersionFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Chosen:
     """The versions of one model that are to be served.
 
     Attributes:
@@ -21,6 +21,11 @@ class Wanted:
 
     all_of: tuple[VersionFolder, ...] = ()
     first_of: tuple[VersionFolder, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is wanted."""
+        return not self.all_of and not self.first_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,15 @@ class VersionPolicy:
         is_latest = settings.version_policy == "latest"
         return cls(settings.models, is_latest, frozenset(shares_of(settings.version_weights)))
 
-    def choose(self, found: Sequence[VersionFolder]) -> Wanted:
+    def choose(self, found: Sequence[VersionFolder]) -> Chosen:
         """Choose among the versions of one model, oldest first."""
         listed = self.weighted | set(self.names)
         all_of = [folder for folder in found if folder.key in listed]
         if not found or not self._takes_policy(found[0].name):
-            return Wanted(tuple(all_of))
+            return Chosen(tuple(all_of))
         if self.is_latest:
-            return Wanted(tuple(all_of), tuple(reversed(found)))
-        return Wanted(tuple(found))
+            return Chosen(tuple(all_of), tuple(reversed(found)))
+        return Chosen(tuple(found))
 
     def _takes_policy(self, name: str) -> bool:
         has_shares = any(key.startswith(f"{name}/") for key in self.weighted)

@@ -14,7 +14,7 @@ from service.api.bounded_route import LONGEST_QUERY
 from service.api.context import PROBES_ONLY
 from service.api.schemas import ErrorBody
 from service.api.v2.documentation import V2Error
-from service.serving.served_model import Tier
+from service.serving.tiers import Tier
 from tests.api.test_refusals import BAD
 from tests.fakes import FakeEngine
 from tests.running import PNG, Running, grey, noise, running

@@ -202,7 +202,7 @@ async def test_a_stop_does_not_wait_for_an_engine_that_is_being_built() -> None:
         refused = await service.predict(grey(1))
         service.signal()
         await service.ended
-        is_building = service.runtime.models.is_building
+        is_building = service.runtime.models.builder.is_busy
         engine.may_load.set()
 
     assert (refused.status_code, is_building, service.server.cut_requests) == (503, True, 0)

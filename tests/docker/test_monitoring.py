@@ -20,7 +20,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from service.api.context import Outcome
 from service.api.errors import ADMISSION_CODES, OUTCOMES, STATUS_OF
 from service.metrics import PHASES, SECONDS, Metrics
-from service.serving.served_model import Tier
+from service.serving.tiers import Tier
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker" / "monitoring" / "prometheus"

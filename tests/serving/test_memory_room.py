@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from service.serving.memory_room import free_memory_bytes, needed_bytes, why_too_little
+from service.serving.memory_room import (
+    compiler_bytes,
+    free_memory_bytes,
+    needed_bytes,
+    why_too_little,
+)
 from tests.running import tiny_model
 from tests.store_fixtures import tiny_network
 
@@ -64,16 +69,23 @@ def test_version_1_has_other_names(machine: Path, tmp_path: Path) -> None:
 def test_where_nothing_tells_nobody_knows() -> None:
     """And then nothing is refused for it."""
     assert free_memory_bytes(NOWHERE, NOWHERE, NOWHERE) is None
-    assert why_too_little(tiny_model().manifest, "auto", None) is None
+    assert why_too_little(1, "beside what is served", None) is None
 
 
 def test_what_a_version_takes_follows_from_its_manifest() -> None:
-    """The bytes of its weights, as often as its engine has them; the reason has both numbers."""
+    """Its weights, as often as its engine has them, and eight of the largest maps of a batch."""
     manifest = tiny_model().manifest
     weights = sum(value.nbytes for value in tiny_network().state_dict().values())
 
-    assert needed_bytes(manifest, "eager") == 3 * weights
-    assert why_too_little(manifest, "eager", 3 * weights) is None
-    assert why_too_little(manifest, "eager", 100 << 20) == (
-        "it may take 128 MiB beside what is served, 100 MiB of memory are free"
+    map_bytes = 4 * 64 * 16 * 16  # after the stem
+
+    assert needed_bytes(manifest, "eager", 5) == 3 * weights + 8 * 5 * map_bytes
+    assert compiler_bytes(manifest) == (1200 << 20) + 10 * weights
+
+
+def test_a_reason_has_both_numbers() -> None:
+    """What it takes, and what is free."""
+    assert why_too_little(128 << 20, "to compile", 128 << 20) is None
+    assert why_too_little(128 << 20, "to compile", 100 << 20) == (
+        "it may take 128 MiB to compile, 100 MiB of memory are free"
     )

@@ -14,6 +14,7 @@ from starlette.types import Message
 
 from service.engines.plan import EnginePlan
 from service.errors import NotLoaded, UnknownModel
+from service.serving.memory_room import Memory
 from service.serving.version_states import VersionState
 from tests.fakes import FakeEngine, GatedEngine, SlowEngine
 from tests.running import Running, grey, running, tiny_model, until
@@ -253,14 +254,14 @@ async def test_unloading_the_last_model_leaves_a_service_that_is_not_ready() -> 
     shelf = Shelf()
     shelf.put(1)
     async with running(source=shelf, engines=Engines().plan) as service:
-        await service.runtime.versions.unload("tiny")
+        service.runtime.versions.unload("tiny")
         ready = await service.client.get("/readyz")
         refused = await service.predict(grey(1))
         await service.runtime.versions.refresh()
         await until(partial(has_let_go, service))
         told = service.runtime.versions.states()
         with pytest.raises(UnknownModel):
-            await service.runtime.versions.unload("tiny")
+            service.runtime.versions.unload("tiny")
         await service.runtime.versions.load("tiny")
         reply, is_ready = await service.predict(grey(1)), await service.is_ready()
         lost = service.lost.done()
@@ -294,7 +295,7 @@ async def test_every_version_stays_where_the_policy_is_all() -> None:
         told = states(pinned)
 
     assert [version_of(reply) for reply in replies] == [2, 1]
-    assert told == {"tiny/1": "READY"}
+    assert told == {"tiny/1": "READY", "tiny/2": "UNAVAILABLE"}
 
 
 async def test_a_version_that_is_named_and_not_there_is_told() -> None:
@@ -339,15 +340,15 @@ async def test_a_version_that_does_not_fit_into_memory_is_refused_with_the_numbe
     """Before anything of it is read but its manifest."""
     shelf = Shelf()
     shelf.put(2)
-    async with running(source=shelf, engines=Engines().plan) as service:
-        service.runtime.versions.free_bytes = lambda: 64 << 20
+    memory = Memory(free_bytes=lambda: 64 << 20)
+    async with running(source=shelf, engines=Engines().plan, memory=memory) as service:
         with pytest.raises(NotLoaded) as refused:
             await service.runtime.versions.load("tiny")
         reply = await service.predict(grey(1))
         counted = await service.metric('sge_version_loads_total{model="tiny",outcome="no_memory"}')
 
     assert refused.value.message == (
-        "tiny/2: it may take 128 MiB beside what is served, 64 MiB of memory are free"
+        "tiny/2: it may take 136 MiB beside what is served, 64 MiB of memory are free"
     )
     assert (version_of(reply), counted, shelf.loaded) == (1, 1, [])
 
@@ -356,8 +357,8 @@ async def test_nothing_of_an_old_version_stays_in_memory() -> None:
     """Neither its engine nor its weights, once its last request has been answered."""
     shelf, engines = Shelf(), Engines()
     freed: list[str] = []
-    async with running(source=shelf, engines=engines.plan) as service:
-        service.runtime.versions.give_back = lambda: freed.append("memory")
+    memory = Memory(tidy_up=lambda: freed.append("memory"))
+    async with running(source=shelf, engines=engines.plan, memory=memory) as service:
         for version in (2, 3):
             shelf.put(version)
             await service.runtime.versions.load("tiny")

@@ -10,7 +10,7 @@ import pytest
 from service.config import Settings
 from service.store.layout import VersionFolder
 from service.store.load import load_store
-from service.store.policy import VersionPolicy, Wanted
+from service.store.policy import Chosen, VersionPolicy
 
 FOUND = [VersionFolder("a", version, Path(version)) for version in "123"]
 
@@ -49,7 +49,7 @@ def test_versions_are_chosen_by_the_settings(
 
 def test_of_nothing_nothing_is_wanted() -> None:
     """A model that has gone."""
-    assert VersionPolicy().choose([]) == Wanted()
+    assert VersionPolicy().choose([]) == Chosen()
 
 
 def test_the_latest_is_the_newest_that_can_be_served(store: Path) -> None:

@@ -72,7 +72,9 @@ async def load(request: Request, runtime: RuntimeOf, name: str) -> Response:
     change = await _read(request, runtime, Change)
     if override := next(iter(change.parameters), None):
         raise BadRequest(f"parameter {override!r}: what is loaded is what the store has")
-    return await _changed(runtime, runtime.versions.load(name))
+    if runtime.admission.is_draining:
+        raise Draining("the service is stopping", DRAIN_RETRY_S)
+    return await _changed(runtime, runtime.versions.load(_model_of(name, runtime)))
 
 
 @router.post("/v2/repository/models/{name}/unload", summary="Unload a model", **CHANGES)
@@ -80,7 +82,15 @@ async def unload(request: Request, runtime: RuntimeOf, name: str) -> Response:
     """Serve a model no more until it is loaded again; what is inside is still answered."""
     require_admin(request)
     await _read(request, runtime, Change)
-    return await _changed(runtime, runtime.versions.unload(name))
+    runtime.versions.unload(_model_of(name, runtime))
+    return Response(status_code=200)
+
+
+def _model_of(name: str, runtime: Runtime) -> str:
+    """The model of which a name is a view, as the index lists them."""
+    known = {state.name for state in runtime.versions.states()}
+    models = (name.removesuffix(kind.suffix) for kind in VIEWS)
+    return next((model for model in (name, *models) if model in known), name)
 
 
 async def _read(request: Request, runtime: Runtime, kind: type[Body]) -> Body:

@@ -194,3 +194,26 @@ async def test_a_weighted_version_that_cannot_answer_leaves_its_share_to_the_oth
         replies: list[httpx.Response] = [await service.predict(grey(1)) for _ in range(3)]
 
     assert {reply.json()["model"]["version"] for reply in replies} == {"1"}
+
+
+async def test_a_views_name_means_its_model(
+    file: Path, admin: dict[str, str], shelf: Shelf
+) -> None:
+    """As the index lists it, so it can be loaded and unloaded."""
+    load, unload = (f"/v2/repository/models/tiny-image/{change}" for change in ("load", "unload"))
+    async with running(source=shelf, engines=Engines().plan, admin_key_file=file) as service:
+        replies = [await service.client.post(path, headers=admin) for path in (load, unload)]
+        served = list(service.runtime.models)
+
+    assert ([reply.status_code for reply in replies], served) == ([200, 200], [])
+
+
+async def test_a_stopping_service_begins_no_load(
+    file: Path, admin: dict[str, str], shelf: Shelf
+) -> None:
+    """Who asks is told, and nothing is read."""
+    async with running(source=shelf, engines=Engines().plan, admin_key_file=file) as service:
+        service.runtime.admission.drain()
+        reply = await service.client.post(LOAD, headers=admin)
+
+    assert (reply.status_code, shelf.loaded) == (503, [])
