@@ -9,6 +9,7 @@ from service.config.names import ENV_PREFIX, RENAMED, describe_invalid, flag_of,
 from service.config.openmp import bound_openmp_waiting
 from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
 from service.config.store import shares_of
+from service.config.terminal import refuses_colours
 from service.config.values import LONGEST_TIMEOUT_MS
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "describe_invalid",
     "flag_of",
     "flags_of",
+    "refuses_colours",
     "shares_of",
     "variable_of",
 ]
