@@ -95,6 +95,7 @@ async def admit(
     with runtime.admission.enter(deadline, model.batcher.share, context.key) as permit:
         timer = asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S)
         admitted = AdmittedRequest(context, model, permit, limit_ms, timer)
+        context.trace.enter("body", context.began)
         try:
             async with timer:
                 yield admitted

@@ -27,6 +27,7 @@ from service.serving.versions import Versions, VersionSource
 from service.store.load import LoadedModel, StoreContents
 from service.store.model_store import ModelStore
 from service.store.policy import VersionPolicy
+from service.tracing.tracer import NullTracer, Tracer
 
 WINDOW_MS, NICENESS = 200.0, 10  # of what is in no hurry
 
@@ -45,6 +46,7 @@ class Runtime:
         pipeline: the way of a request through the stages.
         workers: threads that wait for decoders, and draw masks.
         decoder: turns files into pixels; it is started and stopped with the service.
+        tracer: makes spans; the server stops it.
     """
 
     settings: Settings
@@ -56,6 +58,7 @@ class Runtime:
     pipeline: Pipeline
     workers: ThreadPoolExecutor
     decoder: Decoder
+    tracer: Tracer
 
 
 def build_runtime(
@@ -66,6 +69,7 @@ def build_runtime(
     *,
     source: VersionSource | None = None,
     timer: Timer | None = None,
+    tracer: Tracer | None = None,
 ) -> Runtime:
     """Put the parts together, and silence the decoders of this process.
 
@@ -76,6 +80,7 @@ def build_runtime(
         decoder: turns files into pixels; None: processes do.
         source: where further versions come from; None: the store of the settings.
         timer: rings for looks at the store; None: the event loop's.
+        tracer: makes spans; None: there are none.
 
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
@@ -87,8 +92,13 @@ def build_runtime(
     workers = ThreadPoolExecutor(count, "worker")
     decoder = decoder or _watched_decoders(settings, metrics)
     admission = Admission(settings.max_in_flight, settings.bodies_in_flight_bytes, time.monotonic)
+    tracer = tracer or NullTracer()
     models = ServedModels(
-        contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
+        contents,
+        lambda loaded: plan(loaded, settings),
+        settings=settings,
+        metrics=metrics,
+        tracer=tracer,
     )
     source = source or ModelStore(settings.model_store, settings.model_name)
     versions = Versions(
@@ -105,7 +115,7 @@ def build_runtime(
     _watch(metrics, models, admission)
     pipeline = Pipeline(workers, decoder)
     return Runtime(
-        settings, models, versions, watch, admission, metrics, pipeline, workers, decoder
+        settings, models, versions, watch, admission, metrics, pipeline, workers, decoder, tracer
     )
 
 

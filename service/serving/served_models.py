@@ -16,12 +16,14 @@ from service.engines.plan import EnginePlan
 from service.errors import EngineFailed, EngineLost
 from service.metrics import Metrics
 from service.serving import choice
+from service.serving.batch_account import BatchAccount
 from service.serving.batch_policy import Limits
 from service.serving.device_backlog import DeviceBacklog
 from service.serving.revival import Revival
 from service.serving.served_model import ServedModel
 from service.serving.worker_thread import WorkerThread
 from service.store.load import BrokenVersion, LoadedModel, StoreContents
+from service.tracing.tracer import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,6 +38,7 @@ class ServedModels:
         plan: chooses a model's engines.
         settings: of the service.
         metrics: where the numbers go.
+        tracer: makes spans of batches; None: there are none.
 
     Raises:
         BadSetting: the default model is not among them, or the device is not there.
@@ -48,9 +51,10 @@ class ServedModels:
         *,
         settings: Settings,
         metrics: Metrics,
+        tracer: Tracer | None = None,
     ) -> None:
         self.broken: list[BrokenVersion] = list(contents.broken)
-        self._metrics = metrics
+        self._metrics, self._tracer = metrics, tracer
         self._device = WorkerThread(self._on_device_crash, "device", settings.hang_timeout_s)
         self._builder = WorkerThread(self._on_builder_crash, "builder")
         self._collate_thread = ThreadPoolExecutor(1, "collate_thread")
@@ -82,6 +86,7 @@ class ServedModels:
             BadSetting: the device is not there.
         """
         plan = self._plan(loaded)
+        labels = loaded.manifest.name, loaded.manifest.version
         model = ServedModel(
             loaded,
             plan.without_tiers if is_beside else plan,
@@ -90,7 +95,7 @@ class ServedModels:
             collate_thread=self._collate_thread,
             limits=self._limits,
             backlog=self._backlog,
-            metrics=self._metrics,
+            account=BatchAccount(labels, self._metrics, self._tracer),
         )
         self._metrics.expect_model(model.metric_labels)
         return model
@@ -270,14 +275,7 @@ class ServedModels:
         """Begin anew; what ended the builder may have taken the device along."""
         log.error("builder crashed", reason=error.message)
         self._builder.start()
-        self.spawn(self._try_engines())
-
-    async def _try_engines(self) -> None:
-        """Run what answers once: an engine that is lost is a crash, and brought back."""
-        for model in self:
-            if model.is_ready:
-                with contextlib.suppress(EngineFailed):  # a crash is told to `on_crash`
-                    await self._device.run(model.warm_up, model.batcher.engine)
+        self.spawn(self.revival.try_engines(tuple(self)))
 
     def _on_device_crash(self, error: EngineLost) -> None:
         log.error("engine crashed", reason=error.message, exc_info=error)

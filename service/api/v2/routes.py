@@ -153,7 +153,7 @@ async def infer(
         limits.bound(len(wanted.images))
         admitted.hold(len(wanted.images))
         _bound_reply(wanted, view, runtime.settings)
-        work = view.run(runtime.pipeline, wanted.images, admitted.deadline)
+        work = view.run(runtime.pipeline, wanted.images, admitted.deadline, context.trace)
         outcome = await unless_disconnected(request, work)
         timing_ms = report_phases(runtime.metrics, admitted, outcome.answer.phases_s)
         return await _respond(view, wanted, outcome.values, timing_ms)

@@ -17,9 +17,11 @@ from service.results.attribution import AttributionRequest
 from service.results.attribution_request import BestClasses
 from service.results.mask_request import AllGroups, MaskRequest
 from service.results.predictions import Prediction
-from service.serving.pipeline import Answer, Options, Pipeline, Result
+from service.serving.options import Options
+from service.serving.pipeline import Answer, Pipeline, Result
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
+from service.tracing.request_trace import UNTRACED, RequestTrace
 
 TOP = 5  # predictions of a picture, where the model has as many classes
 
@@ -50,9 +52,15 @@ class PixelsView:
         """PROBS (B, K)."""
         return (TensorSpec("PROBS", "FP32", (len(self.model.loaded.labels),)),)
 
-    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+    async def run(
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        trace: RequestTrace = UNTRACED,
+    ) -> Outcome:
         """Score (B, 3, S, S) uint8."""
-        answer = await pipeline.score(self.model, list(images), deadline)
+        answer = await pipeline.score(self.model, list(images), deadline, trace=trace)
         return Outcome({"PROBS": np.stack(answer.results)}, answer)
 
 
@@ -86,10 +94,22 @@ class PicturesView:
     def _top(self) -> int:
         return min(TOP, len(self.model.loaded.labels))
 
-    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+    async def run(
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        trace: RequestTrace = UNTRACED,
+    ) -> Outcome:
         """Decode and classify (B, 1) files."""
-        answer = await pipeline.answer(self.model, list(images.ravel()), self._options, deadline)
+        answer = await self._answer(pipeline, images, deadline, trace)
         return Outcome(_tops(answer), answer)
+
+    async def _answer(
+        self, pipeline: Pipeline, images: Values, deadline: float, trace: RequestTrace
+    ) -> Answer[Result]:
+        files = list(images.ravel())
+        return await pipeline.answer(self.model, files, self._options, deadline, trace=trace)
 
     @property
     def _options(self) -> Options:
@@ -110,9 +130,15 @@ class ExplainedView(PicturesView):
         evidence = TensorSpec("ATTRIBUTION", "FP32", (self._top, last.height, last.width))
         return (*self._tops, mask, evidence)
 
-    async def run(self, pipeline: Pipeline, images: Values, deadline: float) -> Outcome:
+    async def run(
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        trace: RequestTrace = UNTRACED,
+    ) -> Outcome:
         """Decode, classify and show (B, 1) files."""
-        answer = await pipeline.answer(self.model, list(images.ravel()), self._options, deadline)
+        answer = await self._answer(pipeline, images, deadline, trace)
         masks = np.stack([result.masks[0].numbers for result in answer.results])
         evidence = np.stack([_evidence(result) for result in answer.results])
         return Outcome({**_tops(answer), "MASK": masks, "ATTRIBUTION": evidence}, answer)
