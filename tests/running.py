@@ -28,6 +28,7 @@ from service.serving.versions import VersionSource
 from service.store.load import LoadedModel, StoreContents
 from service.store.manifest import Hashes, Manifest
 from service.store.reference import ReferenceNetwork
+from service.tracing.tracer import Tracer
 from tests.store_fixtures import LABELS, new_tiny_version, tiny_network
 
 PNG = {"Content-Type": "image/png"}
@@ -166,6 +167,7 @@ async def running(
     decodes_apart: bool = False,
     source: VersionSource | None = None,
     timer: Timer | None = None,
+    tracer: Tracer | None = None,
     **settings: object,
 ) -> AsyncIterator[Running]:
     """Run a service of the given models, by default of `tiny`, on the eager engine.
@@ -178,6 +180,7 @@ async def running(
         decoder: in place of one in this process.
         source: of further versions, in place of the store.
         timer: rings for looks at it.
+        tracer: makes spans; there are none otherwise.
         decodes_apart: have processes decode, as they do for a service.
         settings: whatever shall differ from the defaults.
     """
@@ -197,7 +200,9 @@ async def running(
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(models or (tiny_model(),), ())
     here = None if decodes_apart else DecodeHere(image_limits(chosen))
-    runtime = build_runtime(chosen, contents, plan, decoder or here, source=source, timer=timer)
+    runtime = build_runtime(
+        chosen, contents, plan, decoder or here, source=source, timer=timer, tracer=tracer
+    )
     hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
     app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)
