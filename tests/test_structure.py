@@ -50,9 +50,9 @@ ROOMS: dict[str, set[str]] = {
     "app": {"api", "serving"},
     "commands": {
         *("app", "api", "cores", "engines", "evaluation", "images", "logs"),
-        *("model", "results", "serving", "store"),
+        *("metrics", "model", "results", "serving", "store", "tracing"),
     },
-    "cli": {"commands", "results"},
+    "cli": {"commands", "results", "store"},
     "__main__": {"cli"},
 }
 

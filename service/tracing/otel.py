@@ -81,7 +81,7 @@ class OpenTelemetryTracer:
         resource: Resource,
         propagator: TextMapPropagator,
     ) -> None:
-        self._processor = SynchronousMultiSpanProcessor()
+        self._processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
         for processor in processors:
             self._processor.add_span_processor(processor)
         self._propagator = propagator
@@ -194,7 +194,7 @@ def _engine_of(request: _OpenRequest) -> dict[str, str | int]:
     """What served a request: the engine of its last batch, the size of its largest one."""
     if not request.rides:
         return {}
-    told = {
+    told: dict[str, str | int] = {
         "sge.engine": request.rides[-1].run.engine,
         "sge.batch_size": max(ride.run.size for ride in request.rides),
     }

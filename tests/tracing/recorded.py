@@ -17,7 +17,7 @@ from service.tracing.otel import OpenTelemetryTracer
 
 def context_of(span: ReadableSpan) -> SpanContext:
     """The ids of a span."""
-    assert span.context is not None
+    assert isinstance(span.context, SpanContext)
     return span.context
 
 

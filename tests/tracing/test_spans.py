@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -243,7 +242,7 @@ async def test_a_client_that_hangs_up_leaves_its_span(recorded: Recorded) -> Non
 )
 async def test_a_refused_request_has_a_span(
     recorded: Recorded,
-    headers: Mapping[str, str],
+    headers: dict[str, str],
     status: int,
     fault: str | None,
     phases: list[str],
