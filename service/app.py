@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 
 from service import __version__
 from service.api import operations, reference, v1
@@ -25,6 +26,13 @@ from service.serving.runtime import Runtime
 
 log = structlog.stdlib.get_logger(__name__)
 
+# FastAPI's own spans hold queries and its log records messages; ours hold neither.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
 DESCRIPTION = """Classifies images with an attention-enhanced ResNet and returns, from the same
 forward pass, where each channel group looks."""
 
@@ -88,6 +96,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
         docs_url=None,
         redoc_url=None,
         openapi_url=None if "docs" in runtime.settings.closed else "/openapi.json",

@@ -26,6 +26,7 @@ from service.commands.parsers import (
 from service.config import Settings, bound_openmp_waiting, describe_invalid, flag_of
 from service.errors import BadRequest, EngineFailed, ServiceError
 from service.results.query import PredictQuery
+from service.store.files import folders_in
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -153,14 +154,21 @@ def _query_of(parsed: argparse.Namespace) -> PredictQuery:
 
 def _serve(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    from service.commands.beforehand import prepare
+
+    start = prepare(settings)
     with without_collections():
         from service.commands import serve  # torch takes seconds to import; a wrong flag should not
 
-    return serve.run(settings, say=say)
+    return serve.run(settings, start, say=say)
 
 
 def _check(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    from service.commands.beforehand import check_doors
+
+    folders_in(settings.model_store)
+    check_doors(settings)
     from service.commands import check
 
     return check.run(settings, say=say)
@@ -168,6 +176,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _compile(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    folders_in(settings.model_store)
     with in_background() if parsed.background else own_temporary_folder():
         from service.commands import compile as compile_command
 
@@ -178,6 +187,7 @@ def _compile(parsed: argparse.Namespace) -> int:
 
 def _predict(parsed: argparse.Namespace) -> int:
     settings, query = settings_of(parsed), _query_of(parsed)
+    folders_in(settings.model_store)
     from service.commands import predict
 
     arguments = predict.PredictArguments(
@@ -196,6 +206,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     engines = engines_of(parsed.engine, settings.engine)
     each = settings_of_each(engines, settings.precision)
     chosen = [Settings(**{**dict(settings), **changes}) for changes in each]
+    folders_in(settings.model_store)
     from service.commands import evaluate
 
     arguments = evaluate.EvaluateArguments(
@@ -211,6 +222,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 def _export(parsed: argparse.Namespace) -> int:
     settings = _settings_with_store(parsed)
+    folders_in(settings.model_store)
     from service.commands import export
 
     arguments = export.ExportArguments(

@@ -1,4 +1,4 @@
-"""Log lines: JSON objects with the request id, or coloured lines for a person."""
+"""Log lines: JSON objects with the request id, or lines for a person, coloured on a terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any, Literal
 import orjson
 import structlog
 
+from service.config import refuses_colours
+
+Style = Literal["auto", "json", "console"]
+
 SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -17,10 +21,14 @@ SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-def configure_logs(level: str, style: Literal["json", "console"]) -> None:
+def configure_logs(level: str, style: Style) -> None:
     """Send every log line of the process to standard error in one style.
 
     Lines of libraries, uvicorn's and torch's among them, take the same way as our own.
+
+    Args:
+        level: the least severe lines written.
+        style: `auto` is `console` where standard error is a terminal, else `json`.
     """
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -48,9 +56,10 @@ def configure_logs(level: str, style: Literal["json", "console"]) -> None:
     logging.getLogger("torch").setLevel(max(root.level, logging.WARNING))
 
 
-def _renderers(style: Literal["json", "console"]) -> list[structlog.typing.Processor]:
-    if style == "console":
-        return [structlog.dev.ConsoleRenderer()]
+def _renderers(style: Style) -> list[structlog.typing.Processor]:
+    is_terminal = sys.stderr.isatty()
+    if style == "console" or (style == "auto" and is_terminal):
+        return [structlog.dev.ConsoleRenderer(colors=is_terminal and not refuses_colours())]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
 
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from service.engines.base import EngineDescription, EngineOutputs, Row
 from service.errors import EngineFailed, EngineLost
+from service.serving.entry import EngineRun
+from service.tracing.request_trace import RequestTrace
 
 BLOCK = "layer4.1"
 
@@ -163,15 +165,18 @@ class Record:
     """A batch observer that remembers."""
 
     batches: list[int] = field(default_factory=list)
+    runs: list[EngineRun] = field(default_factory=list)
     expired: int = 0
     dropped: int = 0
     failed: int = 0
     failures: list[EngineFailed] = field(default_factory=list)
     halved: list[int] = field(default_factory=list)
 
-    def on_batch(self, size: int, infer_s: float) -> None:
-        """Remember a batch's size."""
-        self.batches.append(size)
+    def on_run(self, run: EngineRun) -> None:
+        """Remember a run, and the size of its batch where it did not fail."""
+        self.runs.append(run)
+        if run.error is None:
+            self.batches.append(run.size)
 
     def on_expired(self, entries: int) -> None:
         """Count expired entries."""
@@ -181,11 +186,11 @@ class Record:
         """Count abandoned entries."""
         self.dropped += entries
 
-    def on_halved(self, error: EngineFailed, entries: int) -> None:
+    def on_halved(self, error: EngineFailed, entries: Sequence[RequestTrace]) -> None:
         """Remember the size of a batch that was halved."""
-        self.halved.append(entries)
+        self.halved.append(len(entries))
 
-    def on_failure(self, error: EngineFailed, entries: int) -> None:
+    def on_failure(self, error: EngineFailed, entries: Sequence[RequestTrace]) -> None:
         """Remember a failure, and on how many entries."""
         self.failures.append(error)
-        self.failed += entries
+        self.failed += len(entries)

@@ -7,6 +7,7 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import httpx
 import numpy as np
@@ -29,6 +30,7 @@ from service.serving.timer import Timer
 from service.store.load import LoadedModel, StoreContents
 from service.store.manifest import Hashes, Manifest
 from service.store.reference import ReferenceNetwork
+from service.tracing.tracer import Tracer
 from tests.store_fixtures import LABELS, new_tiny_version, tiny_network
 
 PNG = {"Content-Type": "image/png"}
@@ -163,11 +165,11 @@ async def running(
     | Callable[[LoadedModel], EnginePlan]
     | None = None,
     is_awaited: bool = True,
-    decoder: Decoder | None = None,
-    decodes_apart: bool = False,
+    decoder: Decoder | Literal["processes"] | None = None,
     source: VersionSource | None = None,
     timer: Timer | None = None,
     memory: Memory | None = None,
+    tracer: Tracer | None = None,
     **settings: object,
 ) -> AsyncIterator[Running]:
     """Run a service of the given models, by default of `tiny`, on the eager engine.
@@ -177,11 +179,11 @@ async def running(
         engine: serves them in place of the eager engine.
         engines: a first and a final one in place of it, for all models, by name, or for each anew.
         is_awaited: return only when every model answers.
-        decoder: in place of one in this process.
+        decoder: in place of one in this process; `processes` as a service has them.
         source: of further versions, in place of the store.
         timer: rings for looks at it.
         memory: of the machine.
-        decodes_apart: have processes decode, as they do for a service.
+        tracer: makes spans; there are none otherwise.
         settings: whatever shall differ from the defaults.
     """
     loop = asyncio.get_running_loop()
@@ -199,9 +201,17 @@ async def running(
 
     chosen = Settings(**({"engine": "eager", "device": "cpu", "precision": "fp32"} | settings))  # type: ignore[arg-type]
     contents = StoreContents(models or (tiny_model(),), ())
-    here = None if decodes_apart else DecodeHere(image_limits(chosen))
+    if decoder is None:
+        decoder = DecodeHere(image_limits(chosen))
     runtime = build_runtime(
-        chosen, contents, plan, decoder or here, source=source, timer=timer, memory=memory
+        chosen,
+        contents,
+        plan,
+        None if decoder == "processes" else decoder,
+        source=source,
+        timer=timer,
+        memory=memory,
+        tracer=tracer,
     )
     hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
     app = create_app(runtime, hooks)

@@ -19,6 +19,7 @@ from service.api.context import (
     RequestContext,
     open_context,
     path_of,
+    shortened,
 )
 from service.api.errors import (
     ADMISSION_CODES,
@@ -27,9 +28,11 @@ from service.api.errors import (
     service_error_response,
 )
 from service.api.loop_watch import LoopWatch
+from service.api.request_span import begin_span, end_span
 from service.errors import TooManyConnections
 from service.metrics import Metrics
 from service.serving.admission import Admission
+from service.tracing.tracer import Tracer
 
 PREDICT_PATH = "/v1/predict"
 PREDICTIONS = re.compile(
@@ -47,8 +50,6 @@ SECURITY = {
     b"x-frame-options": b"DENY",
 }
 
-LONGEST_PATH = 200  # characters of a path in a line of the access log
-
 log = structlog.stdlib.get_logger("access")
 
 
@@ -56,10 +57,17 @@ class RequestScope:
     """ASGI middleware around everything; writes one access line and one outcome per request."""
 
     def __init__(
-        self, app: ASGIApp, admission: Admission, metrics: Metrics, watch: LoopWatch
+        self,
+        app: ASGIApp,
+        *,
+        admission: Admission,
+        metrics: Metrics,
+        watch: LoopWatch,
+        tracer: Tracer,
     ) -> None:
         self._app = app
         self._watch = watch
+        self._tracer = tracer
         self._admission = admission
         self._metrics = metrics
 
@@ -69,10 +77,13 @@ class RequestScope:
             await self._app(scope, receive, send)
             return
         context = open_context(scope)
+        is_probe = path_of(scope) in PROBES
+        context.trace = begin_span(self._tracer, scope, context, is_wanted=not is_probe)
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=context.request_id)
-        is_prediction = scope["method"] == "POST" and PREDICTIONS.fullmatch(path_of(scope))
-        if is_prediction:
+        structlog.contextvars.bind_contextvars(**context.trace.ids)
+        is_post = scope["method"] == "POST"
+        prediction = PREDICTIONS.fullmatch(path_of(scope)) if is_post else None
+        if prediction:
             self._metrics.received.inc()
         try:
             with self._watch:
@@ -81,10 +92,11 @@ class RequestScope:
             context.outcome = Outcome.CANCELLED  # the drain's time is over
             raise
         finally:
-            if is_prediction:
+            if prediction:
                 self._count(context)
             self._metrics.count_key_request(context.key, context.outcome)
             _write_access_line(scope, context)
+            end_span(self._tracer, scope, context, _route_of(prediction))
 
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, context: RequestContext
@@ -128,13 +140,19 @@ class RequestScope:
             metrics.rejected.labels(outcome).inc()
         elapsed_s = time.monotonic() - context.began
         if outcome == Outcome.OK:
-            metrics.phase.labels(*context.model, "total").observe(elapsed_s)
+            total = metrics.phase.labels(*context.model, "total")
+            total.observe(elapsed_s, context.trace.exemplar)
             metrics.images.labels(*context.model).inc(context.images)
 
 
-def shortened(path: str) -> str:
-    """A path as the access log shows it."""
-    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]} ..."
+def _route_of(prediction: re.Match[str] | None) -> str:
+    """The route of a prediction, by its path; empty for what is none."""
+    if prediction is None:
+        return ""
+    if prediction["name"] is None:
+        return PREDICT_PATH
+    version = "" if prediction["version"] is None else "/versions/{version}"
+    return f"/v2/models/{{name}}{version}/infer"
 
 
 def _write_access_line(scope: Scope, context: RequestContext) -> None:

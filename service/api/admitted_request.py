@@ -109,6 +109,7 @@ async def admit(
     with runtime.admission.enter(deadline, share, context.key, priority) as permit:
         timer = asyncio.timeout(deadline - time.monotonic() + TIMER_SLACK_S)
         admitted = AdmittedRequest(context, model, permit, limit_ms, priority, timer)
+        context.trace.enter("body", context.began)
         try:
             async with timer:
                 yield admitted

@@ -14,11 +14,13 @@ from starlette.types import Scope
 
 from service.metrics import NO_MODEL
 from service.serving.runtime import Runtime
+from service.tracing.request_trace import UNTRACED, RequestTrace
 
 REQUEST_ID_HEADER = "X-Request-Id"
 ARRIVED = "sge.arrived"  # in a scope: when the head was complete, by `time.monotonic`
 PROBES_ONLY = "sge.probes_only"  # in the scope of a connection that is kept for probes
 LONGEST_REQUEST_ID = 128
+LONGEST_PATH = 200  # characters of a path in the access log and in spans
 
 
 class Outcome(StrEnum):
@@ -45,6 +47,7 @@ class RequestContext:
         status: of the answer; 0 until it is sent.
         images: how many it held, once known.
         key: the name of the API key that it came with.
+        trace: what travels with its images, and notes when its phases began.
     """
 
     request_id: str
@@ -54,6 +57,7 @@ class RequestContext:
     status: int = 0
     images: int = 0
     key: str = ""
+    trace: RequestTrace = UNTRACED
 
 
 def open_context(scope: Scope) -> RequestContext:
@@ -75,6 +79,11 @@ def path_of(scope: Scope) -> str:
     """The path of a request without that under which a proxy offers the service."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
+
+
+def shortened(path: str) -> str:
+    """A path as the access log and spans show it."""
+    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]} ..."
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -52,6 +52,7 @@ def surround(app: FastAPI, runtime: Runtime) -> None:
         admission=runtime.admission,
         metrics=runtime.metrics,
         watch=LoopWatch(LoopTimer(), runtime.metrics.loop_lag.observe),
+        tracer=runtime.tracer,
     )
     if settings.cors_origins:
         app.add_middleware(

@@ -9,12 +9,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop
 from service.api.context import RuntimeOf
 from service.api.documentation import EVERY_ROUTE, NOT_READY
+from service.api.exposition import OPEN_METRICS, PLAIN, write_metrics
 from service.api.health import readiness
 from service.api.schemas import ReadinessBody
 
@@ -48,13 +48,24 @@ async def readyz(runtime: RuntimeOf) -> Response:
     "/metrics",
     summary="Measurements for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {
+            "content": {
+                PLAIN: {"schema": {"type": "string"}},
+                OPEN_METRICS: {"schema": {"type": "string"}},
+            }
+        }
+    },
 )
-async def metrics(runtime: RuntimeOf) -> Response:
-    """Return every metric in Prometheus' text format."""
+async def metrics(request: Request, runtime: RuntimeOf) -> Response:
+    """Return every metric in Prometheus' text format or, where `Accept` names it, OpenMetrics.
+
+    OpenMetrics alone has exemplars: by them a slow request of a histogram leads to its trace.
+    """
+    accept = request.headers.getlist("accept")
     # Of ten models it is 2,000 lines, which would hold the event loop up for tens of milliseconds.
-    text = await off_the_loop(lambda: generate_latest(runtime.metrics.registry))
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    text, media_type = await off_the_loop(write_metrics, runtime.metrics.registry, accept)
+    return Response(text, media_type=media_type)
 
 
 @page_router.get("/")

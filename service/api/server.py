@@ -32,6 +32,7 @@ SILENCE_S = 0.5  # a client that is about to use its connection again has done s
 LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
 OVERTIME_S = 1.5  # after the drain's time, for everything else that is to end
 AT_ONCE_S = 0.5
+LONGEST_FLUSH_S, SHORTEST_FLUSH_S = 3.0, 0.2  # of spans that are not sent yet
 UNSENT_BYTES = 131_072  # of an answer that the system takes before its client reads
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,6 +64,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_timeout_s = runtime.settings.drain_timeout_s
         self._tls = tls
         self._last_resort = last_resort
+        self._tracer = runtime.tracer
         self._has_signal = False
         self._drained_by = float("inf")
         self._connections = _connections_of(runtime)
@@ -166,6 +168,13 @@ class DrainingServer(uvicorn.Server):
         """Let answers under way be read for what is left of the drain's time, then stop."""
         self.config.timeout_graceful_shutdown = max(0, int(self._left_s))
         await super().shutdown(sockets)
+        await asyncio.to_thread(self._tracer.stop, self._flush_s)
+
+    @property
+    def _flush_s(self) -> float:
+        """How long a collector of spans may keep the service from its end."""
+        left_s = 0.0 if self.force_exit else self._left_s
+        return min(LONGEST_FLUSH_S, max(SHORTEST_FLUSH_S, left_s))
 
 
 def build_server(

@@ -13,8 +13,9 @@ def report_phases(
     metrics: Metrics, admitted: AdmittedRequest, phases_s: Mapping[Phase, float]
 ) -> dict[str, float]:
     """Count where an answer's time went; returns its phases in ms, with the total so far."""
+    exemplar = admitted.context.trace.exemplar
     for phase, seconds in phases_s.items():
-        metrics.phase.labels(*admitted.model.metric_labels, phase).observe(seconds)
+        metrics.phase.labels(*admitted.model.metric_labels, phase).observe(seconds, exemplar)
     total_s = time.monotonic() - admitted.context.began
     return {
         phase: round(seconds * 1000, 3) for phase, seconds in {**phases_s, "total": total_s}.items()

@@ -28,7 +28,8 @@ from service.api.timing import report_phases, server_timing
 from service.config import Settings
 from service.errors import BadRequest
 from service.results.query import PredictQuery
-from service.serving.pipeline import Answer, Options, Result, read_options
+from service.serving.options import Options, read_options
+from service.serving.pipeline import Answer, Result
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
 
@@ -70,7 +71,12 @@ async def predict(
         admitted.hold(len(files))
         _bound_maps(options, model, len(files), settings)
         work = runtime.pipeline.answer(
-            model, files, options, admitted.deadline, priority=admitted.priority
+            model,
+            files,
+            options,
+            admitted.deadline,
+            priority=admitted.priority,
+            trace=context.trace,
         )
         answer = await unless_disconnected(request, work)
         return await _respond(runtime, admitted, answer)

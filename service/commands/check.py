@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from service.api.keys import find_admin_keys, find_keys
-from service.api.tls import find_certificate
 from service.commands.contents import load_served
 from service.config import Settings
 from service.serving.runtime import build_runtime
@@ -19,7 +16,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
         0 when everything would be served, 1 when some version would not.
 
     Raises:
-        BadSetting: a setting cannot be met, keys or the certificate among them.
+        BadSetting: a setting cannot be met.
         StoreError: nothing would be served.
     """
     contents = load_served(settings, say)
@@ -31,9 +28,6 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
             f"{manifest.input.size_px} px, {len(model.blocks)} blocks of {manifest.groups} groups, "
             f"{engine.name} engine ({engine.precision}, {engine.device})"
         )
-    find_keys(settings, runtime.metrics, time.monotonic)
-    find_admin_keys(settings, runtime.metrics, time.monotonic)
-    find_certificate(settings, runtime.metrics, time.monotonic)
     say(f"default model: {runtime.models.default or 'none, requests must name one'}")
     scheme = "https" if settings.tls_cert_file else "http"
     say(f"address: {scheme}://{settings.host}:{settings.port}")

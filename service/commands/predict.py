@@ -36,7 +36,8 @@ from service.errors import BadRequest, EngineLost, ServiceError, Unavailable, Un
 from service.logs import configure_logs
 from service.results.query import PredictQuery
 from service.serving.decode_workers import Decoder
-from service.serving.pipeline import Options, Result, read_options
+from service.serving.options import Options, read_options
+from service.serving.pipeline import Result
 from service.serving.runtime import Runtime, build_runtime, build_runtime_for_many
 from service.store.load import StoreContents
 

@@ -15,11 +15,11 @@ from service.api.last_resort import LastResort
 from service.api.server import build_server
 from service.app import Hooks, create_app
 from service.commands.announcements import ready_lines, warn_of_others
+from service.commands.beforehand import Start, hold_address, refused_address
 from service.commands.contents import load_served, report_broken
 from service.commands.memory import settle, tidy_up
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
-from service.errors import BadSetting
 from service.logs import configure_logs
 from service.serving.memory_room import Memory
 from service.serving.runtime import Runtime, build_runtime
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 BACKLOG = 2048
 
 
-def run(settings: Settings, say: Say) -> int:
+def run(settings: Settings, start: Start, say: Say) -> int:
     """Serve until SIGTERM, SIGHUP or Ctrl-C, then finish what was accepted.
 
     Returns:
@@ -37,33 +37,40 @@ def run(settings: Settings, say: Say) -> int:
         not be brought back; 2 when the engine of no model runs. Where something hangs the process
         ends with 1 instead, within the drain's time and 2 s.
 
+    Args:
+        settings: what the operator decided.
+        start: what was looked at, and taken, before.
+        say: prints for whoever started the service.
+
     Raises:
-        BadSetting: the address is taken, or a setting cannot be met, API keys and the certificate
-            among them.
+        BadSetting: a setting cannot be met, or somebody else listens at the address by now.
         StoreError: no model can be served.
     """
     configure_logs(settings.log_level, settings.log_format)
     raise_descriptor_limit()
-    contents = load_served(settings, say)
-    runtime = build_runtime(
-        settings,
-        contents,
-        partial(plan_with_pictures, in_background=True),
-        memory=Memory(tidy_up=tidy_up),
-    )
-    return serve(runtime, len(contents.broken), say)
+    with start.listener:
+        contents = load_served(settings, say)
+        runtime = build_runtime(
+            settings,
+            contents,
+            partial(plan_with_pictures, in_background=True),
+            memory=Memory(tidy_up=tidy_up),
+            tracer=start.tracer,
+        )
+        return serve(runtime, len(contents.broken), say, start.listener)
 
 
-def serve(runtime: Runtime, told: int, say: Say) -> int:
+def serve(runtime: Runtime, told: int, say: Say, listener: socket.socket | None = None) -> int:
     """Serve what was put together; returns and raises what `run` does.
 
     Args:
         runtime: what to serve.
         told: so many broken versions were reported already.
         say: prints for whoever started the service.
+        listener: holds the address; None: it is taken now.
     """
     settings = runtime.settings
-    listener = _listen(settings.host, settings.port)
+    listener = _listen(listener or hold_address(settings.host, settings.port), settings)
     codes = [0]
 
     def end(code: int, reason: str) -> None:
@@ -99,14 +106,12 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     return code
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listen(listener: socket.socket, settings: Settings) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
-        raise BadSetting(
-            f"cannot listen on SGE_HOST={host} SGE_PORT={port}: {error.strerror or error}"
-        ) from error
+        raise refused_address(settings.host, settings.port, error) from error
+    return listener
 
 
 def _is_loopback(listener: socket.socket) -> bool:

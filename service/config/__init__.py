@@ -9,6 +9,8 @@ from service.config.names import ENV_PREFIX, RENAMED, describe_invalid, flag_of,
 from service.config.openmp import bound_openmp_waiting
 from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
 from service.config.store import shares_of
+from service.config.terminal import refuses_colours
+from service.config.tracing import find_trace_settings
 from service.config.values import LONGEST_TIMEOUT_MS
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "Settings",
     "bound_openmp_waiting",
     "describe_invalid",
+    "find_trace_settings",
     "flag_of",
     "flags_of",
+    "refuses_colours",
     "shares_of",
     "variable_of",
 ]

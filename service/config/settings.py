@@ -129,8 +129,10 @@ class Settings(DoorSettings, StoreSettings, BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error: the least severe lines written"
     )
-    log_format: Literal["json", "console"] = Field(
-        "json", description="json, one object a line, or console, for a person"
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto",
+        description="json, one object a line, or console, for a person; auto is console where "
+        "standard error is a terminal, else json",
     )
 
     @model_validator(mode="before")

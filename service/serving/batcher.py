@@ -19,17 +19,18 @@ from service.model.resnet import FEATURES
 from service.serving.batch_memory import BatchMemory
 from service.serving.batch_policy import Decision, Limits, Run, decide
 from service.serving.device_backlog import DeviceBacklog, UnderWay
-from service.serving.entry import Entry, Reply, settle_with
+from service.serving.entry import EngineRun, Entry, Reply, settle_with
 from service.serving.timer import Timer
 from service.serving.turns import DEFAULT_PRIORITY
 from service.serving.worker_thread import Timed, WorkerThread
+from service.tracing.request_trace import UNTRACED, RequestTrace
 
 
 class BatchObserver(Protocol):
     """Who wants to know what became of entries; called on the event loop, once for each entry."""
 
-    def on_batch(self, size: int, infer_s: float) -> None:
-        """A batch of `size` entries ran."""
+    def on_run(self, run: EngineRun) -> None:
+        """The engine ran a batch, or failed on it; its replies come next."""
 
     def on_expired(self, entries: int) -> None:
         """Entries left the queue because of their deadlines."""
@@ -37,11 +38,11 @@ class BatchObserver(Protocol):
     def on_dropped(self, entries: int) -> None:
         """Entries left the queue because nobody waits for them."""
 
-    def on_halved(self, error: EngineFailed, entries: int) -> None:
-        """The engine failed on a batch, whose halves run now."""
+    def on_halved(self, error: EngineFailed, entries: Sequence[RequestTrace]) -> None:
+        """The engine failed on a batch, whose halves run now; says whose each entry is."""
 
-    def on_failure(self, error: EngineFailed, entries: int) -> None:
-        """The engine failed on entries, or died with them on board."""
+    def on_failure(self, error: EngineFailed, entries: Sequence[RequestTrace]) -> None:
+        """The engine failed on entries, or died with them on board; says whose each is."""
 
 
 class Batcher:
@@ -97,6 +98,7 @@ class Batcher:
         extras: frozenset[str],
         deadline: float,
         priority: int = DEFAULT_PRIORITY,
+        trace: RequestTrace = UNTRACED,
     ) -> list[asyncio.Future[Reply]]:
         """Queue the entries of one request, so that they may leave together.
 
@@ -107,6 +109,7 @@ class Batcher:
             extras: what the replies shall hold beside logits, as `Engine.infer` takes it.
             deadline: a moment of the timer's clock.
             priority: their class, 1 the most important.
+            trace: of the request.
 
         Returns:
             A reply for each row. It fails with `DeadlineExceeded` when the deadline came first,
@@ -114,7 +117,8 @@ class Batcher:
         """
         loop, now = asyncio.get_running_loop(), self._timer.time()
         entries = [
-            Entry(pixels, extras, now, deadline, priority, loop.create_future()) for pixels in rows
+            Entry(pixels, extras, now, deadline, priority, loop.create_future(), trace)
+            for pixels in rows
         ]
         if self._closed_by is not None:
             settle_with(entries, self._closed_by)
@@ -202,18 +206,19 @@ class Batcher:
 
     async def _run(self, entries: list[Entry]) -> None:
         """Run a batch and settle every reply of it; bisect it where the model raises."""
-        engine = self.engine
+        engine, formed = self.engine, self._timer.time()
         try:
             timed = await self._infer(engine, entries)
             self._answer(engine, entries, timed)
-        except EngineLost as error:
-            self._fail(entries, error)
         except EngineFailed as error:
-            if len(entries) == 1:
+            traces = tuple(entry.trace for entry in entries)
+            now = self._timer.time()
+            self._observer.on_run(EngineRun(traces, engine.description, formed, now, error))
+            if len(entries) == 1 or isinstance(error, EngineLost):
                 self._fail(entries, error)
             else:
-                self._observer.on_halved(error, len(entries))
-                self._memory.learn(error, len(entries), self._timer.time())
+                self._observer.on_halved(error, traces)
+                self._memory.learn(error, len(entries), now)
                 half = len(entries) // 2
                 await self._run(entries[:half])
                 await self._run(entries[half:])
@@ -245,12 +250,13 @@ class Batcher:
         return timed
 
     def _answer(self, engine: Engine, entries: list[Entry], timed: Timed[EngineOutputs]) -> None:
-        infer_s = timed.ended - timed.started
+        traces = tuple(entry.trace for entry in entries)
+        run = EngineRun(traces, engine.description, timed.started, timed.ended)
         # Similarities are megabytes: whoever draws one looks at it, on a worker thread.
         are_finite = np.isfinite(timed.result.logits)  # (B, K)
         if engine is self.engine:  # else another one has taken over, and is judged by its own
-            self.share.times.add(Run(len(entries), infer_s, self._timer.time()))
-        self._observer.on_batch(len(entries), infer_s)
+            self.share.times.add(Run(run.size, run.seconds, self._timer.time()))
+        self._observer.on_run(run)
         features = timed.result.features
         for row, entry in enumerate(entries):
             if entry.reply.done():
@@ -263,9 +269,9 @@ class Batcher:
                 _of_row(timed.result.similarities, row, entry.extras),
                 features[row] if features is not None and FEATURES in entry.extras else None,
                 queue_s=max(0.0, timed.started - entry.arrived),
-                infer_s=infer_s,
-                batch_size=len(entries),
-                engine=engine.description,
+                infer_s=run.seconds,
+                batch_size=run.size,
+                engine=run.engine,
             )
             entry.reply.set_result(reply)
 

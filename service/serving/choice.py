@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from service.errors import BadSetting, UnknownModel
+from service.serving.served_model import ServedModel
 from service.store.load import LoadedModel
 
 
@@ -49,24 +50,30 @@ def choose_model(
     raise UnknownModel(f"no version {version!r} of {of_name}, served are: {known}")
 
 
-def draw_version(
-    versions: Sequence[LoadedModel],
-    shares: Mapping[str, float],
-    source: random.Random,
-    is_ready: Callable[[LoadedModel], bool],
-) -> LoadedModel | None:
-    """Draw a version by its share among those that can answer; None where none has one.
+class Shares:
+    """Draws who answers requests that name no version.
 
-    Args:
-        versions: of the model that is meant, oldest first.
-        shares: by `name/version`; they need not add up to anything.
-        source: of random numbers.
-        is_ready: whether a version can answer. While none that has a share can, it is the newest
-            of those: no other answers in their place.
+    Attributes:
+        by_key: of the requests, by `name/version`; they need not add up to anything.
+        random: where chance comes from.
     """
-    sharing = [model for model in versions if shares.get(model.key)]
-    drawn = [model for model in sharing if is_ready(model)] or sharing[-1:]
-    return source.choices(drawn, [shares[model.key] for model in drawn])[0] if drawn else None
+
+    def __init__(self, by_key: Mapping[str, float]) -> None:
+        self.by_key = by_key
+        self.random = random.Random()  # noqa: S311 - it shares requests out, and guards nothing
+
+    def draw(self, versions: Sequence[ServedModel]) -> ServedModel | None:
+        """Draw one of a model's versions that can answer; None where none of all has a share.
+
+        While none that has one can answer, it is the newest of those: no other does in their place.
+
+        Args:
+            versions: oldest first.
+        """
+        sharing = [model for model in versions if self.by_key.get(model.loaded.key)]
+        drawn = [model for model in sharing if model.is_ready] or sharing[-1:]
+        weights = [self.by_key[model.loaded.key] for model in drawn]
+        return self.random.choices(drawn, weights)[0] if drawn else None
 
 
 def choose_default(models: Iterable[LoadedModel], name: str | None) -> str | None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.base import EngineDescription, Row
-from service.errors import ServiceError
+from service.errors import EngineFailed, ServiceError
+from service.tracing.request_trace import UNTRACED, RequestTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the queue: its pixels, what is asked for, its times and its reply's handle.
+    """An image in the queue: its pixels, what is asked for, its times, its reply, whose it is.
 
     Its priority is its class, 1 the most important.
     """
@@ -49,6 +50,7 @@ class Entry:
     deadline: float
     priority: int
     reply: asyncio.Future[Reply]
+    trace: RequestTrace = UNTRACED
 
     @property
     def is_abandoned(self) -> bool:
@@ -56,9 +58,38 @@ class Entry:
         return self.reply.cancelled()
 
 
-def settle_with(entries: Sequence[Entry], error: ServiceError) -> int:
-    """Fail the entries whose replies are open, and say how many those were."""
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """A batch that an engine ran, or failed on; moments in seconds of `time.monotonic`.
+
+    Attributes:
+        traces: of the requests that its entries belong to, one for each entry.
+        engine: what ran it.
+        started: when the device began; of a failed run, when the batch was formed.
+        ended: when it had the outputs, or failed.
+        error: by which it failed.
+    """
+
+    traces: tuple[RequestTrace, ...]
+    engine: EngineDescription
+    started: float
+    ended: float
+    error: EngineFailed | None = None
+
+    @property
+    def size(self) -> int:
+        """Entries in the batch."""
+        return len(self.traces)
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran."""
+        return self.ended - self.started
+
+
+def settle_with(entries: Sequence[Entry], error: ServiceError) -> list[RequestTrace]:
+    """Fail the entries whose replies are open, and say whose each of those is."""
     still_open = [entry for entry in entries if not entry.reply.done()]
     for entry in still_open:
         entry.reply.set_exception(error)
-    return len(still_open)
+    return [entry.trace for entry in still_open]

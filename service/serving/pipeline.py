@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -14,65 +15,22 @@ import numpy as np
 from service.engines.base import EngineDescription, Row
 from service.errors import BadInput, EngineFailed
 from service.metrics import Phase
-from service.model.resnet import FEATURES
 from service.results.attribution import Attribution, AttributionRequest, attribute
-from service.results.attribution_request import parse_classes
 from service.results.heat_map import draw_image
-from service.results.map_cost import MapCost, cost_of_image, cost_of_maps
-from service.results.mask_request import MaskRequest, cost_of, parse_blocks, parse_groups
 from service.results.masks import Mask, draw_mask
 from service.results.predictions import Prediction, Scores, scores_of, top_k
-from service.results.query import PredictQuery
 from service.serving.decode_workers import Decoder
 from service.serving.entry import Reply
+from service.serving.options import Options
 from service.serving.served_model import ServedModel
 from service.serving.turns import DEFAULT_PRIORITY
+from service.tracing.request_trace import UNTRACED, RequestTrace
 
 File = bytes | Callable[[], bytes]
 """An encoded image, or what reads it, as soon as a decoder is free for it."""
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a request asks of each image.
-
-    Attributes:
-        top_k: how many predictions.
-        masks: which masks.
-        attribution: for which classes; None for none.
-        shows_input: whether the picture as the model saw it is answered.
-    """
-
-    top_k: int
-    masks: MaskRequest
-    attribution: AttributionRequest | None = None
-    shows_input: bool = False
-
-    @property
-    def extras(self) -> frozenset[str]:
-        """What an engine has to give beside logits."""
-        return frozenset(self.masks.blocks) | ({FEATURES} if self.attribution else set())
-
-    @property
-    def draws(self) -> bool:
-        """Whether anything is asked for that takes longer than a list of classes."""
-        return bool(self.extras) or self.shows_input
-
-    def cost(self, model: ServedModel) -> MapCost:
-        """Tell what maps, pictures and classes come to for each image."""
-        spec, side_px = model.loaded.manifest.spec, model.loaded.manifest.input.size_px
-        cost = cost_of(self.masks, model.blocks, side_px)
-        classes = min(self.top_k, len(model.loaded.labels))
-        cost += model.class_names.cost_of(classes)
-        if self.attribution is not None:
-            *_, height, width = spec.features_shape
-            maps, form = self.attribution.classes.count, self.attribution.format
-            cost += cost_of_maps(maps, height * width, form, side_px)
-            cost += model.class_names.cost_of(maps)
-        return cost + cost_of_image(side_px) if self.shows_input else cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +68,6 @@ class Answer(Generic[R]):
     engine: EngineDescription
 
 
-def read_options(query: PredictQuery, model: ServedModel) -> Options:
-    """Read what a query asks of a model.
-
-    Raises:
-        BadRequest: blocks, groups or classes that the model does not have.
-    """
-    masks = MaskRequest(
-        blocks=parse_blocks(query.masks, model.blocks),
-        groups=parse_groups(query.groups, model.loaded.manifest.groups),
-        kind=query.mask_kind,
-        format=query.mask_format,
-    )
-    classes = parse_classes(query.attribution, model.class_names)
-    attribution = None if classes is None else AttributionRequest(classes, query.mask_format)
-    return Options(query.top_k, masks, attribution, shows_input=query.input)
-
-
 class Pipeline:
     """Takes images through every stage; lives on the event loop.
 
@@ -147,6 +88,7 @@ class Pipeline:
         deadline: float,
         *,
         priority: int = DEFAULT_PRIORITY,
+        trace: RequestTrace = UNTRACED,
     ) -> Answer[Result]:
         """Answer every image of a request, or none.
 
@@ -158,25 +100,30 @@ class Pipeline:
             options: of the request.
             deadline: a moment of `time.monotonic`.
             priority: their class, 1 the most important.
+            trace: of the request, on which phases are noted.
 
         Raises:
             BadInput: an image cannot be decoded; of several, its position is named.
             DeadlineExceeded: the queue could not make the deadline.
             EngineFailed: the model failed on one of the images.
         """
-        loop = asyncio.get_running_loop()
         began = time.monotonic()
-        rows: list[Row] = await _all_or_none(
+        trace.enter("decode", began)
+        rows = await _all_or_none(
             [
-                loop.run_in_executor(self._workers, self._prepare, model, files, position)
+                self._on_worker(self._prepare, model, files, position)
                 for position in range(len(files))
             ]
         )
         decoded = time.monotonic()
-        queued = model.batcher.submit(rows, options.extras, deadline, priority)
-        replies = await _all_or_none(queued)
+        queued = model.batcher.submit(rows, options.extras, deadline, priority, trace)
+        replies = await _until_answered(queued, model, trace)
         inferred = time.monotonic()
-        results = await self._finish(model, rows, replies, options)
+        try:
+            results = await self._finish(model, rows, replies, options)
+        except EngineFailed as error:
+            model.account.on_failure(error, [trace])
+            raise
         return _answer(results, replies, decode_s=decoded - began, inferred=inferred)
 
     async def score(
@@ -186,6 +133,7 @@ class Pipeline:
         deadline: float,
         *,
         priority: int = DEFAULT_PRIORITY,
+        trace: RequestTrace = UNTRACED,
     ) -> Answer[Scores]:
         """Give the probability of every class of images that are pixels already, all or none.
 
@@ -194,12 +142,14 @@ class Pipeline:
             rows: pixels as the model's manifest says, (3, h, w) uint8 each.
             deadline: a moment of `time.monotonic`.
             priority: their class, 1 the most important.
+            trace: of the request, on which phases are noted.
 
         Raises:
             DeadlineExceeded: the queue could not make the deadline.
             EngineFailed: the model failed on one of the images.
         """
-        replies = await _all_or_none(model.batcher.submit(rows, frozenset(), deadline, priority))
+        queued = model.batcher.submit(rows, frozenset(), deadline, priority, trace)
+        replies = await _until_answered(queued, model, trace)
         inferred = time.monotonic()
         results = [scores_of(reply.logits) for reply in replies]
         return _answer(results, replies, inferred=inferred)
@@ -218,21 +168,17 @@ class Pipeline:
     async def _finish(
         self, model: ServedModel, rows: Sequence[Row], replies: Sequence[Reply], options: Options
     ) -> list[Result]:
+        each = zip(rows, replies, strict=True)
         if not options.draws:
-            return [
-                finish(model, row, reply, options) for row, reply in zip(rows, replies, strict=True)
-            ]
-        loop = asyncio.get_running_loop()
-        try:
-            return await _all_or_none(
-                [
-                    loop.run_in_executor(self._workers, finish, model, row, reply, options)
-                    for row, reply in zip(rows, replies, strict=True)
-                ]
-            )
-        except EngineFailed as error:
-            model.account.on_failure(error, entries=1)
-            raise
+            return [finish(model, row, reply, options) for row, reply in each]
+        return await _all_or_none(
+            [self._on_worker(finish, model, row, reply, options) for row, reply in each]
+        )
+
+    def _on_worker(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Call on a worker thread, whose lines in the log are the request's, too."""
+        call = contextvars.copy_context().run
+        return asyncio.get_running_loop().run_in_executor(self._workers, call, function, *arguments)
 
 
 def _answer(
@@ -246,6 +192,16 @@ def _answer(
     }
     batch_size = max(reply.batch_size for reply in replies)
     return Answer(results, phases_s, batch_size, replies[-1].engine)
+
+
+async def _until_answered(
+    queued: Sequence[asyncio.Future[Reply]], model: ServedModel, trace: RequestTrace
+) -> list[Reply]:
+    """Wait for all images of a request; the first failure takes the others out of the queue."""
+    trace.enter("queue", time.monotonic())
+    replies = await _all_or_none(queued)
+    trace.enter_answer(time.monotonic(), model.tier)
+    return replies
 
 
 async def _all_or_none(waiting: Sequence[asyncio.Future[T]]) -> list[T]:

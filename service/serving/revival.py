@@ -50,13 +50,6 @@ class Revival:
                         return None
         return EngineLost(f"the engine crashed, and {restarts} restarts of it have failed")
 
-    async def try_out(self, models: Iterable[ServedModel]) -> None:
-        """Run what answers once: an engine that is lost is a crash, and brought back."""
-        for model in models:
-            if model.is_ready:
-                with contextlib.suppress(EngineFailed):  # a crash is told to `on_crash`
-                    await self._device.run(model.warm_up, model.batcher.engine)
-
     async def _restart(self, models: Iterable[ServedModel]) -> bool:
         """Try to bring the engine back, and say whether every model answers again."""
         self._count()
@@ -69,3 +62,10 @@ class Revival:
             log.exception("restart failed", reason=error.message)
             return False
         return self._device.is_running  # a model that came back first may have ended it again
+
+    async def try_engines(self, models: Iterable[ServedModel]) -> None:
+        """Run what answers once: an engine that is lost is a crash, and brought back."""
+        for model in models:
+            if model.is_ready:
+                with contextlib.suppress(EngineFailed):  # a crash is told to `on_crash`
+                    await self._device.run(model.warm_up, model.batcher.engine)

@@ -28,6 +28,7 @@ from service.serving.timer import LoopTimer, Timer
 from service.serving.versions import Versions
 from service.store.load import LoadedModel, StoreContents
 from service.store.model_store import ModelStore
+from service.tracing.tracer import NullTracer, Tracer
 
 WINDOW_MS, NICENESS = 200.0, 10  # of what is in no hurry
 
@@ -46,6 +47,7 @@ class Runtime:
         pipeline: the way of a request through the stages.
         workers: threads that wait for decoders, and draw masks.
         decoder: turns files into pixels; it is started and stopped with the service.
+        tracer: makes spans; the server stops it.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class Runtime:
     pipeline: Pipeline
     workers: ThreadPoolExecutor
     decoder: Decoder
+    tracer: Tracer
 
 
 def build_runtime(
@@ -68,6 +71,7 @@ def build_runtime(
     source: VersionSource | None = None,
     timer: Timer | None = None,
     memory: Memory | None = None,
+    tracer: Tracer | None = None,
 ) -> Runtime:
     """Put the parts together, and silence the decoders of this process.
 
@@ -79,6 +83,7 @@ def build_runtime(
         source: where further versions come from; None: the store of the settings.
         timer: rings for looks at the store; None: the event loop's.
         memory: of the machine; None: as it is, and nothing is tidied up.
+        tracer: makes spans; None: there are none.
 
     Raises:
         BadSetting: a setting that this machine or the store cannot meet.
@@ -91,12 +96,14 @@ def build_runtime(
     workers = ThreadPoolExecutor(count, "worker")
     decoder = decoder or _watched_decoders(settings, metrics)
     admission = Admission(settings.max_in_flight, settings.bodies_in_flight_bytes, time.monotonic)
+    tracer = tracer or NullTracer()
     models = ServedModels(
         contents,
         lambda loaded: plan(loaded, settings),
         settings=settings,
         metrics=metrics,
         tidy_up=memory.tidy_up,
+        tracer=tracer,
     )
     source = source or ModelStore(settings.model_store, settings.model_name)
     versions = Versions(models, source, settings, memory=memory, metrics=metrics)
@@ -107,7 +114,7 @@ def build_runtime(
     _watch(metrics, models, admission)
     pipeline = Pipeline(workers, decoder)
     return Runtime(
-        settings, models, versions, watch, admission, metrics, pipeline, workers, decoder
+        settings, models, versions, watch, admission, metrics, pipeline, workers, decoder, tracer
     )
 
 

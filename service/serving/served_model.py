@@ -12,7 +12,6 @@ import structlog
 from service.engines.base import Engine, EngineDescription, warm_up
 from service.engines.plan import EnginePlan
 from service.errors import EngineFailed, NotReady
-from service.metrics import Metrics
 from service.model.resnet import FEATURES, BlockShape
 from service.results.attribution import Classifier
 from service.results.attribution_request import ClassNames
@@ -40,7 +39,7 @@ class ServedModel:
         collate_thread: the thread on which batches are stacked.
         limits: of its batches.
         backlog: of the device, which all models share.
-        metrics: where its numbers go.
+        account: of its batches; its numbers go to the same metrics.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class ServedModel:
         collate_thread: Executor,
         limits: Limits,
         backlog: DeviceBacklog,
-        metrics: Metrics,
+        account: BatchAccount,
     ) -> None:
         self.loaded = loaded
         self.tier: Tier = "loading"
@@ -69,9 +68,9 @@ class ServedModel:
         self._changing = asyncio.Lock()  # of the engine, by `finish` and by `restart`
         self.device = device
         self._builder = builder
-        self._metrics = metrics
+        self._metrics = account.metrics
         self.is_withdrawn = False
-        self.account = BatchAccount(self.metric_labels, metrics)
+        self.account = account
         self.batcher = Batcher(
             plan.first,
             device,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from service.engines.plan import EnginePlan
 from service.errors import EngineFailed, EngineLost
 from service.metrics import Metrics
 from service.serving import choice
+from service.serving.batch_account import BatchAccount
 from service.serving.batch_policy import Limits
 from service.serving.build_thread import BuildThread
 from service.serving.device_backlog import DeviceBacklog
@@ -22,6 +22,7 @@ from service.serving.revival import Revival
 from service.serving.served_model import ServedModel
 from service.serving.worker_thread import WorkerThread
 from service.store.load import BrokenVersion, LoadedModel, StoreContents
+from service.tracing.tracer import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class ServedModels:
         settings: of the service.
         metrics: where the numbers go.
         tidy_up: frees memory, on the thread that builds.
+        tracer: makes spans of batches; None: there are none.
 
     Attributes:
         broken: versions that cannot be served, and why.
@@ -59,11 +61,12 @@ class ServedModels:
         settings: Settings,
         metrics: Metrics,
         tidy_up: Callable[[], None] = lambda: None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.broken: list[BrokenVersion] = list(contents.broken)
         self.leaving: list[ServedModel] = []
         self.on_given_up: Callable[[str], Awaitable[None]] = _rest
-        self._metrics = metrics
+        self._metrics, self._tracer = metrics, tracer
         self._device = WorkerThread(self._on_device_crash, "device", settings.hang_timeout_s)
         self.builder = BuildThread(self._on_builder_crash, tidy_up)
         self._collate_thread = ThreadPoolExecutor(1, "collate_thread")
@@ -74,10 +77,9 @@ class ServedModels:
         self._plan = plan
         self._limits = Limits(settings.max_batch, settings.window_ms / 1000)
         self._backlog = DeviceBacklog(time.monotonic)
-        self._shares = shares_of(settings.version_weights)
-        for key, share in self._shares.items():
+        self.shares = choice.Shares(shares_of(settings.version_weights))
+        for key, share in self.shares.by_key.items():
             metrics.version_weight.labels(*key.split("/")).set(share)
-        self.random = random.Random()  # noqa: S311 - it shares requests out, and guards nothing
         self._models = {loaded.key: self.make(loaded) for loaded in contents.models}
         self._default = choice.choose_default(contents.models, settings.default_model)
         self._default_is_set = settings.default_model is not None
@@ -96,6 +98,7 @@ class ServedModels:
         plan = self._plan(loaded)
         if beside is not None:
             plan = plan.without_tiers(may_fall_back=not beside.is_final)
+        labels = loaded.manifest.name, loaded.manifest.version
         model = ServedModel(
             loaded,
             plan,
@@ -104,7 +107,7 @@ class ServedModels:
             collate_thread=self._collate_thread,
             limits=self._limits,
             backlog=self._backlog,
-            metrics=self._metrics,
+            account=BatchAccount(labels, self._metrics, self._tracer),
         )
         self._metrics.expect_model(model.metric_labels)
         return model
@@ -157,13 +160,9 @@ class ServedModels:
             UnknownModel: as `find` does.
         """
         meant = self.find(name, version)
-        if version is None and self._shares:
-            versions = choice.versions_of(self._loaded(), meant.name)
-            drawn = choice.draw_version(
-                versions, self._shares, self.random, lambda m: self._models[m.key].is_ready
-            )
-            return self._models[drawn.key] if drawn else meant
-        return meant
+        if version is not None or not self.shares.by_key:
+            return meant
+        return self.shares.draw(self.versions(meant.name)) or meant
 
     def let_in(self, model: ServedModel) -> None:
         """Let a model answer that was made and started."""
@@ -276,7 +275,7 @@ class ServedModels:
     def _on_builder_crash(self, error: EngineLost) -> None:
         """Begin anew; what ended the builder may have taken the device along."""
         log.error("builder crashed", reason=error.message)
-        self.spawn(self.revival.try_out(self))
+        self.spawn(self.revival.try_engines(tuple(self)))
 
     def _on_device_crash(self, error: EngineLost) -> None:
         log.error("engine crashed", reason=error.message, exc_info=error)

@@ -22,6 +22,19 @@ def read_file(path: Path) -> bytes:
         raise MissingFile(f"{path} cannot be read: {describe_os_error(error)}") from error
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """The visible folders in a folder, by name.
+
+    Raises:
+        MissingFile: it is not there or cannot be listed.
+    """
+    try:
+        folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise MissingFile(f"{folder} cannot be listed: {describe_os_error(error)}") from error
+    return [path for path in folders if not path.name.startswith(".")]
+
+
 def sha256_of(content: bytes) -> str:
     """The hash that a manifest holds, in lower-case hexadecimal."""
     return hashlib.sha256(content).hexdigest()

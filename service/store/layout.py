@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from service.errors import MissingFile, StoreError
-from service.store.files import describe_os_error
+from service.errors import StoreError
+from service.store.files import folders_in
 from service.store.manifest import MANIFEST_FILE
 
 _VERSION = re.compile(r"[1-9][0-9]*")
@@ -64,7 +64,7 @@ def find_versions(store: Path, model_name: str | None = None) -> list[VersionFol
         return list(_versions_of_one(store, model_name))
     found = [
         VersionFolder(model.name, folder.name, folder, (model.name, folder.name))
-        for model in _folders_in(store)
+        for model in folders_in(store)
         for folder in list_versions(model)
     ]
     return _renamed(found, model_name) if model_name else found
@@ -75,18 +75,9 @@ def list_versions(model: Path) -> list[Path]:
 
     Empty where there is no such model, or one that may not be read, as a volume's `lost+found`.
     """
-    folders = _folders_in(model) if os.access(model, os.R_OK | os.X_OK) else []
+    folders = folders_in(model) if os.access(model, os.R_OK | os.X_OK) else []
     versions = [folder for folder in folders if _VERSION.fullmatch(folder.name)]
     return sorted(versions, key=lambda folder: int(folder.name))
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    """The visible folders in a folder, by name."""
-    try:
-        folders = sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise MissingFile(f"{folder} cannot be listed: {describe_os_error(error)}") from error
-    return [path for path in folders if not path.name.startswith(".")]
 
 
 def _versions_of_one(store: Path, model_name: str | None) -> Iterator[VersionFolder]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from service.api.answer_document import encode_answer
 from service.results.masks import Mask
 from service.results.predictions import Prediction
-from service.serving.pipeline import Answer, Options, Pipeline, Result
+from service.serving.options import Options
+from service.serving.pipeline import Answer, Pipeline, Result
 from service.serving.served_model import ServedModel
 from tests.fakes import FakeEngine
 from tests.running import grey, running
@@ -66,13 +67,7 @@ class SlowlyWritten(Pipeline):
         self._mask = mask
 
     async def answer(
-        self,
-        model: ServedModel,
-        files: object,
-        options: Options,
-        deadline: float,
-        *,
-        priority: int = 2,
+        self, model: ServedModel, files: object, options: Options, deadline: float, **_: object
     ) -> Answer[Result]:
         """Give it."""
         results = [Result([BEST], [self._mask])]  # type: ignore[list-item]

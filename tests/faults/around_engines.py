@@ -84,7 +84,7 @@ class DecoderKilled(Fault):
 
     def parts(self) -> dict[str, Any]:
         """One process."""
-        return super().parts() | {"decodes_apart": True, "decode_workers": 1}
+        return super().parts() | {"decoder": "processes", "decode_workers": 1}
 
     async def strike(self, service: Running) -> list[httpx.Response]:
         """Stop it, so that the picture stays on its way, and kill it there."""

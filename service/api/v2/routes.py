@@ -169,7 +169,11 @@ async def infer(
         admitted.hold(len(wanted.images))
         _bound_reply(wanted, view, runtime.settings)
         work = view.run(
-            runtime.pipeline, wanted.images, admitted.deadline, priority=admitted.priority
+            runtime.pipeline,
+            wanted.images,
+            admitted.deadline,
+            priority=admitted.priority,
+            trace=context.trace,
         )
         outcome = await unless_disconnected(request, work)
         timing_ms = report_phases(runtime.metrics, admitted, outcome.answer.phases_s)

@@ -17,9 +17,12 @@ from service.results.attribution import AttributionRequest
 from service.results.attribution_request import BestClasses
 from service.results.mask_request import AllGroups, MaskRequest
 from service.results.predictions import Prediction
-from service.serving.pipeline import Answer, Options, Pipeline, Result
+from service.serving.options import Options
+from service.serving.pipeline import Answer, Pipeline, Result
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
+from service.serving.turns import DEFAULT_PRIORITY
+from service.tracing.request_trace import UNTRACED, RequestTrace
 
 TOP = 5  # predictions of a picture, where the model has as many classes
 
@@ -51,10 +54,18 @@ class PixelsView:
         return (TensorSpec("PROBS", "FP32", (len(self.model.loaded.labels),)),)
 
     async def run(
-        self, pipeline: Pipeline, images: Values, deadline: float, *, priority: int
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        trace: RequestTrace = UNTRACED,
     ) -> Outcome:
         """Score (B, 3, S, S) uint8."""
-        answer = await pipeline.score(self.model, list(images), deadline, priority=priority)
+        answer = await pipeline.score(
+            self.model, list(images), deadline, priority=priority, trace=trace
+        )
         return Outcome({"PROBS": np.stack(answer.results)}, answer)
 
 
@@ -89,13 +100,30 @@ class PicturesView:
         return min(TOP, len(self.model.loaded.labels))
 
     async def run(
-        self, pipeline: Pipeline, images: Values, deadline: float, *, priority: int
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        trace: RequestTrace = UNTRACED,
     ) -> Outcome:
         """Decode and classify (B, 1) files."""
-        answer = await pipeline.answer(
-            self.model, list(images.ravel()), self._options, deadline, priority=priority
-        )
+        answer = await self._answer(pipeline, images, deadline, priority, trace)
         return Outcome(_tops(answer), answer)
+
+    async def _answer(
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        priority: int,
+        trace: RequestTrace,
+    ) -> Answer[Result]:
+        files = list(images.ravel())
+        return await pipeline.answer(
+            self.model, files, self._options, deadline, priority=priority, trace=trace
+        )
 
     @property
     def _options(self) -> Options:
@@ -117,12 +145,16 @@ class ExplainedView(PicturesView):
         return (*self._tops, mask, evidence)
 
     async def run(
-        self, pipeline: Pipeline, images: Values, deadline: float, *, priority: int
+        self,
+        pipeline: Pipeline,
+        images: Values,
+        deadline: float,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        trace: RequestTrace = UNTRACED,
     ) -> Outcome:
         """Decode, classify and show (B, 1) files."""
-        answer = await pipeline.answer(
-            self.model, list(images.ravel()), self._options, deadline, priority=priority
-        )
+        answer = await self._answer(pipeline, images, deadline, priority, trace)
         masks = np.stack([result.masks[0].numbers for result in answer.results])
         evidence = np.stack([_evidence(result) for result in answer.results])
         return Outcome({**_tops(answer), "MASK": masks, "ATTRIBUTION": evidence}, answer)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.results.query import MaskFormat
-from service.serving.pipeline import Options
+from service.serving.options import Options
 
 Shape = frozenset[str]
 

@@ -161,7 +161,7 @@ async def test_requests_are_shared_out_by_weight(shelf: Shelf) -> None:
     models = tiny_model(version="1"), tiny_model(version="2")
     weights = "tiny/1=95,tiny/2=5"
     async with running(*models, engines=Engines().plan, version_weights=weights) as service:
-        service.runtime.models.random.seed(17)
+        service.runtime.models.shares.random.seed(17)
         drawn = [service.runtime.models.draw(None, None).version for _ in range(2000)]
         native = [await service.predict(grey(1)) for _ in range(30)]
         protocol = [

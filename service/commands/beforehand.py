@@ -1,0 +1,82 @@
+"""What can be wrong with a start is told before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from service.api.keys import find_admin_keys, find_keys
+from service.api.tls import find_certificate
+from service.config import Settings
+from service.errors import BadSetting
+from service.metrics import Metrics
+from service.store.files import folders_in
+from service.tracing.start import find_tracer
+from service.tracing.tracer import Tracer
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a service has before it has a model.
+
+    Attributes:
+        listener: holds its address; nobody can connect yet.
+        tracer: makes its spans.
+    """
+
+    listener: socket.socket
+    tracer: Tracer
+
+
+def prepare(settings: Settings) -> Start:
+    """Look at what a service is told to use, and take its address.
+
+    Raises:
+        BadSetting: the address is taken, keys or the certificate cannot be used, or spans cannot
+            be made.
+        MissingFile: there is no store.
+    """
+    folders_in(settings.model_store)
+    check_doors(settings)
+    return Start(hold_address(settings.host, settings.port), find_tracer())
+
+
+def check_doors(settings: Settings) -> None:
+    """Read keys and certificate as the service will, and keep nothing of them.
+
+    Raises:
+        BadSetting: they cannot be used.
+    """
+    metrics = Metrics(CollectorRegistry())
+    find_keys(settings, metrics, time.monotonic)
+    find_admin_keys(settings, metrics, time.monotonic)
+    find_certificate(settings, metrics, time.monotonic)
+
+
+def hold_address(host: str, port: int) -> socket.socket:
+    """Take an address; whoever connects is refused until the socket listens.
+
+    Raises:
+        BadSetting: it is taken, or is none of this machine's.
+    """
+    is_v6 = ":" in host
+    listener = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_v6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise refused_address(host, port, error) from error
+    return listener
+
+
+def refused_address(host: str, port: int, error: OSError) -> BadSetting:
+    """Why an address cannot be had."""
+    return BadSetting(
+        f"cannot listen on SGE_HOST={host} SGE_PORT={port}: {error.strerror or error}"
+    )

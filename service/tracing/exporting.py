@@ -1,0 +1,56 @@
+"""OpenTelemetry's SDK as its variables set it up: who sends spans, and what they say of us."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from opentelemetry.propagate import get_global_textmap
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from service import __version__
+from service.errors import BadSetting
+from service.tracing.otel import OpenTelemetryTracer
+
+EXPORTERS = "opentelemetry_traces_exporter"  # the group in which packages name theirs
+UNKNOWN = "unknown_service"  # what OpenTelemetry calls a service that nobody has named
+
+
+def build_tracer(exporters: Sequence[str]) -> OpenTelemetryTracer:
+    """Make a tracer that sends; its threads run from now on.
+
+    Args:
+        exporters: by the names that OpenTelemetry's packages give them.
+
+    Raises:
+        BadSetting: there is no such exporter, or a variable of it makes no sense.
+    """
+    try:
+        processors = [BatchSpanProcessor(_make(name)) for name in exporters]
+    except ValueError as error:
+        raise BadSetting(f"the variables of OpenTelemetry (OTEL_*): {error}") from error
+    return OpenTelemetryTracer(processors, describe_service(), get_global_textmap())
+
+
+def describe_service() -> Resource:
+    """What spans say of the service: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say."""
+    said = Resource.create()
+    own = {SERVICE_VERSION: __version__, SERVICE_NAME: "sge-serve"}
+    if not str(said.attributes[SERVICE_NAME]).startswith(UNKNOWN):
+        own.pop(SERVICE_NAME)
+    if SERVICE_VERSION in said.attributes:
+        own.pop(SERVICE_VERSION)
+    return said.merge(Resource(own))
+
+
+def _make(name: str) -> SpanExporter:
+    found = next(iter(entry_points(group=EXPORTERS, name=name)), None)
+    if found is None:
+        known = ", ".join(sorted({"otlp", *(each.name for each in entry_points(group=EXPORTERS))}))
+        raise BadSetting(f"OTEL_TRACES_EXPORTER={name} is none of {known}")
+    try:
+        exporter: SpanExporter = found.load()()
+    except ImportError as error:
+        raise BadSetting(f"OTEL_TRACES_EXPORTER={name} cannot be used: {error}") from error
+    return exporter
