@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -59,9 +59,18 @@ def _source_of(module: str) -> str:
     return Path(spec.origin).read_text(encoding="utf-8")
 
 
-def platform_parts(device: torch.device) -> tuple[object, ...]:
-    """The version of torch, and the processor or GPU that code is made for."""
+def platform_parts(
+    device: torch.device, processor: Mapping[str, object] | None = None
+) -> tuple[object, ...]:
+    """The version of torch, and the processor or GPU that code is made for.
+
+    Args:
+        device: where the code runs.
+        processor: all that torch knows of it: name, instructions, caches, cores of the machine
+            whatever a container may use of them. None asks for this machine's.
+    """
     if device.type == "cpu":
-        return torch.__version__, "cpu", sorted(torch.cpu.get_capabilities().items())
+        known = torch.cpu.get_capabilities() if processor is None else processor
+        return torch.__version__, "cpu", sorted(known.items())
     gpu = torch.cuda.get_device_properties(device)
     return torch.__version__, gpu.name, gpu.major, gpu.minor, gpu.multi_processor_count

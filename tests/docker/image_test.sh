@@ -8,4 +8,4 @@ target=${1:-cpu}
 [ -n "${BUILT:-}" ] || tests/docker/build_image.sh "$target"
 ENGINE=$(tests/docker/which_engine.sh)
 export ENGINE IMAGE=sge-serve:$target BUILDAH_FORMAT=docker
-.venv/bin/python -m pytest -m docker tests/docker
+.venv/bin/python -m pytest -m docker tests/docker tests/kubernetes

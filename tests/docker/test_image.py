@@ -175,6 +175,24 @@ def test_the_compiled_engine_takes_over(container: Container) -> None:
     assert state["fallback_reason"] is None
 
 
+def test_a_cache_that_can_only_be_read_serves() -> None:
+    """As pods share one: what another container has left is loaded, and nothing is written."""
+    volume = "sge-serve-read-only-cache"
+    place = "/var/cache/sge-serve"
+    engine("run", "--rm", "--volume", f"{volume}:{place}", "--entrypoint", "true", IMAGE)
+    container = start("--volume", f"{volume}:{place}:ro")
+    try:
+        wait_until_ready(container)
+        state = settled_engine(container)
+        written = container.run("touch", f"{place}/x")
+    finally:
+        engine("rm", "--force", container.name)
+        engine("volume", "rm", volume)
+
+    assert (state["tier"], state["name"]) == ("final", "compiled")
+    assert "Read-only file system" in written.stderr
+
+
 def test_the_command_line_works_in_it() -> None:
     """`docker run IMAGE check` says what would be served."""
     checked = engine("run", "--rm", *HARDENED, IMAGE, "check")

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from service.engines.aoti import engine as compiled
 from service.engines.aoti import int8
-from service.engines.identity import source_parts
+from service.engines.identity import identity_of, platform_parts, source_parts
 from service.engines.tensorrt import engine as tensorrt
 
 # What a build imports, and what yet cannot change a byte of what it builds.
@@ -76,3 +77,15 @@ def test_a_module_that_is_not_found_is_an_error() -> None:
     """After a renaming nothing is built, rather than kept under a name that says too little."""
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         source_parts(("service.model.sge", "service.model.no_such_module"))
+
+
+@pytest.mark.parametrize("feature", sorted(torch.cpu.get_capabilities()))
+def test_what_another_processor_has_compiled_has_another_name(feature: str) -> None:
+    """Nodes of several kinds share a cache: one feature more or less, and it is not looked for."""
+    cpu = torch.device("cpu")
+    here = torch.cpu.get_capabilities()
+
+    other = platform_parts(cpu, {**here, feature: "another"})
+
+    assert identity_of(platform_parts(cpu, here)) == identity_of(platform_parts(cpu))
+    assert identity_of(other) != identity_of(platform_parts(cpu))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -73,6 +73,8 @@ class CompiledEngine(TorchEngine):
         *(f"service.engines.aoti.kernels.{module}" for module in KERNEL_MODULES),
     )
     """The modules whose change outdates every package."""
+    processor: Mapping[str, object] | None = None
+    """For which processor packages are named; None for this machine's."""
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class CompiledEngine(TorchEngine):
     def identity(self) -> str:
         """Condense what a package depends on."""
         return identity_of(
-            platform_parts(self.device),
+            platform_parts(self.device, self.processor),
             source_parts(self.sources),
             kernel_sources(),
             model_parts(self.model),

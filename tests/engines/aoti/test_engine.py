@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
@@ -103,6 +104,17 @@ def test_a_package_is_not_taken_for_another(tmp_path: Path) -> None:
     assert compiled(tmp_path, "bf16").key != key
     assert CompiledEngine(other, CPU, "fp32", max_batch=4, cache_dir=tmp_path).key != key
     assert CompiledEngine(renamed, CPU, "fp32", max_batch=8, cache_dir=tmp_path).key == key
+
+
+def test_what_another_processor_has_compiled_is_never_loaded(tmp_path: Path) -> None:
+    """Machines of several kinds share a folder, and each looks for what its own kind has built."""
+    other, here = compiled(tmp_path), compiled(tmp_path)
+    other.processor = {**torch.cpu.get_capabilities(), "avx512_f": "another"}
+    other.files.write(other.key, b"code for the other one")
+
+    assert other.is_built
+    assert not here.is_built
+    assert not here.load_kept()
 
 
 def test_what_is_compiled_already_answers_first(compiled_engine: CompiledEngine) -> None:

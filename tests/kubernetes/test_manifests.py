@@ -1,0 +1,316 @@
+"""What the chart renders: valid for Kubernetes, hardened, and in agreement with itself."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from kubernetes_validate.utils import all_versions
+
+from service.api.server import OVERTIME_S
+from service.config import Settings
+from tests.kubernetes.chart import (
+    COMBINATIONS,
+    NAME,
+    needs_helm,
+    of_kind,
+    pod_of,
+    rendered,
+    variables_of,
+)
+
+pytestmark = needs_helm
+
+RELEASES = list(dict.fromkeys(all_versions()))[
+    -4:
+]  # those that are supported, and one that was until lately
+OF_OPERATORS = {
+    "ScaledObject",
+    "ServiceMonitor",
+    "PrometheusRule",
+}  # Kubernetes has no schema of them
+USER = 10001  # the image's
+
+every_combination = pytest.mark.parametrize("name", COMBINATIONS)
+
+
+@functools.cache
+def manifests_of(name: str) -> list[dict[str, Any]]:
+    """The manifests of a combination of values."""
+    return rendered(COMBINATIONS[name])
+
+
+def containers_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every container of a pod, those that run before the others among them."""
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def pods_of(name: str) -> list[dict[str, Any]]:
+    """The pods that a combination brings: those that serve and those that compile."""
+    owners = ("Deployment", "Job")
+    found = [manifest for kind in owners for manifest in of_kind(manifests_of(name), kind)]
+    return [manifest["spec"]["template"]["spec"] for manifest in found]
+
+
+def complaint_of(manifest: dict[str, Any], release: str) -> str | None:
+    """What a release of Kubernetes says against a manifest, unknown fields included."""
+    try:
+        kubernetes_validate.validate(manifest, release, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"{manifest['kind']} {manifest['metadata']['name']}: {error.message}"
+    return None
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_manifest_is_valid(release: str) -> None:
+    """By the schemas of the releases themselves, for all that the chart offers."""
+    all_of_them = {json.dumps(each) for name in COMBINATIONS for each in manifests_of(name)}
+    known = [each for each in map(json.loads, all_of_them) if each["kind"] not in OF_OPERATORS]
+
+    complaints = [complaint_of(manifest, release) for manifest in known]
+
+    assert [complaint for complaint in complaints if complaint] == []
+    assert len(known) > len(COMBINATIONS)
+
+
+@every_combination
+def test_every_container_is_hardened_and_limited(name: str) -> None:
+    """No root, no capability, no token, nowhere to write but volumes, a bound on all it takes."""
+    for pod in pods_of(name):
+        security = pod["securityContext"]
+        assert (security["runAsNonRoot"], security["runAsUser"]) == (True, USER)
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        for container in containers_of(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+
+
+@every_combination
+def test_what_is_mounted_is_there_and_the_store_is_only_read(name: str) -> None:
+    """Every mount has its volume, every volume its mount, and no model is changed from inside."""
+    for pod in pods_of(name):
+        mounts = [mount for container in containers_of(pod) for mount in container["volumeMounts"]]
+        stores = [mount for mount in mounts if mount["mountPath"] == "/srv/model_store"]
+
+        assert {mount["name"] for mount in mounts} == {volume["name"] for volume in pod["volumes"]}
+        assert [mount for mount in stores if not mount["readOnly"]] == []
+
+
+@every_combination
+def test_the_service_understands_every_variable(name: str) -> None:
+    """What the chart sets passes the service's own look at its settings."""
+    (container,) = pod_of(manifests_of(name))["containers"]
+    names = {f"SGE_{field.upper()}": field for field in Settings.model_fields}
+
+    variables = variables_of(container)
+    settings = Settings(**{names[v]: text for v, text in variables.items() if v in names})  # type: ignore[arg-type]
+
+    assert {v for v in variables if v.startswith("SGE_")} - set(names) <= {"SGE_GRPC_PORT"}
+    assert settings.port == 8000
+
+
+@every_combination
+def test_what_belongs_together_finds_each_other(name: str) -> None:
+    """Service, budget, policy, autoscaler and monitor name the pods and ports that there are."""
+    manifests = manifests_of(name)
+    (deployment,) = of_kind(manifests, "Deployment")
+    (service,) = of_kind(manifests, "Service")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    (container,) = pod_of(manifests)["containers"]
+    ports = {port["name"] for port in container["ports"]}
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"],
+        service["spec"]["selector"],
+        *(
+            each["spec"]["selector"]["matchLabels"]
+            for each in of_kind(manifests, "PodDisruptionBudget")
+        ),
+        *(
+            each["spec"]["podSelector"]["matchLabels"]
+            for each in of_kind(manifests, "NetworkPolicy")
+        ),
+        *(
+            spread["labelSelector"]["matchLabels"]
+            for spread in pod_of(manifests).get("topologySpreadConstraints", [])
+        ),
+    ]
+    others = [job["spec"]["template"]["metadata"]["labels"] for job in of_kind(manifests, "Job")]
+    scaled = [
+        each["spec"]["scaleTargetRef"]["name"]
+        for kind in ("HorizontalPodAutoscaler", "ScaledObject")
+        for each in of_kind(manifests, kind)
+    ]
+    monitors = [each["spec"] for each in of_kind(manifests, "ServiceMonitor")]
+
+    assert [selector for selector in selectors if not selector.items() <= labels] == []
+    assert [each for each in others if service["spec"]["selector"].items() <= each.items()] == []
+    assert {port["targetPort"] for port in service["spec"]["ports"]} == ports
+    assert set(scaled) <= {deployment["metadata"]["name"]} == {NAME}
+    assert ("replicas" in deployment["spec"]) is (scaled == [])
+    assert [
+        monitor
+        for monitor in monitors
+        if not monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    ] == []
+
+
+@every_combination
+def test_who_stops_is_given_the_time_that_it_takes(name: str) -> None:
+    """The wait for endpoints, the drain, and the service's own last resort, before it is killed."""
+    pod = pod_of(manifests_of(name))
+    (container,) = pod["containers"]
+    drain_s = int(
+        variables_of(container).get(
+            "SGE_DRAIN_TIMEOUT_S", Settings.model_fields["drain_timeout_s"].default
+        )
+    )
+
+    waited_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+    assert pod["terminationGracePeriodSeconds"] > waited_s + drain_s + OVERTIME_S
+
+
+def test_probes_ask_what_the_service_means_by_them() -> None:
+    """Alive restarts a pod, ready sends it requests, and a busy minute does neither."""
+    (container,) = pod_of(manifests_of("as it comes"))["containers"]
+    probes = {kind: container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")}
+
+    paths = {kind: probe["httpGet"]["path"] for kind, probe in probes.items()}
+    patience_s = {
+        kind: probe["periodSeconds"] * probe["failureThreshold"] for kind, probe in probes.items()
+    }
+
+    assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
+    assert patience_s == {"startup": 180, "readiness": 6, "liveness": 60}
+    assert {probe["httpGet"]["scheme"] for probe in probes.values()} == {"HTTP"}
+
+
+def test_with_a_certificate_probes_and_scrapes_speak_https() -> None:
+    """The service speaks nothing else then."""
+    manifests = manifests_of("keys, certificate and gRPC")
+    (container,) = pod_of(manifests)["containers"]
+    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    (service,) = of_kind(manifests, "Service")
+
+    schemes = {
+        container[f"{kind}Probe"]["httpGet"]["scheme"]
+        for kind in ("startup", "readiness", "liveness")
+    }
+
+    assert schemes == {"HTTPS"}
+    assert monitor["spec"]["endpoints"][0]["scheme"] == "https"
+    assert service["spec"]["ports"][0]["appProtocol"] == "https"
+
+
+def test_secrets_reach_the_service_as_files() -> None:
+    """So that a changed key or certificate is read without a restart; no value is in a manifest."""
+    pod = pod_of(manifests_of("keys, certificate and gRPC"))
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    secrets = {
+        volume["secret"]["secretName"]: mounts[volume["name"]]
+        for volume in pod["volumes"]
+        if "secret" in volume
+    }
+
+    files = {name: text for name, text in variables_of(container).items() if name.endswith("_FILE")}
+
+    assert files == {
+        "SGE_API_KEYS_FILE": f"{secrets['api-keys']}/keys",
+        "SGE_ADMIN_KEY_FILE": f"{secrets['admin-keys']}/admins",
+        "SGE_TLS_CERT_FILE": f"{secrets['certificate']}/tls.crt",
+        "SGE_TLS_KEY_FILE": f"{secrets['certificate']}/tls.key",
+    }
+
+
+def test_numbers_reach_the_service_as_they_were_written() -> None:
+    """Helm reads a million as a float, which Python would refuse for an integer as 1e+06."""
+    (container,) = pod_of(manifests_of("settings"))["containers"]
+
+    variables = variables_of(container)
+
+    assert (
+        variables.items()
+        >= {
+            "SGE_MAX_BATCH": "32",
+            "SGE_DEFAULT_TIMEOUT_MS": "5000000",
+            "SGE_STORE_POLL_S": "2.5",
+            "SGE_TIERED": "false",
+        }.items()
+    )
+
+
+def test_a_gpu_is_asked_for_and_nothing_else_serves() -> None:
+    """One device a pod, the image for it, and no service on a CPU where there is none."""
+    pod = pod_of(manifests_of("gpu"))
+    (container,) = pod["containers"]
+
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert container["image"] == "sge-serve:cuda"
+    assert variables_of(container)["SGE_DEVICE"] == "cuda"
+    assert pod["runtimeClassName"] == "nvidia"
+
+
+def test_what_is_kept_fits_into_its_volume_while_more_is_built() -> None:
+    """A pod that fills its volume is evicted: what is kept takes half of it at most."""
+    pod = pod_of(manifests_of("as it comes"))
+    (cache,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
+    (container,) = pod["containers"]
+
+    kept_bytes = int(variables_of(container)["SGE_CACHE_LIMIT_MB"]) * 1_000_000
+
+    assert cache["emptyDir"]["sizeLimit"] == "4Gi"
+    assert kept_bytes <= 4 * 2**30 / 2
+
+
+def test_a_shared_cache_is_filled_for_each_kind_of_node_and_then_only_read() -> None:
+    """A job for each selector, before the pods; a pod that serves cannot change what others run."""
+    manifests = manifests_of("shared cache")
+    pod = pod_of(manifests)
+    jobs = [job["spec"]["template"]["spec"] for job in of_kind(manifests, "Job")]
+
+    (served,) = [
+        mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "cache"
+    ]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
+
+    assert served["readOnly"] is True
+    assert volume["persistentVolumeClaim"] == {"claimName": "engines", "readOnly": True}
+    assert [job["nodeSelector"] for job in jobs] == [
+        {"pool": "serving", "cpu": "with-amx"},
+        {"pool": "serving", "cpu": "without"},
+    ]
+    assert [variables_of(job["containers"][0]) for job in jobs] == [
+        variables_of(pod["containers"][0])
+    ] * 2
+    assert list(of_kind(manifests_of("shared cache, filled by somebody else"), "Job")) == []
+
+
+def test_who_may_reach_the_pods_is_named() -> None:
+    """The peers chosen, and whoever scrapes, on the ports that there are; it reaches nobody."""
+    (policy,) = of_kind(manifests_of("monitored"), "NetworkPolicy")
+
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["spec"]["ingress"] == [
+        {"from": [{"podSelector": {}}], "ports": [{"port": "http"}]},
+        {
+            "from": [
+                {
+                    "namespaceSelector": {
+                        "matchLabels": {"kubernetes.io/metadata.name": "monitoring"}
+                    }
+                }
+            ],
+            "ports": [{"port": "http"}],
+        },
+    ]
+    assert policy["spec"]["egress"] == []
