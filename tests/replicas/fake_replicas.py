@@ -13,6 +13,7 @@ from email.parser import BytesParser
 
 LOST = "lost"  # the connection is reset once the request has come
 LOST_EARLY = "lost early"  # the connection is reset once its head has come
+HELD = "/held"  # a path: it is answered once the test releases it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,24 @@ class FakeReplicas:
             them; those after them are answered with 200.
         seen: the requests so far, probes left out.
         ready: the status of each replica's `/readyz`.
+        always: what a replica answers whatever the plan says.
     """
 
     ports: list[int]
     ready: list[int]
+    loop: asyncio.AbstractEventLoop
+    always: dict[int, Reply] = field(default_factory=dict)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     plan: list[Reply | str] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
-    def _next(self) -> Reply | str:
+    def release(self) -> None:
+        """Have what is held answered; from any thread."""
+        self.loop.call_soon_threadsafe(self.released.set)
+
+    def _next(self, number: int) -> Reply | str:
+        if number in self.always:
+            return self.always[number]
         return self.plan.pop(0) if self.plan else OK
 
     async def converse(
@@ -77,9 +88,11 @@ class FakeReplicas:
         if path == "/readyz":
             writer.write(_written(Reply(self.ready[number]), b""))
             return True
-        step = self._next()
+        step = self._next(number)
         body = b"" if step == LOST_EARLY else await _read_body(reader, headers)
         self.seen.append(Seen(number, path, headers, body))
+        if path == HELD:
+            await self.released.wait()
         if not isinstance(step, Reply):
             writer.transport.abort()
             return False
@@ -109,7 +122,7 @@ async def fake_replicas(
     number: int, plan: Sequence[Reply | str] = ()
 ) -> AsyncIterator[FakeReplicas]:
     """Run some, ready, until the block is left."""
-    replicas = FakeReplicas([], [200] * number, list(plan))
+    replicas = FakeReplicas([], [200] * number, asyncio.get_running_loop(), plan=list(plan))
     async with AsyncExitStack() as servers:
         for index in range(number):
             server = await asyncio.start_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
@@ -11,6 +12,7 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.replicas.balancer import Balancer, balancing
 from tests.replicas.fake_replicas import (
+    HELD,
     LOST,
     LOST_EARLY,
     OK,
@@ -21,6 +23,7 @@ from tests.replicas.fake_replicas import (
 
 NUMBER = 3
 KEPT_BYTES = 4 * 2**20
+BUSY = 8
 V1, V2 = "/v1/predict", "/v2/models/any/infer"
 
 
@@ -220,3 +223,22 @@ def test_a_replica_that_is_not_ready_gets_nothing(scene: Scene) -> None:
     assert (set(some), asked) == ({200}, {1, 2})
     assert (none.status_code, none.headers["x-error-code"]) == (503, "not_ready")
     assert none.json()["error"]["message"] == "no replica can be reached"
+
+
+def test_a_replica_that_refuses_at_once_does_not_draw_the_retries(scene: Scene) -> None:
+    """It is the least busy of all, since whatever it gets it is rid of."""
+    scene.plan()
+    scene.replicas.ready[0] = 503
+    scene.balancer.await_replicas(NUMBER - 1)
+    with ThreadPoolExecutor(BUSY) as busy:
+        held = [busy.submit(scene.client.get, HELD) for _ in range(BUSY)]
+        while len(scene.asked) < BUSY:
+            pass
+        scene.replicas.ready[0], scene.replicas.always[0] = 200, error(503, "draining")
+        scene.balancer.await_replicas(NUMBER)
+        found = [scene.client.post(V1, content=b"x").status_code for _ in range(20)]
+        scene.replicas.release()
+    scene.replicas.always.clear()
+
+    assert (set(found), 0 in scene.asked) == ({200}, True)
+    assert {reply.result().status_code for reply in held} == {200}
