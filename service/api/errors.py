@@ -101,9 +101,7 @@ def error_response(
         body = {"error": message}
         status = status if code in KEPT_IN_V2 else V2_STATUS.get(status, 400)
     coded = {ERROR_CODE_HEADER: code, **(headers or {})}
-    return Response(
-        orjson.dumps(body), status, coded, media_type="application/json; charset=utf-8"
-    )
+    return Response(orjson.dumps(body), status, coded, media_type="application/json; charset=utf-8")
 
 
 def internal_error(request: Request) -> Response:
