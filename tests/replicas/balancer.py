@@ -36,11 +36,13 @@ class Balancer:
         process: of it.
         address: where clients go.
         stats: where Prometheus goes.
+        admin: the port of its page of administration.
     """
 
     process: subprocess.Popen[bytes]
     address: str
     stats: str
+    admin: int
 
     def figure(self, name: str) -> float:
         """The sum of a metric of the replicas' cluster, whatever else its labels are; 0 without."""
@@ -121,12 +123,17 @@ def balancing(
         (folder / "envoy.log").open("wb") as log,
         subprocess.Popen([*command, "--log-level", "warning"], stdout=log, stderr=log) as process,
     ):
-        balancer = Balancer(process, *(f"http://{LOOPBACK}:{port}" for port in ports[:2]))
+        balancer = Balancer(process, *_urls(ports[:2]), ports[2])
         try:
             _await_start(balancer)
             yield balancer
         finally:
             process.kill()
+
+
+def _urls(ports: Sequence[int]) -> tuple[str, str]:
+    service, stats = (f"http://{LOOPBACK}:{port}" for port in ports)
+    return service, stats
 
 
 def _await_start(balancer: Balancer) -> None:

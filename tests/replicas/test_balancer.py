@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
 import pytest
+import yaml
 from anyio.from_thread import start_blocking_portal
 
-from tests.replicas.balancer import Balancer, balancing
+from tests.replicas.balancer import ROOT, Balancer, balancing, free_ports
 from tests.replicas.fake_replicas import (
     HELD,
     LOST,
@@ -193,6 +195,26 @@ def test_what_concerns_one_replica_alone_reaches_none(
 
     assert (reply.status_code, scene.asked) == (status, [])
     assert reply.headers["x-error-code"] == "refused_by_balancer"
+
+
+def test_composes_health_check_tells_an_envoy_that_runs_from_one_that_does_not(
+    scene: Scene,
+) -> None:
+    """It needs nothing but the image's shell."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    (_, *check) = compose["services"]["envoy"]["healthcheck"]["test"]
+    (nobody,) = free_ports(1)
+
+    codes = [
+        subprocess.run(
+            [word.replace("9901", str(port)) for word in check],
+            check=False,
+            stderr=subprocess.DEVNULL,
+        ).returncode
+        for port in (scene.balancer.admin, nobody)
+    ]
+
+    assert codes == [0, 1]
 
 
 def test_a_head_beyond_the_limit_is_refused_by_envoy(scene: Scene) -> None:
