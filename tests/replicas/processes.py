@@ -20,11 +20,13 @@ class Replica:
         port: of loopback.
         store: its models.
         flags: of the command, beside those.
+        engine: of its models.
     """
 
     port: int
     store: Path
     flags: tuple[str, ...]
+    engine: str
     _running: ExitStack = field(default_factory=ExitStack)
     _served: Served | None = None
 
@@ -37,7 +39,7 @@ class Replica:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        service = ready(self.store, "--port", str(self.port), *self.flags)
+        service = ready(self.store, "--port", str(self.port), *self.flags, engine=self.engine)
         self._served = self._running.enter_context(service)
 
     def kill(self) -> None:
@@ -55,9 +57,11 @@ class Replica:
 
 
 @contextmanager
-def replicas(number: int, store: Path, flags: Sequence[str] = ()) -> Iterator[list[Replica]]:
+def replicas(
+    number: int, store: Path, flags: Sequence[str] = (), engine: str = "eager"
+) -> Iterator[list[Replica]]:
     """Run some over one store until the block is left; all answer when it begins."""
-    run = [Replica(port, store, tuple(flags)) for port in free_ports(number)]
+    run = [Replica(port, store, tuple(flags), engine) for port in free_ports(number)]
     with ExitStack() as closing:
         for replica in run:
             closing.callback(replica.close)

@@ -47,7 +47,10 @@ def test_its_times_and_bounds_fit_those_of_the_service() -> None:
     assert SERVICE["max_request_headers_kb"] * 1024 < default.head_limit_kb * 1000
     assert seconds(SERVICE["request_headers_timeout"]) == default.head_timeout_s
     assert seconds(SERVICE["request_timeout"]) == whole_s
-    assert seconds(SERVICE["stream_idle_timeout"]) > default.default_timeout_ms / 1000 + whole_s
+    assert seconds(HOST["retry_policy"]["per_try_idle_timeout"]) > default.default_timeout_ms / 1000
+    assert seconds(SERVICE["stream_idle_timeout"]) > 2 * seconds(
+        HOST["retry_policy"]["per_try_idle_timeout"]
+    )
     assert default.max_in_flight < of_one["max_connections"] < default.max_connections
     assert of_all["retry_budget"]["min_retry_concurrency"] == default.max_in_flight
 
