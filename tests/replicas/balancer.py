@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deploy" / "envoy" / "envoy.yaml"
 ENVOY = shutil.which("envoy") or str(Path(sys.executable).parent / "envoy")
 LOOPBACK = "127.0.0.1"
+MEMBERSHIP = "envoy_cluster_membership_healthy"
 
 Configuration = dict[str, Any]
 
@@ -52,7 +53,7 @@ class Balancer:
 
     def await_replicas(self, number: int) -> None:
         """Wait until so many replicas are ready for it."""
-        while self.figure("envoy_cluster_membership_healthy") != number:
+        while self.figure(MEMBERSHIP) != number:
             if self.process.poll() is not None:
                 raise RuntimeError(f"Envoy has ended with {self.process.returncode}")
 
