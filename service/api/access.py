@@ -110,7 +110,7 @@ class RequestScope:
                 headers[REQUEST_ID_HEADER] = context.request_id
                 given = {name for name, _ in headers.raw}
                 headers.raw.extend(pair for pair in SECURITY.items() if pair[0] not in given)
-                if self._admission.is_draining:
+                if self._admission.is_leaving:
                     headers["Connection"] = "close"
             await send(message)
 

@@ -17,6 +17,7 @@ from service.serving.runtime import Runtime
 from service.tracing.request_trace import UNTRACED, RequestTrace
 
 REQUEST_ID_HEADER = "X-Request-Id"
+ERROR_CODE_HEADER = "X-Error-Code"  # for a balancer, which reads no bodies; V2's have no code
 ARRIVED = "sge.arrived"  # in a scope: when the head was complete, by `time.monotonic`
 PROBES_ONLY = "sge.probes_only"  # in the scope of a connection that is kept for probes
 LONGEST_REQUEST_ID = 128

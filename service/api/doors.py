@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.access import SECURITY, RequestScope
 from service.api.admin_door import AdminDoor
-from service.api.context import REQUEST_ID_HEADER, path_of
+from service.api.context import ERROR_CODE_HEADER, REQUEST_ID_HEADER, path_of
 from service.api.early_refusal import EarlyRefusal
 from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
 from service.api.key_door import KeyDoor
@@ -25,7 +25,10 @@ from service.serving.runtime import Runtime
 from service.serving.timer import LoopTimer
 
 PROBED_BY_ADDRESS = frozenset({"/healthz", "/readyz"})  # a cluster knows no name for them
-EXPOSED = (REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Inference-Header-Content-Length")
+EXPOSED = (
+    *(REQUEST_ID_HEADER, ERROR_CODE_HEADER),
+    *("Retry-After", "Server-Timing", "Inference-Header-Content-Length"),
+)
 
 
 def surround(app: FastAPI, runtime: Runtime) -> None:

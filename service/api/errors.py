@@ -13,7 +13,13 @@ from starlette.requests import ClientDisconnect
 
 from service import errors
 from service.api.compression import CODINGS
-from service.api.context import REQUEST_ID_HEADER, Outcome, context_of, path_of
+from service.api.context import (
+    ERROR_CODE_HEADER,
+    REQUEST_ID_HEADER,
+    Outcome,
+    context_of,
+    path_of,
+)
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody receives it, the access log shows it
 
@@ -83,7 +89,7 @@ def is_v2(request: Request) -> bool:
 def error_response(
     request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """Build an error's body, and note its code as the request's outcome."""
+    """Build an error's answer, and note its code as the request's outcome."""
     context = context_of(request.scope)
     context.outcome = code
     if len(message) > LONGEST_MESSAGE:
@@ -94,9 +100,8 @@ def error_response(
     if is_v2(request):
         body = {"error": message}
         status = status if code in KEPT_IN_V2 else V2_STATUS.get(status, 400)
-    return Response(
-        orjson.dumps(body), status, headers, media_type="application/json; charset=utf-8"
-    )
+    coded = {ERROR_CODE_HEADER: code, **(headers or {})}
+    return Response(orjson.dumps(body), status, coded, media_type="application/json; charset=utf-8")
 
 
 def internal_error(request: Request) -> Response:

@@ -12,8 +12,8 @@ from service.serving.served_models import ServedModels
 def readiness(models: ServedModels, admission: Admission) -> dict[str, Any]:
     """What `/readyz` says: whether to send requests here, and where each model stands."""
     return {
-        "ready": models.are_ready and not admission.is_draining,
-        "draining": admission.is_draining,
+        "ready": models.are_ready and not admission.is_leaving,
+        "draining": admission.is_leaving,
         "models": {model.loaded.key: engine_state(model) for model in models},
         "broken": {broken.key: broken.error.message for broken in models.broken},
     }

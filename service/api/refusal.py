@@ -10,6 +10,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api.access import SECURITY
+from service.api.context import ERROR_CODE_HEADER
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,6 +42,7 @@ def refusal(
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", request_id.encode()),
+        (ERROR_CODE_HEADER.lower().encode(), code.encode()),
         (b"connection", b"close"),
     ]
     head = b"".join(b"%s: %s\r\n" % line for line in lines)

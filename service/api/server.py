@@ -33,6 +33,7 @@ LONGEST_SILENCE = 6  # times that; clients that never fall silent are cut off
 OVERTIME_S = 1.5  # after the drain's time, for everything else that is to end
 AT_ONCE_S = 0.5
 LONGEST_FLUSH_S, SHORTEST_FLUSH_S = 3.0, 0.2  # of spans that are not sent yet
+ALONE_S = 1.5  # balancers that look at a service do so every second, or are not in a hurry
 UNSENT_BYTES = 131_072  # of an answer that the system takes before its client reads
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,6 +42,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class DrainingServer(uvicorn.Server):
     """uvicorn's server, which on a signal first answers everything that it has accepted.
 
+    Before that it may go on for a while as it was, but not ready, so that balancers turn away.
     Meanwhile nobody new may connect, and requests on connections that are open are refused with
     503 and `Connection: close`, so that nobody is left without an answer. A second signal, or the
     end of the drain's time, cuts what is still inside; the last resort cuts what does not let it.
@@ -62,6 +64,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._admission: Admission = runtime.admission
         self._drain_timeout_s = runtime.settings.drain_timeout_s
+        self._drain_delay_s = runtime.settings.drain_delay_s
         self._tls = tls
         self._last_resort = last_resort
         self._tracer = runtime.tracer
@@ -86,14 +89,19 @@ class DrainingServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Drain at the first signal, leave at once at the second."""
+        """Stop in good order at the first signal, at once at the second."""
         if sig == signal.SIGHUP:
             _let_go_of_terminal()
         if self._has_signal:
             self.force_exit = True
             self._last_resort.arm(AT_ONCE_S)
+        if self._has_signal or not self._drain_delay_s:
+            self.end()
+        else:
+            self._last_resort.arm(self._drain_delay_s + self._drain_timeout_s + OVERTIME_S)
+            self._admission.leave()
+            self.should_exit = True
         self._has_signal = True
-        self.end()
 
     def end(self) -> None:
         """Drain, then stop."""
@@ -127,6 +135,8 @@ class DrainingServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Run until told to stop, then until nothing is inside."""
         await super().main_loop()
+        await self._let_balancers_turn_away()
+        self.end()
         await self._accept_who_has_come()
         for listener in self.servers:
             listener.close()
@@ -134,6 +144,18 @@ class DrainingServer(uvicorn.Server):
         await self._wait_for_silence()
         self.cut_requests = self._admission.requests
         self.force_exit |= self.cut_requests > 0
+
+    async def _let_balancers_turn_away(self) -> None:
+        """Go on for the delay, or until nobody has been connected for a while."""
+        now = last_company = time.monotonic()
+        ends, seen = now + self._drain_delay_s, self.server_state.total_requests
+        while now < min(ends, last_company + ALONE_S):
+            if self.force_exit or self._admission.is_draining:
+                return
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            if self.server_state.connections or self.server_state.total_requests != seen:
+                last_company, seen = now, self.server_state.total_requests
 
     async def _accept_who_has_come(self) -> None:
         """Let those in whose connections stand: they would be reset, and are to get their 503."""

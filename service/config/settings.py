@@ -83,6 +83,13 @@ class Settings(DoorSettings, StoreSettings, BaseSettings):
     drain_timeout_s: int = Field(
         30, ge=0, description="how long a stopping service works on what it has accepted"
     )
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=LONGEST_TIMEOUT_S,
+        description="how long before that it takes requests as ever while /readyz says 503, so "
+        "that balancers turn away; less where nobody is connected",
+    )
 
     body_limit_mb: float = Field(32.0, gt=0, description="largest request body, in megabytes")
     bodies_in_flight_mb: float = Field(

@@ -40,6 +40,7 @@ class Admission:
         self.in_use = 0
         self.in_use_bytes = 0
         self.requests = 0  # let in and not answered yet, those included whose bodies still come
+        self.is_leaving = False  # not ready for more, though what comes may still be taken
         self.is_draining = False
         self.draining = asyncio.Event()
         self.clock = clock
@@ -159,8 +160,13 @@ class Admission:
         """Give a permit for no image, to count the bytes of another kind of request."""
         return Permit(self)
 
+    def leave(self) -> None:
+        """Be not ready from now on; what comes is taken until `drain`."""
+        self.is_leaving = True
+
     def drain(self) -> None:
         """Take nothing new from now on; what is inside stays."""
+        self.is_leaving = True
         self.is_draining = True
         self.draining.set()
 

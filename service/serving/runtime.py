@@ -176,5 +176,5 @@ def _watch(metrics: Metrics, models: ServedModels, admission: Admission) -> None
     metrics.permits_in_use.set_function(lambda: admission.in_use)
     metrics.body_bytes_limit.set(admission.limit_bytes)
     metrics.body_bytes_in_use.set_function(lambda: admission.in_use_bytes)
-    metrics.ready.set_function(lambda: models.are_ready and not admission.is_draining)
+    metrics.ready.set_function(lambda: models.are_ready and not admission.is_leaving)
     metrics.broken_versions.set_function(lambda: len(models.broken))

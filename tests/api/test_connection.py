@@ -220,6 +220,7 @@ async def test_what_is_no_http_gets_an_error_in_the_services_own_form() -> None:
         "message": "this is no request of HTTP/1.1",
         "request_id": refused.headers["x-request-id"],
     }
+    assert refused.headers["x-error-code"] == "malformed_request"
 
 
 @pytest.mark.parametrize(

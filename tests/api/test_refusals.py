@@ -77,6 +77,7 @@ async def test_every_bad_request_has_its_answer(
     assert (reply.status_code, error["code"]) == (status, code)
     assert error["message"]
     assert error["request_id"] == reply.headers["x-request-id"]
+    assert reply.headers["x-error-code"] == code
 
 
 async def test_mask_pictures_are_bounded() -> None:
@@ -168,6 +169,19 @@ async def test_a_draining_service_refuses_and_closes() -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
     assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "5")
     assert (ready.status_code, alive.status_code) == (503, 200)
+
+
+async def test_the_head_of_an_answer_tells_its_error_on_both_protocols() -> None:
+    """A balancer reads no bodies, and V2 has one status for four errors."""
+    async with running(engine=FakeEngine()) as service:
+        service.runtime.admission.drain()
+        replies = [
+            await service.client.post(path, content=grey(1), headers=PNG)
+            for path in ("/v1/predict", "/v2/models/tiny-image/infer")
+        ]
+
+    told = [(reply.status_code, reply.headers["x-error-code"]) for reply in replies]
+    assert told == [(503, "draining"), (503, "draining")]
 
 
 async def test_unknown_paths_have_the_same_kind_of_error() -> None:

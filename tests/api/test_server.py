@@ -139,6 +139,51 @@ async def test_an_idle_connection_does_not_hold_up_the_end() -> None:
     assert service.server.cut_requests == 0
 
 
+async def test_a_service_may_take_requests_for_a_while_after_it_is_not_ready_any_more() -> None:
+    """A balancer sees that first; each answer closes its connection; a second signal ends it."""
+    async with serving(FakeEngine(), drain_delay_s=60) as service:
+        await ready(service)
+        service.signal()
+        looked = await service.client.get("/readyz")
+        answered = await service.predict(grey(1))
+        service.signal()
+
+    assert (looked.status_code, looked.json()["draining"]) == (503, True)
+    assert (answered.status_code, answered.headers["connection"]) == (200, "close")
+
+
+async def test_a_service_that_takes_requests_no_longer_refuses_them_after_the_delay() -> None:
+    """Then it drains as without one."""
+    engine = GatedEngine()
+    async with serving(engine, drain_delay_s=0.01) as service, httpx.AsyncClient() as visitor:
+        await ready(service)
+        predict = service.client.base_url.join("/v1/predict")
+        await visitor.get(predict)  # opens its connection: soon nobody new may connect
+        accepted = asyncio.ensure_future(service.predict(grey(1)))
+        await engine.entered()
+        service.signal()
+        await service.runtime.admission.draining.wait()
+        try:
+            refused = await visitor.post(predict, content=grey(2), headers=PNG)
+        finally:
+            engine.open()
+        answered = await accepted
+
+    assert (refused.status_code, answered.status_code) == (503, 200)
+
+
+async def test_where_nobody_is_connected_the_delay_ends_early() -> None:
+    """A stop on a quiet machine is quick."""
+    async with serving(FakeEngine(), drain_delay_s=600) as service:
+        async with httpx.AsyncClient(base_url=service.listening.address) as visitor:
+            while (await visitor.get("/readyz")).status_code != 200:
+                pass
+        service.signal()
+        await service.ended
+
+    assert service.server.cut_requests == 0
+
+
 async def test_a_second_signal_cuts_what_is_inside() -> None:
     """The server ends while the pass still runs, and says how many images that left."""
     engine = GatedEngine()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from service.config import ENV_PREFIX, Settings
+from tests.replicas.balancer import SHIPPED, shipped
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -23,7 +24,9 @@ PROFILES: tuple[list[str], ...] = (
     [],
     ["--profile", "gpu"],
     ["--profile", "cpu", "--profile", "monitoring"],
+    ["--profile", "replicas"],
 )
+INSIDE = "replica"  # reached by the balancer alone
 
 
 def compose() -> list[str] | None:
@@ -62,9 +65,9 @@ def resolved(*options: str, **variables: str) -> dict[str, Any]:
     return services
 
 
-def staying(services: dict[str, Any]) -> list[dict[str, Any]]:
-    """The services that run until they are stopped."""
-    return [service for name, service in services.items() if name != CHECK]
+def staying(services: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The services that run until they are stopped, by name."""
+    return {name: service for name, service in services.items() if name != CHECK}
 
 
 @needs_compose
@@ -80,22 +83,23 @@ def test_profiles_choose_the_device_and_add_monitoring() -> None:
     assert set(resolved("--profile", "gpu")) == {"gpu", CHECK}
     assert set(resolved(COMPOSE_PROFILES="gpu,monitoring")) == {"gpu", CHECK} | monitoring
     assert set(resolved("--profile", "monitoring")) == monitoring
+    assert set(resolved("--profile", "replicas")) == {INSIDE, "envoy"}
 
 
 @needs_compose
 @pytest.mark.parametrize("options", PROFILES)
 def test_every_container_is_hardened_limited_watched_and_restarted(options: list[str]) -> None:
     """No service of any profile goes without."""
-    for service in staying(resolved(*options)):
+    for name, service in staying(resolved(*options)).items():
         limits = service["deploy"]["resources"]["limits"]
-        ports = [port["host_ip"] for port in service["ports"]]
+        ports = [port["host_ip"] for port in service.get("ports", ())]
 
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["restart"] == "unless-stopped"
         assert {"memory", "pids"} <= set(limits)
         assert service["healthcheck"]["test"]
-        assert ports == ["127.0.0.1"]
+        assert ports == ([] if name == INSIDE else ["127.0.0.1"])
 
 
 @needs_compose
@@ -107,6 +111,40 @@ def test_a_setting_of_the_shell_reaches_the_service() -> None:
     assert environment == {"SGE_MAX_BATCH": "8"}
     assert service["ports"][0]["published"] == "9000"
     assert service["deploy"]["resources"]["limits"]["memory"] == str(2 * 1024**3)
+
+
+@needs_compose
+def test_replicas_are_as_many_as_were_asked_for_behind_one_published_port() -> None:
+    """Each by the service's settings; the balancer runs the configuration that is tested."""
+    shell = {"SERVE_PORT": "9000", "SGE_MAX_BATCH": "8", "SGE_STORE_POLL_S": "60"}
+    services = resolved("--profile", "replicas", **shell)
+    replica, envoy = services[INSIDE], services["envoy"]
+    more = resolved("--profile", "replicas", REPLICAS="5")[INSIDE]
+
+    environment = {k: v for k, v in replica["environment"].items() if v is not None}
+    mounted = {volume["target"]: Path(volume["source"]) for volume in envoy["volumes"]}
+    assert (replica["deploy"]["replicas"], more["deploy"]["replicas"]) == (3, 5)
+    assert environment == {
+        "SGE_DRAIN_DELAY_S": "3",
+        "SGE_MAX_BATCH": "8",
+        "SGE_STORE_POLL_S": "60",
+        "SGE_TRUSTED_PROXIES": "*",
+    }
+    assert [(port["published"], port["target"]) for port in envoy["ports"]] == [("9000", 8000)]
+    assert envoy["command"][:2] == ["--config-path", "/etc/envoy/envoy.yaml"]
+    assert mounted["/etc/envoy/envoy.yaml"] == SHIPPED
+
+
+@needs_compose
+def test_replicas_and_envoy_find_each_other() -> None:
+    """The name and the port in Envoy's configuration are compose's."""
+    services = resolved("--profile", "replicas")
+    (cluster, _) = shipped()["static_resources"]["clusters"]
+    (place,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    networks = {name: set(service["networks"]) for name, service in services.items()}
+
+    assert place["endpoint"]["address"]["socket_address"] == {"address": INSIDE, "port_value": 8000}
+    assert networks == {INSIDE: {"default"}, "envoy": {"default"}}
 
 
 @needs_compose

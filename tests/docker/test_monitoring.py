@@ -21,6 +21,7 @@ from service.api.context import Outcome
 from service.api.errors import ADMISSION_CODES, OUTCOMES, STATUS_OF
 from service.metrics import PHASES, SECONDS, Metrics
 from service.serving.tiers import Tier
+from tests.replicas.balancer import MEMBERSHIP
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker" / "monitoring" / "prometheus"
@@ -29,6 +30,8 @@ DASHBOARD = ROOT / "docker" / "monitoring" / "grafana" / "dashboards" / "sge-ser
 # What Prometheus itself adds to every series, and the one series that it makes of a target.
 TARGET_LABELS = {"job", "instance"}
 OF_PROMETHEUS: dict[str, set[str]] = {"up": set()}
+# Of the balancer; tests/replicas reads them from one that runs.
+OF_ENVOY = {MEMBERSHIP: {"envoy_cluster_name"}}
 STOPPING = "draining"
 OF_CLIENTS = {"deadline_exceeded", "too_many_connections", "unsupported"}
 OF_THE_SERVICE = {Outcome.INTERNAL, Outcome.CANCELLED}  # outcomes that no class of error has
@@ -119,9 +122,9 @@ def of_the_process() -> dict[str, set[str]]:
 
 
 def known() -> dict[str, set[str]]:
-    """Every series that a query may name: the service's, the recorded ones, Prometheus' own."""
+    """Every series that a query may name: the service's, recorded ones, Prometheus' and Envoy's."""
     recorded: dict[str, set[str]] = {rule["record"]: set() for rule in rules() if "record" in rule}
-    return exposed() | recorded | OF_PROMETHEUS
+    return exposed() | recorded | OF_PROMETHEUS | OF_ENVOY
 
 
 def matched(label: str) -> set[str]:

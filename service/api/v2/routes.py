@@ -103,7 +103,7 @@ async def metadata(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
 @router.get(f"{VERSION}/ready", summary="Can a version answer?", **MODEL_HEALTH)
 async def model_ready(runtime: RuntimeOf, view: ViewOf) -> Response:
     """Answer 200 when an engine answers for the model, else 503."""
-    is_ready = view.model.is_ready and not runtime.admission.is_draining
+    is_ready = view.model.is_ready and not runtime.admission.is_leaving
     return _health(ModelReadyBody(name=name_of(view), ready=is_ready), is_ready=is_ready)
 
 

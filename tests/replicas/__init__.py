@@ -1,0 +1,1 @@
+"""Replicas behind Envoy, by the configuration that ships: what a client loses."""
