@@ -16,8 +16,8 @@ from service import __version__
 from service.api import operations, reference, v1
 from service.api.documentation import describe_keys
 from service.api.doors import surround
+from service.api.entrance import build_entrance
 from service.api.errors import add_error_handlers
-from service.api.parsing import ParsingLanes
 from service.api.v2 import repository, statistics
 from service.api.v2 import routes as v2
 from service.errors import EngineFailed
@@ -66,6 +66,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
         BadSetting: there shall be API keys, and cannot.
     """
     hooks = hooks or Hooks()
+    entrance = build_entrance(runtime)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -93,10 +94,10 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
         openapi_url=None if "docs" in runtime.settings.closed else "/openapi.json",
     )
     app.state.runtime = runtime
-    app.state.lanes = ParsingLanes()
+    app.state.lanes = entrance.lanes
     open_doors(app, runtime.settings.closed)
     add_error_handlers(app)
-    surround(app, runtime)
+    surround(app, runtime, entrance)
     _prepare_routes(app)
     return app
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import reprlib
-import time
 
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.account import count_prediction, write_access_line
 from service.api.context import (
     PROBES_ONLY,
     REQUEST_ID_HEADER,
@@ -20,12 +20,7 @@ from service.api.context import (
     open_context,
     path_of,
 )
-from service.api.errors import (
-    ADMISSION_CODES,
-    error_response,
-    internal_error,
-    service_error_response,
-)
+from service.api.errors import error_response, internal_error, service_error_response
 from service.api.loop_watch import LoopWatch
 from service.errors import TooManyConnections
 from service.metrics import Metrics
@@ -46,8 +41,6 @@ SECURITY = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
 }
-
-LONGEST_PATH = 200  # characters of a path in a line of the access log
 
 log = structlog.stdlib.get_logger("access")
 
@@ -82,9 +75,10 @@ class RequestScope:
             raise
         finally:
             if is_prediction:
-                self._count(context)
+                count_prediction(self._metrics, context)
             self._metrics.count_key_request(context.key, context.outcome)
-            _write_access_line(scope, context)
+            client = (scope.get("client") or ("unknown",))[0]
+            write_access_line(context, scope["method"], scope["path"], client)
 
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, context: RequestContext
@@ -120,33 +114,3 @@ class RequestScope:
             message = f"{scope['method']} {reprlib.repr(path_of(scope))}: no such path"
             return error_response(Request(scope), 404, Outcome.NOT_FOUND, message)
         return self._app
-
-    def _count(self, context: RequestContext) -> None:
-        metrics, outcome = self._metrics, context.outcome
-        metrics.requests.labels(*context.model, outcome).inc()
-        if outcome in ADMISSION_CODES:
-            metrics.rejected.labels(outcome).inc()
-        elapsed_s = time.monotonic() - context.began
-        if outcome == Outcome.OK:
-            metrics.phase.labels(*context.model, "total").observe(elapsed_s)
-            metrics.images.labels(*context.model).inc(context.images)
-
-
-def shortened(path: str) -> str:
-    """A path as the access log shows it."""
-    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]} ..."
-
-
-def _write_access_line(scope: Scope, context: RequestContext) -> None:
-    log.info(
-        "request",
-        method=scope["method"],
-        path=shortened(scope["path"]),
-        status=context.status,
-        outcome=str(context.outcome),
-        model="/".join(context.model),
-        images=context.images,
-        key=context.key,
-        duration_ms=round((time.monotonic() - context.began) * 1000, 2),
-        client=(scope.get("client") or ("unknown",))[0],
-    )
