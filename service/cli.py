@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from service import __version__
 from service.commands.background import in_background, own_temporary_folder
+from service.commands.extras import require_extras
 from service.commands.flags import add_settings, fields_of, settings_of
 from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
@@ -153,6 +154,7 @@ def _query_of(parsed: argparse.Namespace) -> PredictQuery:
 
 def _serve(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    require_extras(settings)
     with without_collections():
         from service.commands import serve  # torch takes seconds to import; a wrong flag should not
 
@@ -161,6 +163,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 def _check(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    require_extras(settings)
     from service.commands import check
 
     return check.run(settings, say=say)

@@ -59,6 +59,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     settings = runtime.settings
     listener = _listen(settings.host, settings.port)
     codes = [0]
+    refusals: list[BadSetting] = []
 
     def end(code: int, reason: str) -> None:
         codes.append(code)
@@ -76,6 +77,8 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         on_built=settle,
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
+        on_grpc=lambda address: say(f"gRPC at {address}"),
+        on_refused=refusals.append,
     )
     last_resort = LastResort()
     server = build_server(create_app(runtime, hooks), runtime, last_resort)
@@ -85,6 +88,8 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         warn_of_others(settings, say)
     last_resort.start()
     server.run(sockets=[listener])
+    if refusals:
+        raise refusals[0]
     if server.cut_requests:
         codes.append(1)
         say(f"left {server.cut_requests} accepted requests without an answer")
