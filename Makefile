@@ -4,6 +4,7 @@ PYTHON ?= python3
 URL ?= http://127.0.0.1:8000
 VENV := .venv
 BIN := $(VENV)/bin
+PROTOCOL := service/api/v2/grpc/open_inference
 PIP := $(BIN)/python -m pip --require-virtualenv --disable-pip-version-check --no-input \
 	$(if $(MAKE_TERMOUT),,--quiet)
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --strip-extras \
@@ -52,12 +53,12 @@ lock: $(VENV)/requirements-dev.lock  ## pin what pyproject.toml asks for; newer 
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and every cache
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage htmlcov
+	rm -rf $(VENV) $(PROTOCOL)_pb2.py* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage htmlcov
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The copy of a lock file in .venv says what is installed. pip takes a half-copied package for a
 # whole one; it writes INSTALLER last, so a package without one is forgotten and installed again.
-$(VENV)/%.lock: %.lock pyproject.toml
+$(VENV)/%.lock: %.lock pyproject.toml setup.py $(PROTOCOL).proto
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed and "$(PYTHON)" is not: make PYTHON=python3.12 ...'; exit 1; } >&2
 	@mkdir -p $(VENV)/lib

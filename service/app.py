@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI
@@ -17,12 +17,16 @@ from service import __version__
 from service.api import operations, reference, v1
 from service.api.documentation import describe_keys
 from service.api.doors import surround
+from service.api.entrance import Entrance, build_entrance
 from service.api.errors import add_error_handlers
-from service.api.parsing import ParsingLanes
 from service.api.v2 import repository, statistics
 from service.api.v2 import routes as v2
-from service.errors import EngineFailed
+from service.config import quiet_grpc
+from service.errors import BadSetting, EngineFailed
 from service.serving.runtime import Runtime
+
+if TYPE_CHECKING:
+    from service.api.v2.grpc.server import GrpcServer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,12 +50,16 @@ class Hooks:
         on_failure: no model's engine can run; the service is of no use.
         on_lost: the engine crashed later and cannot be brought back.
         on_built: nothing is being built any more.
+        on_grpc: gRPC is served at an address.
+        on_refused: a setting cannot be met after all; nothing is served.
     """
 
     on_ready: Callable[[], None] = lambda: None
     on_failure: Callable[[EngineFailed], None] = lambda _: None
     on_lost: Callable[[EngineFailed], None] = lambda _: None
     on_built: Callable[[], None] = lambda: None
+    on_grpc: Callable[[str], None] = lambda _: None
+    on_refused: Callable[[BadSetting], None] = lambda _: None
 
 
 class KeyedFastAPI(FastAPI):
@@ -74,9 +82,12 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
         BadSetting: there shall be API keys, and cannot.
     """
     hooks = hooks or Hooks()
+    entrance = build_entrance(runtime)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with _told(hooks.on_refused):
+            grpc = await _serve_grpc(runtime, entrance, hooks)
         runtime.decoder.start()
         starting = asyncio.get_running_loop().create_task(_start(runtime, hooks))
         try:
@@ -86,6 +97,8 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
             await asyncio.gather(starting, return_exceptions=True)
             if runtime.watch:
                 await runtime.watch.stop()
+            if grpc:
+                await grpc.stop()
             await runtime.models.stop()
             runtime.workers.shutdown(wait=False, cancel_futures=True)
             runtime.decoder.stop()
@@ -102,10 +115,10 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
         openapi_url=None if "docs" in runtime.settings.closed else "/openapi.json",
     )
     app.state.runtime = runtime
-    app.state.lanes = ParsingLanes()
+    app.state.lanes = entrance.lanes
     open_doors(app, runtime.settings.closed)
     add_error_handlers(app)
-    surround(app, runtime)
+    surround(app, runtime, entrance)
     _prepare_routes(app)
     return app
 
@@ -133,6 +146,32 @@ def open_doors(app: FastAPI, closed: Collection[str]) -> None:
             app.mount(path, StaticFiles(directory=folder))
     if not {"docs", "page"} <= set(closed):
         app.mount("/static", operations.PageFiles(directory=operations.WEB), name="static")
+
+
+@contextmanager
+def _told(tell: Callable[[BadSetting], None]) -> Iterator[None]:
+    """Tell of a setting that ends the start, which uvicorn only logs."""
+    try:
+        yield
+    except BadSetting as error:
+        tell(error)
+        raise
+
+
+async def _serve_grpc(runtime: Runtime, entrance: Entrance, hooks: Hooks) -> GrpcServer | None:
+    """Serve gRPC where it is to be served; what it needs is not everywhere.
+
+    Raises:
+        BadSetting: it cannot listen.
+    """
+    if runtime.settings.grpc_port is None:
+        return None
+    quiet_grpc()
+    from service.api.v2.grpc.server import GrpcServer
+
+    server = GrpcServer(runtime, entrance)
+    hooks.on_grpc(await server.start())
+    return server
 
 
 async def _start(runtime: Runtime, hooks: Hooks) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from service import __version__
 from service.commands.background import in_background, own_temporary_folder
+from service.commands.extras import require_extras
 from service.commands.flags import add_settings, fields_of, settings_of
 from service.commands.importing.request import add_import_flags, request_of
 from service.commands.memory import without_collections
@@ -154,6 +155,7 @@ def _query_of(parsed: argparse.Namespace) -> PredictQuery:
 
 def _serve(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    require_extras(settings)
     from service.commands.beforehand import prepare
 
     start = prepare(settings)
@@ -165,6 +167,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 def _check(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
+    require_extras(settings)
     from service.commands.beforehand import check_doors
 
     folders_in(settings.model_store)

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import httpx
@@ -99,6 +99,7 @@ class Running:
         ready: done when every model answers, or none can.
         built: set when nothing is being built any more.
         lost: why the engine could not be brought back, done once that is so.
+        grpc: where gRPC is served, if it is.
     """
 
     app: FastAPI
@@ -107,6 +108,7 @@ class Running:
     ready: asyncio.Future[None]
     built: asyncio.Event
     lost: asyncio.Future[EngineFailed]
+    grpc: list[str] = field(default_factory=list)
 
     async def predict(self, image: bytes, query: str = "", **headers: str) -> httpx.Response:
         """Post an image's bytes."""
@@ -213,7 +215,14 @@ async def running(
         memory=memory,
         tracer=tracer,
     )
-    hooks = Hooks(lambda: ready.set_result(None), ready.set_exception, lost.set_result, built.set)
+    grpc: list[str] = []
+    hooks = Hooks(
+        lambda: ready.set_result(None),
+        ready.set_exception,
+        lost.set_result,
+        built.set,
+        grpc.append,
+    )
     app = create_app(runtime, hooks)
     transport = httpx.ASGITransport(app)
     async with (
@@ -222,4 +231,4 @@ async def running(
     ):
         if is_awaited:
             await ready
-        yield Running(app, client, runtime, ready, built, lost)
+        yield Running(app, client, runtime, ready, built, lost, grpc)

@@ -17,7 +17,7 @@ from service.config import Settings, describe_invalid
     [
         (
             {"SGE_PORT": "tcp://10.0.0.1:80"},
-            "Kubernetes sets it so for a service called sge: give that another name, or set",
+            "Kubernetes sets it so for a service called sge or sge-grpc: give that another name",
         ),
         ({"SGE_TLS_CERT_FILE": "a.pem"}, "SGE_TLS_CERT_FILE and SGE_TLS_KEY_FILE go together"),
         ({"SGE_TRUSTED_PROXIES": "proxy"}, "SGE_TRUSTED_PROXIES=proxy: 'proxy' does not appear"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import reprlib
-import time
 
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.account import count_prediction, write_access_line
 from service.api.context import (
     PROBES_ONLY,
     REQUEST_ID_HEADER,
@@ -19,14 +19,8 @@ from service.api.context import (
     RequestContext,
     open_context,
     path_of,
-    shortened,
 )
-from service.api.errors import (
-    ADMISSION_CODES,
-    error_response,
-    internal_error,
-    service_error_response,
-)
+from service.api.errors import error_response, internal_error, service_error_response
 from service.api.loop_watch import LoopWatch
 from service.api.request_span import begin_span, end_span
 from service.errors import TooManyConnections
@@ -93,9 +87,10 @@ class RequestScope:
             raise
         finally:
             if prediction:
-                self._count(context)
+                count_prediction(self._metrics, context)
             self._metrics.count_key_request(context.key, context.outcome)
-            _write_access_line(scope, context)
+            client = (scope.get("client") or ("unknown",))[0]
+            write_access_line(context, scope["method"], scope["path"], client)
             end_span(self._tracer, scope, context, _route_of(prediction))
 
     async def _serve(
@@ -133,17 +128,6 @@ class RequestScope:
             return error_response(Request(scope), 404, Outcome.NOT_FOUND, message)
         return self._app
 
-    def _count(self, context: RequestContext) -> None:
-        metrics, outcome = self._metrics, context.outcome
-        metrics.requests.labels(*context.model, outcome).inc()
-        if outcome in ADMISSION_CODES:
-            metrics.rejected.labels(outcome).inc()
-        elapsed_s = time.monotonic() - context.began
-        if outcome == Outcome.OK:
-            total = metrics.phase.labels(*context.model, "total")
-            total.observe(elapsed_s, context.trace.exemplar)
-            metrics.images.labels(*context.model).inc(context.images)
-
 
 def _route_of(prediction: re.Match[str] | None) -> str:
     """The route of a prediction, by its path; empty for what is none."""
@@ -153,18 +137,3 @@ def _route_of(prediction: re.Match[str] | None) -> str:
         return PREDICT_PATH
     version = "" if prediction["version"] is None else "/versions/{version}"
     return f"/v2/models/{{name}}{version}/infer"
-
-
-def _write_access_line(scope: Scope, context: RequestContext) -> None:
-    log.info(
-        "request",
-        method=scope["method"],
-        path=shortened(scope["path"]),
-        status=context.status,
-        outcome=str(context.outcome),
-        model="/".join(context.model),
-        images=context.images,
-        key=context.key,
-        duration_ms=round((time.monotonic() - context.began) * 1000, 2),
-        client=(scope.get("client") or ("unknown",))[0],
-    )

@@ -24,11 +24,7 @@ class AdminDoor(Door):
     def enter(self, scope: Scope, key: str, name: str | None) -> None:
         """Let a change in that has an admin key; its context holds the key's name."""
         if name is None:
-            raise Unauthorized(
-                "this is no admin key"
-                if key
-                else f"an admin key is needed: Authorization: Bearer KEY, or {KEY_HEADER}: KEY"
-            )
+            raise lacks_admin_key(key)
         context_of(scope).key = name
         scope[ADMIN] = name
 
@@ -40,7 +36,21 @@ def require_admin(request: Request) -> None:
         AdminClosed: the service has no admin keys.
     """
     if ADMIN not in request.scope:
-        raise AdminClosed(
-            "models are loaded when the service starts, and later by who has a key of "
-            "SGE_ADMIN_KEY_FILE, which is not set"
-        )
+        raise changes_are_closed()
+
+
+def lacks_admin_key(key: str) -> Unauthorized:
+    """What is said to whoever comes with that key, empty for none, which changes nothing."""
+    return Unauthorized(
+        "this is no admin key"
+        if key
+        else f"an admin key is needed: Authorization: Bearer KEY, or {KEY_HEADER}: KEY"
+    )
+
+
+def changes_are_closed() -> AdminClosed:
+    """What is said where nobody may change what is served."""
+    return AdminClosed(
+        "models are loaded when the service starts, and later by who has a key of "
+        "SGE_ADMIN_KEY_FILE, which is not set"
+    )

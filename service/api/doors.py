@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 
 from fastapi import FastAPI
@@ -16,13 +15,11 @@ from service.api.access import SECURITY, RequestScope
 from service.api.admin_door import AdminDoor
 from service.api.context import ERROR_CODE_HEADER, REQUEST_ID_HEADER, path_of
 from service.api.early_refusal import EarlyRefusal
+from service.api.entrance import Entrance
 from service.api.errors import ADMISSION_CODES, OUTCOMES, service_error_response
 from service.api.key_door import KeyDoor
-from service.api.keys import find_admin_keys, find_keys
-from service.api.loop_watch import LoopWatch
 from service.errors import UnknownHost
 from service.serving.runtime import Runtime
-from service.serving.timer import LoopTimer
 
 PROBED_BY_ADDRESS = frozenset({"/healthz", "/readyz"})  # a cluster knows no name for them
 EXPOSED = (
@@ -31,30 +28,24 @@ EXPOSED = (
 )
 
 
-def surround(app: FastAPI, runtime: Runtime) -> None:
-    """Put around an application what is not the application; the outermost comes last.
-
-    Raises:
-        BadSetting: there shall be keys, and cannot.
-    """
+def surround(app: FastAPI, runtime: Runtime, entrance: Entrance) -> None:
+    """Put around an application what is not the application; the outermost comes last."""
     settings = runtime.settings
     models = [model.metric_labels for model in runtime.models]
     runtime.metrics.expect_outcomes(models, OUTCOMES, sorted(ADMISSION_CODES))
     app.add_middleware(EarlyRefusal, runtime=runtime)
     if settings.allowed_hosts:
         app.add_middleware(AllowedHosts, names=settings.allowed_hosts)
-    keys = find_keys(settings, runtime.metrics, time.monotonic)
-    if keys:
-        app.add_middleware(KeyDoor, keys=keys)
-    admin_keys = find_admin_keys(settings, runtime.metrics, time.monotonic)
-    if admin_keys:
-        app.add_middleware(AdminDoor, keys=admin_keys)
+    if entrance.keys:
+        app.add_middleware(KeyDoor, keys=entrance.keys)
+    if entrance.admin_keys:
+        app.add_middleware(AdminDoor, keys=entrance.admin_keys)
     app.add_middleware(HeadAsGet)
     app.add_middleware(
         RequestScope,
         admission=runtime.admission,
         metrics=runtime.metrics,
-        watch=LoopWatch(LoopTimer(), runtime.metrics.loop_lag.observe),
+        watch=entrance.watch,
         tracer=runtime.tracer,
     )
     if settings.cors_origins:

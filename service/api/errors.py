@@ -92,8 +92,7 @@ def error_response(
     """Build an error's answer, and note its code as the request's outcome."""
     context = context_of(request.scope)
     context.outcome = code
-    if len(message) > LONGEST_MESSAGE:
-        message = f"{message[:LONGEST_MESSAGE]} ..."
+    message = bounded(message)
     body: dict[str, object] = {
         "error": {"code": code, "message": message, "request_id": context.request_id}
     }
@@ -106,9 +105,18 @@ def error_response(
 
 def internal_error(request: Request) -> Response:
     """What a client sees of a fault of ours: the request id, and no detail."""
-    request_id = context_of(request.scope).request_id
-    message = f"the service failed; its log has the cause under {REQUEST_ID_HEADER} {request_id}"
+    message = internal_message(context_of(request.scope).request_id)
     return error_response(request, 500, Outcome.INTERNAL, message)
+
+
+def internal_message(request_id: str) -> str:
+    """What is said of a fault of ours."""
+    return f"the service failed; its log has the cause under {REQUEST_ID_HEADER} {request_id}"
+
+
+def bounded(message: str) -> str:
+    """A message as it is sent."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ..."
 
 
 def service_error_response(request: Request, error: errors.ServiceError) -> Response:
@@ -122,10 +130,10 @@ def service_error_response(request: Request, error: errors.ServiceError) -> Resp
         headers["Accept-Encoding"] = ", ".join(CODINGS)
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return error_response(request, STATUS_OF[type(error)], error.code, _told(error), headers)
+    return error_response(request, STATUS_OF[type(error)], error.code, told(error), headers)
 
 
-def _told(error: errors.ServiceError) -> str:
+def told(error: errors.ServiceError) -> str:
     """What a client is told; of a failure of the model no detail."""
     match error:
         case errors.EngineLost():

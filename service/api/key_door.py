@@ -39,7 +39,7 @@ class Door(abc.ABC):
         app = self._app
         if scope["type"] == "http" and self.guards(scope):
             key = key_in(Headers(scope=scope))
-            name = self._keys.name_of(key.encode("latin-1")) if key else None
+            name = name_in(self._keys, key)
             try:
                 self.enter(scope, key, name)
             except Unauthorized as error:
@@ -79,16 +79,26 @@ class KeyDoor(Door):
         if name is not None:
             context_of(scope).key = name
         elif not is_open(path_of(scope)):
-            raise Unauthorized(
-                "this key is not known here"
-                if key
-                else f"a key is needed: Authorization: Bearer KEY, or {KEY_HEADER}: KEY"
-            )
+            raise lacks_key(key)
 
 
 def is_open(path: str) -> bool:
     """Whether a path needs no key."""
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+
+def lacks_key(key: str) -> Unauthorized:
+    """What is said to a client with that key, empty for none, which opens nothing."""
+    return Unauthorized(
+        "this key is not known here"
+        if key
+        else f"a key is needed: Authorization: Bearer KEY, or {KEY_HEADER}: KEY"
+    )
+
+
+def name_in(keys: Keys, key: str) -> str | None:
+    """The name of a key as a client sent it; None for one that is none."""
+    return keys.name_of(key.encode("latin-1")) if key else None
 
 
 def key_in(headers: Headers) -> str:

@@ -36,7 +36,7 @@ class Certificate:
     ) -> None:
         failed = metrics.failed_reloads.labels("certificate")
         self._contexts = Renewed(
-            "certificate", files, lambda: _context_of(*files), failed.inc, clock
+            "certificate", files, lambda: load_context(*files), failed.inc, clock
         )
         self.context = self._contexts.value()
         self.context.sni_callback = self._choose
@@ -59,7 +59,12 @@ def find_certificate(
     return Certificate((settings.tls_cert_file, settings.tls_key_file), metrics, clock)
 
 
-def _context_of(chain: Path, key: Path) -> ssl.SSLContext:
+def load_context(chain: Path, key: Path) -> ssl.SSLContext:
+    """Make a context of a certificate's files.
+
+    Raises:
+        BadSetting: they make none.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     try:

@@ -31,4 +31,6 @@ def run(settings: Settings, say: Callable[[str], None]) -> int:
     say(f"default model: {runtime.models.default or 'none, requests must name one'}")
     scheme = "https" if settings.tls_cert_file else "http"
     say(f"address: {scheme}://{settings.host}:{settings.port}")
+    if settings.grpc_port is not None:
+        say(f"gRPC: {settings.host}:{settings.grpc_port}")
     return 1 if contents.broken else 0

@@ -20,6 +20,7 @@ from service.commands.contents import load_served, report_broken
 from service.commands.memory import settle, tidy_up
 from service.config import Settings
 from service.engines.calibration import plan_with_pictures
+from service.errors import BadSetting
 from service.logs import configure_logs
 from service.serving.memory_room import Memory
 from service.serving.runtime import Runtime, build_runtime
@@ -72,6 +73,7 @@ def serve(runtime: Runtime, told: int, say: Say, listener: socket.socket | None 
     settings = runtime.settings
     listener = _listen(listener or hold_address(settings.host, settings.port), settings)
     codes = [0]
+    refusals: list[BadSetting] = []
 
     def end(code: int, reason: str) -> None:
         codes.append(code)
@@ -88,6 +90,8 @@ def serve(runtime: Runtime, told: int, say: Say, listener: socket.socket | None 
         on_built=settle,
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
+        on_grpc=lambda address: say(f"gRPC at {address}"),
+        on_refused=refusals.append,
     )
     last_resort = LastResort()
     server = build_server(create_app(runtime, hooks), runtime, last_resort)
@@ -97,6 +101,8 @@ def serve(runtime: Runtime, told: int, say: Say, listener: socket.socket | None 
         warn_of_others(settings, say)
     last_resort.start()
     server.run(sockets=[listener])
+    if refusals:
+        raise refusals[0]
     if server.cut_requests:
         codes.append(1)
         say(f"left {server.cut_requests} accepted requests without an answer")

@@ -5,6 +5,7 @@ and never what this machine or this store makes of it.
 """
 
 from service.config.doors import Door
+from service.config.grpc import quiet_grpc
 from service.config.names import ENV_PREFIX, RENAMED, describe_invalid, flag_of, variable_of
 from service.config.openmp import bound_openmp_waiting
 from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
@@ -27,6 +28,7 @@ __all__ = [
     "find_trace_settings",
     "flag_of",
     "flags_of",
+    "quiet_grpc",
     "refuses_colours",
     "shares_of",
     "variable_of",

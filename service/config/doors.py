@@ -16,8 +16,8 @@ Door = Literal["docs", "metrics", "page", "statistics"]
 def _name_the_cluster(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("tcp://"):
         raise ValueError(
-            "Kubernetes sets it so for a service called sge: give that another name, or set "
-            "enableServiceLinks: false"
+            "Kubernetes sets it so for a service called sge or sge-grpc: give that another name, "
+            "or set enableServiceLinks: false"
         )
     return value
 
@@ -47,6 +47,13 @@ class DoorSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    grpc_port: Port | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port on which the same address answers the Open Inference Protocol over gRPC; "
+        "0 takes a free one, without it none does",
+    )
 
     max_connections: int = Field(
         2048,

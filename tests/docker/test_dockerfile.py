@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,17 @@ def test_other_wheels_of_torch_leave_out_the_pins_of_cuda_and_nothing_else() -> 
     assert {name for name in kept if pins()[name] and pins()[name] <= dropped} == set()
     assert {"nvidia-cublas", "cuda-toolkit", "triton"} <= dropped
     assert len(kept) > len(dropped)
+
+
+def test_the_application_is_built_with_all_that_its_build_needs() -> None:
+    """Nothing is fetched but what builds the package, and that with the versions of the lock."""
+    (pattern,) = re.findall(r"grep -E '(\S+)' requirements.lock", DOCKERFILE.read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {re.split("[>=]", wish)[0] for wish in project["build-system"]["requires"]}
+    for _ in pins():  # as deep as a chain can be
+        needed |= {name for name, askers in pins().items() if askers & needed}
+
+    assert {name for name in pins() if re.search(pattern, f"{name}==1")} == needed
 
 
 def test_what_the_build_copies_is_let_into_its_context() -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic_core import from_json
 
 from service.api.json_cuts import STEP_BYTES, CutJson, cut_json
-from service.api.v2.messages import InferRequest, parse_request
+from service.api.v2.messages import parse_request
+from service.api.v2.requests import InferRequest
 from service.api.v2.tensors import TensorSpec
 from service.errors import BadInput
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from service.api.json_cuts import ROOM_VALUES, CutJson, cut_json
-from service.api.v2.tensors import (
-    TensorSpec,
-    Values,
-    from_bytes,
-    from_json,
+from service.api.v2.requests import (
+    LONGEST_ID,
+    MOST_SIDES,
+    MOST_TENSORS,
+    InferRequest,
+    Parameters,
+    RequestedOutput,
+    check_shape,
+    read_outputs,
+    read_priority,
+    read_timeout,
+    refuse_reserved,
+    require_one_input,
+    shown,
 )
+from service.api.v2.tensors import TensorSpec, Values, from_bytes, from_json
 from service.errors import BadRequest
-from service.serving.turns import LOWEST_PRIORITY
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-LONGEST_ID = 256
-LONGEST_TIMEOUT_US = 3_600_000_000
 
 
 def without_nulls(given: Any) -> Any:
@@ -41,7 +47,7 @@ class Head(BaseModel):
     _drop_nulls = model_validator(mode="before")(without_nulls)
 
 
-Parameters = Annotated[dict[str, Any], BeforeValidator(without_nulls)]
+Given = Annotated[dict[str, Any], BeforeValidator(without_nulls)]
 Side = Annotated[int, Field(le=2**31 - 1)]
 
 
@@ -50,8 +56,8 @@ class InputHead(Head):
 
     name: str
     datatype: str
-    shape: Annotated[list[Side], Field(min_length=1, max_length=8), FailFast()]
-    parameters: Parameters = Field(default_factory=dict)
+    shape: Annotated[list[Side], Field(min_length=1, max_length=MOST_SIDES), FailFast()]
+    parameters: Given = Field(default_factory=dict)
     data: list[Any] | None = None
 
 
@@ -59,52 +65,18 @@ class OutputHead(Head):
     """An output that the request asks for."""
 
     name: str
-    parameters: Parameters = Field(default_factory=dict)
+    parameters: Given = Field(default_factory=dict)
 
 
 class RequestHead(Head):
     """The JSON of a request."""
 
     id: Annotated[str, Field(max_length=LONGEST_ID)] = ""
-    parameters: Parameters = Field(default_factory=dict)
-    inputs: Annotated[list[InputHead], Field(max_length=8), FailFast()]
-    outputs: Annotated[list[OutputHead], Field(max_length=8), FailFast()] = Field(
+    parameters: Given = Field(default_factory=dict)
+    inputs: Annotated[list[InputHead], Field(max_length=MOST_TENSORS), FailFast()]
+    outputs: Annotated[list[OutputHead], Field(max_length=MOST_TENSORS), FailFast()] = Field(
         default_factory=list
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
-    """An output, and how the client wants it.
-
-    Attributes:
-        spec: of the output.
-        is_binary: behind the JSON rather than in it.
-        classes: the best so many as text, `score:index:label`, in place of the numbers; 0: not so.
-    """
-
-    spec: TensorSpec
-    is_binary: bool
-    classes: int
-
-
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    """What a client wants of a model.
-
-    Attributes:
-        id: the client's, to be echoed; empty for none.
-        images: values of the model's one input, the batch first.
-        outputs: in the order of the reply.
-        timeout_ms: for how long the answer is of use, if the client says.
-        priority: its class, 1 the most important; 0 for none named.
-    """
-
-    id: str
-    images: Values
-    outputs: tuple[RequestedOutput, ...]
-    timeout_ms: float | None
-    priority: int = 0
 
 
 def parse_request(
@@ -134,13 +106,13 @@ def parse_request(
     limit_values = limit_images * math.prod(image.dims) + ROOM_VALUES
     cut = cut_json(body, size, limit_images, limit_values)
     head = cut.parse(RequestHead)
-    _refuse_reserved(head.parameters)
+    refuse_reserved(head.parameters)
     request = InferRequest(
         head.id,
         _read_image(head.inputs, image, memoryview(body)[size:], cut, limit_images),
         _read_outputs(head, outputs),
-        _read_timeout(head.parameters),
-        _read_priority(head.parameters),
+        read_timeout(head.parameters),
+        read_priority(head.parameters),
     )
     cut.require_all_read()
     return request
@@ -150,7 +122,7 @@ def _parse_length(text: str | None, body_bytes: int) -> int:
     if text is None:
         return body_bytes
     if not (text.isascii() and text.isdecimal() and len(text) <= 12) or int(text) > body_bytes:
-        raise BadRequest(f"{HEADER_LENGTH} is {_shown(text)}, the body has {body_bytes} bytes")
+        raise BadRequest(f"{HEADER_LENGTH} is {shown(text)}, the body has {body_bytes} bytes")
     return int(text)
 
 
@@ -167,12 +139,6 @@ def _whole_body(image: TensorSpec, body: bytes) -> Values:
     return from_bytes(image, (rows, *image.dims), memoryview(body))
 
 
-def _refuse_reserved(parameters: Parameters) -> None:
-    for name in parameters:
-        if name.startswith("triton_"):  # reserved
-            raise BadRequest(f"the request's parameter {name[:80]!r} is not supported")
-
-
 def _read_image(
     inputs: Sequence[InputHead],
     image: TensorSpec,
@@ -180,13 +146,9 @@ def _read_image(
     cut: CutJson,
     limit_images: int,
 ) -> Values:
-    if [head.name for head in inputs] != [image.name]:
-        named = ", ".join(head.name[:80] for head in inputs) or "none"
-        raise BadRequest(f"the inputs are {named}, the model takes {image.name}")
+    require_one_input([head.name for head in inputs], image)
     (head,) = inputs
-    shape = image.check(head.datatype, head.shape)
-    if shape[0] > limit_images:  # before they are read
-        raise BadRequest(f"the request holds {shape[0]} images, the limit is {limit_images}")
+    shape = check_shape(image, head.datatype, head.shape, limit_images)
     size = head.parameters.get("binary_data_size")
     if size is None and head.data is None:
         raise BadRequest(f"{image.name} has neither data nor a binary_data_size")
@@ -198,64 +160,21 @@ def _read_image(
         return from_json(image, shape, head.data, cut)
     if size != len(raw) or type(size) is not int:
         raise BadRequest(
-            f"the binary_data_size of {image.name} is {_shown(size)}, {len(raw)} bytes follow the "
+            f"the binary_data_size of {image.name} is {shown(size)}, {len(raw)} bytes follow the "
             f"JSON"
         )
     return from_bytes(image, shape, raw)
 
 
 def _read_outputs(head: RequestHead, outputs: Sequence[TensorSpec]) -> tuple[RequestedOutput, ...]:
-    specs = {spec.name: spec for spec in outputs}
-    is_binary = _read_flag(head.parameters, "binary_data_output", default=False)
-    heads = head.outputs or [OutputHead(name=name) for name in specs]
-    names = [output.name for output in heads]
-    for name in names:
-        if name not in specs or names.count(name) > 1:
-            raise BadRequest(f"output {name[:80]!r}: each of {', '.join(specs)} may be there once")
-    return tuple(
-        RequestedOutput(
-            specs[output.name],
-            _read_flag(output.parameters, "binary_data", default=is_binary),
-            _read_classes(specs[output.name], output.parameters.get("classification", 0)),
-        )
-        for output in heads
-    )
+    default = _read_flag(head.parameters, "binary_data_output", default=False)
+    asked = [(output.name, output.parameters) for output in head.outputs]
+    is_binary = functools.partial(_read_flag, name="binary_data", default=default)
+    return read_outputs(asked, outputs, is_binary)
 
 
 def _read_flag(parameters: Parameters, name: str, *, default: bool) -> bool:
     flag = parameters.get(name, default)
     if not isinstance(flag, bool):
-        raise BadRequest(f"{name} is {_shown(flag)}, it is true or false")
+        raise BadRequest(f"{name} is {shown(flag)}, it is true or false")
     return flag
-
-
-def _read_classes(spec: TensorSpec, classes: object) -> int:
-    is_count = isinstance(classes, int) and not isinstance(classes, bool) and classes >= 0
-    if not is_count or (classes and spec.name != "PROBS"):
-        raise BadRequest(f"{spec.name}: classification {_shown(classes)} is not supported")
-    return min(int(classes), *spec.dims)  # type: ignore[call-overload, no-any-return]
-
-
-def _read_timeout(parameters: Parameters) -> float | None:
-    microseconds = parameters.get("timeout")
-    if microseconds is None or microseconds == 0:  # 0 is the protocol's word for none
-        return None
-    is_number = isinstance(microseconds, int) and not isinstance(microseconds, bool)
-    if not is_number or not 0 < microseconds <= LONGEST_TIMEOUT_US:
-        raise BadRequest(f"timeout is {_shown(microseconds)}, the limit is {LONGEST_TIMEOUT_US} us")
-    return float(microseconds) / 1000
-
-
-def _read_priority(parameters: Parameters) -> int:
-    priority = parameters.get("priority", 0)
-    is_number = isinstance(priority, int) and not isinstance(priority, bool)
-    if not is_number or not 0 <= priority <= LOWEST_PRIORITY:
-        raise BadRequest(
-            f"priority is {_shown(priority)}, there are 1 (first) to {LOWEST_PRIORITY} (last)"
-        )
-    return int(priority)
-
-
-def _shown(value: object) -> str:
-    """What a client sent, short enough to be sent back."""
-    return reprlib.repr(value)

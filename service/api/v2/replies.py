@@ -11,13 +11,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.api.v2.messages import InferRequest, RequestedOutput
+from service.api.v2.requests import InferRequest, RequestedOutput
 from service.api.v2.tensors import DataType, Values, to_bytes, to_json
 
 STEP_VALUES = 65_536  # written at a time, some 4 ms
 NUMBER_BYTES = {False: 16, True: 4}  # of a number in JSON with its comma, and of a raw one
 LABEL_BYTES = 6  # of a character of a label, escaped in JSON
 TEXT_BYTES = 32  # of `score:index:` and what is around a text
+QUICK_VALUES = 10_000  # of a reply, some 1 ms; as many classes are written more slowly
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def encode_reply(
     text: list[bytes] = []
     raw: list[bytes] = []
     for output in request.outputs:
-        datatype, shown = _as_wanted(output, values[output.spec.name], labels)
+        datatype, shown = as_wanted(output, values[output.spec.name], labels)
         head: dict[str, Any] = {
             "name": output.spec.name,
             "datatype": datatype,
@@ -64,6 +65,11 @@ def encode_reply(
     text = [orjson.dumps(body)[:-1], b',"outputs":[', *text, b"]}"]
     size = sum(map(len, text))
     return EncodedReply(b"".join((*text, *raw)), size if raw else None)
+
+
+def is_quick(values: Mapping[str, Values]) -> bool:
+    """Whether a reply of these outputs is written at once, rather than on a thread."""
+    return sum(tensor.size for tensor in values.values()) < QUICK_VALUES
 
 
 def bytes_of_reply(request: InferRequest, labels: Sequence[str]) -> int:
@@ -89,10 +95,16 @@ def _listed(values: list[Any] | NDArray[Any]) -> Iterator[bytes]:
         yield b"," + written[1:-1] if start else written[1:-1]
 
 
-def _as_wanted(
+def as_wanted(
     output: RequestedOutput, values: Values, labels: Sequence[str]
 ) -> tuple[DataType, Values]:
-    """Give values as they are or, as the classification extension has it, as text: (B, k)."""
+    """Give values as they are or, as the classification extension has it, as text: (B, k).
+
+    Args:
+        output: says which.
+        values: of the output.
+        labels: of the classes.
+    """
     if not output.classes:
         return output.spec.datatype, values
     best = np.argsort(-values, axis=1, kind="stable")[:, : output.classes]

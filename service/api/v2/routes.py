@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from service import __version__
 from service.api.admitted_request import AdmittedRequest, admit
 from service.api.bodies import BodyLimits, receive_body
 from service.api.bounded_route import BoundedRoute
@@ -18,6 +17,7 @@ from service.api.documentation import DeadlineMs, Priority
 from service.api.health import readiness
 from service.api.parsing import ParsingLanes
 from service.api.timing import report_phases, server_timing
+from service.api.v2.admittance import take_in
 from service.api.v2.documentation import (
     EVERY_ROUTE,
     INFER,
@@ -30,29 +30,13 @@ from service.api.v2.documentation import (
     ModelReadyBody,
     ReadyBody,
 )
-from service.api.v2.messages import (
-    HEADER_LENGTH,
-    InferRequest,
-    parse_request,
-)
+from service.api.v2.documents import describe_config, describe_model, describe_server
+from service.api.v2.messages import HEADER_LENGTH, parse_request
 from service.api.v2.paths import MODEL, VERSION, NamedOf, ViewOf
-from service.api.v2.replies import bytes_of_reply, encode_reply
-from service.api.v2.tensors import TensorSpec, Values
+from service.api.v2.replies import encode_reply, is_quick
+from service.api.v2.requests import InferRequest
+from service.api.v2.tensors import Values
 from service.api.v2.views import View, draw_view, name_of
-from service.config import Settings
-from service.errors import BadRequest
-from service.serving.turns import DEFAULT_PRIORITY, LOWEST_PRIORITY
-
-PLATFORM = "sge_serve"
-EXTENSIONS = (*("binary_tensor_data", "classification", "model_configuration", "model_repository"),)
-CONFIG_TYPES = {
-    "UINT8": "TYPE_UINT8",
-    "INT32": "TYPE_INT32",
-    "FP32": "TYPE_FP32",
-    "BYTES": "TYPE_STRING",
-}
-
-QUICK_VALUES = 10_000  # of a reply, some 1 ms; as many classes are written more slowly
 
 router = APIRouter(
     tags=["Open Inference Protocol"], route_class=BoundedRoute, responses=EVERY_ROUTE
@@ -62,9 +46,7 @@ router = APIRouter(
 @router.get("/v2", summary="Describe the server", responses=NO_ROOM)
 async def server(runtime: RuntimeOf) -> dict[str, Any]:
     """Return the server's name, its version and the extensions that work."""
-    has_statistics = "statistics" not in runtime.settings.closed
-    extensions = [*EXTENSIONS, "statistics"] if has_statistics else list(EXTENSIONS)
-    return {"name": "sge-serve", "version": __version__, "extensions": extensions}
+    return describe_server(runtime.settings)
 
 
 @router.get("/v2/health/live", summary="Is the process alive?")
@@ -89,14 +71,7 @@ async def ready(runtime: RuntimeOf) -> Response:
 @router.get(VERSION, summary="Describe a version's tensors", responses=NO_MODEL)
 async def metadata(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return a model's versions, inputs and outputs; -1 stands for the batch."""
-    versions = runtime.models.versions(view.model.name)
-    return {
-        "name": name_of(view),
-        "versions": [model.version for model in versions],
-        "platform": PLATFORM,
-        "inputs": [_metadata_of(view.image)],
-        "outputs": [_metadata_of(spec) for spec in view.outputs],
-    }
+    return describe_model(view, runtime.models)
 
 
 @router.get(f"{MODEL}/ready", summary="Can a model answer?", **MODEL_HEALTH)
@@ -111,28 +86,7 @@ async def model_ready(runtime: RuntimeOf, view: ViewOf) -> Response:
 @router.get(f"{VERSION}/config", summary="Return a version's configuration", responses=NO_MODEL)
 async def config(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return the configuration as Triton's clients read it."""
-    settings = runtime.settings
-    return {
-        "name": name_of(view),
-        "platform": PLATFORM,
-        "backend": PLATFORM,
-        "version_policy": {"specific": {"versions": [int(view.model.version)]}},
-        "max_batch_size": min(view.model.max_batch, settings.images_limit),
-        "input": [
-            {**_config_of(view.image), "format": _format_of(view.image)},
-        ],
-        "output": [_config_of(spec) for spec in view.outputs],
-        "dynamic_batching": {
-            "max_queue_delay_microseconds": int(settings.window_ms * 1000),
-            "priority_levels": LOWEST_PRIORITY,
-            "default_priority_level": DEFAULT_PRIORITY,
-            "default_queue_policy": {
-                "timeout_action": "REJECT",
-                "default_timeout_microseconds": int(settings.default_timeout_ms * 1000),
-                "allow_timeout_override": True,
-            },
-        },
-    }
+    return describe_config(view, runtime.settings)
 
 
 @router.post(f"{MODEL}/infer", summary="Run a model", **INFER)
@@ -162,12 +116,7 @@ async def infer(
     ) as admitted:
         limits = BodyLimits.of(runtime.settings)
         wanted = await _receive(request, view, limits, admitted, inference_header_content_length)
-        if wanted.timeout_ms is not None:
-            admitted.shorten(wanted.timeout_ms)
-        admitted.priority = wanted.priority or admitted.priority
-        limits.bound(len(wanted.images))
-        admitted.hold(len(wanted.images))
-        _bound_reply(wanted, view, runtime.settings)
+        take_in(admitted, wanted, view, runtime.settings)
         work = view.run(
             runtime.pipeline,
             wanted.images,
@@ -196,15 +145,6 @@ async def _receive(
     return await lanes.parse(parse, 0 if header_length == "0" else len(body))
 
 
-def _bound_reply(wanted: InferRequest, view: View, settings: Settings) -> None:
-    reply_mb = bytes_of_reply(wanted, view.model.loaded.labels) / 1e6
-    if reply_mb > settings.answer_limit_mb:
-        raise BadRequest(
-            f"the outputs asked for take {reply_mb:.3g} MB, the limit is "
-            f"{settings.answer_limit_mb:g} MB: name fewer outputs, or send fewer images"
-        )
-
-
 def _health(body: BaseModel, *, is_ready: bool) -> Response:
     status = 200 if is_ready else 503
     return Response(body.model_dump_json(), status, media_type="application/json")
@@ -215,22 +155,9 @@ async def _respond(
 ) -> Response:
     names = name_of(view), view.model.version
     encode = functools.partial(encode_reply, names, wanted, values, view.model.loaded.labels)
-    is_quick = sum(tensor.size for tensor in values.values()) < QUICK_VALUES
-    reply = encode() if is_quick else await off_the_loop(encode)
+    reply = encode() if is_quick(values) else await off_the_loop(encode)
     headers = {"Server-Timing": server_timing(timing_ms)}
     if reply.json_bytes is None:
         return Response(reply.content, headers=headers, media_type="application/json")
     headers[HEADER_LENGTH] = str(reply.json_bytes)
     return Response(reply.content, headers=headers, media_type="application/octet-stream")
-
-
-def _metadata_of(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": [-1, *spec.dims]}
-
-
-def _config_of(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "data_type": CONFIG_TYPES[spec.datatype], "dims": list(spec.dims)}
-
-
-def _format_of(spec: TensorSpec) -> str:
-    return "FORMAT_NCHW" if len(spec.dims) == 3 else "FORMAT_NONE"

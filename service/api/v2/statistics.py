@@ -37,17 +37,19 @@ router = APIRouter(
 @router.get("/v2/models/stats", summary="What every model has done", responses=NO_ROOM)
 async def every_statistics(runtime: RuntimeOf) -> dict[str, Any]:
     """Return the statistics of every view of every model."""
-    return await off_the_loop(_statistics, list(every_view(runtime.models)), runtime.metrics)
+    return await off_the_loop(
+        describe_statistics, list(every_view(runtime.models)), runtime.metrics
+    )
 
 
 @router.get(f"{MODEL}/stats", summary="What a model has done", responses=NO_MODEL)
 @router.get(f"{VERSION}/stats", summary="What a version has done", responses=NO_MODEL)
 async def statistics(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
     """Return a model's statistics; its three views share them, as they share batches."""
-    return await off_the_loop(_statistics, [view], runtime.metrics)
+    return await off_the_loop(describe_statistics, [view], runtime.metrics)
 
 
-def _statistics(views: Sequence[View], metrics: Metrics) -> dict[str, Any]:
+def describe_statistics(views: Sequence[View], metrics: Metrics) -> dict[str, Any]:
     """Give the entries of views; of ten models the counters take tens of milliseconds."""
     failures = failures_of(metrics)
     return {

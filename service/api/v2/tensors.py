@@ -73,7 +73,7 @@ def from_bytes(spec: TensorSpec, shape: tuple[int, ...], raw: memoryview) -> Val
     """
     count = math.prod(shape)
     if spec.datatype == "BYTES":
-        return _objects(_split(spec.name, raw, count), shape)
+        return as_elements(_split(spec.name, raw, count), shape)
     dtype = _DTYPES[spec.datatype]
     if len(raw) != count * dtype.itemsize:
         raise BadRequest(
@@ -121,7 +121,7 @@ def from_json(spec: TensorSpec, shape: tuple[int, ...], data: list[Any], cut: Cu
     values = flattened(data)
     _require_count(spec, shape, len(values))
     if spec.datatype == "BYTES":
-        return _objects((_from_base64(spec.name, text, cut) for text in values), shape)
+        return as_elements((_from_base64(spec.name, text, cut) for text in values), shape)
     return _whole_numbers(spec, values).reshape(shape)
 
 
@@ -163,7 +163,8 @@ def _from_base64(name: str, text: object, cut: CutJson) -> bytes:
         raise BadRequest(f"{name}: in JSON its elements are base64 ({error})") from error
 
 
-def _objects(elements: Iterable[bytes], shape: tuple[int, ...]) -> Values:
+def as_elements(elements: Iterable[bytes], shape: tuple[int, ...]) -> Values:
+    """Make an array of BYTES of as many elements as the shape takes."""
     array = np.empty(math.prod(shape), dtype=object)
     array[:] = list(elements)
     return array.reshape(shape)

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.api.v2.messages import InferRequest, parse_request
+from service.api.v2.messages import parse_request
+from service.api.v2.requests import InferRequest
 from service.api.v2.tensors import TensorSpec, to_bytes
 from service.errors import BadInput, BadRequest
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.api.v2.messages import InferRequest, parse_request
+from service.api.v2.messages import parse_request
+from service.api.v2.requests import InferRequest
 from service.api.v2.tensors import TensorSpec
 from service.errors import BadRequest
 

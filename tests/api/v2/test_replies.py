@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 
-from service.api.v2.messages import InferRequest, RequestedOutput
 from service.api.v2.replies import encode_reply
+from service.api.v2.requests import InferRequest, RequestedOutput
 from service.api.v2.tensors import TensorSpec
 
 PROBS = TensorSpec("PROBS", "FP32", (3,))
