@@ -49,10 +49,8 @@ def end_span(tracer: Tracer, scope: Scope, context: RequestContext, route: str) 
     if context.trace.is_sampled:
         found = getattr(scope.get("route"), "path", route)
         name = f"{_name_of(scope)} {found}" if found else _name_of(scope)
-        attributes = _attributes_of(scope) | _outcome_of(context)
-        end = RequestEnd(
-            name, attributes | ({"http.route": found} if found else {}), _fault_of(context)
-        )
+        route_told = {"http.route": found} if found else {}
+        end = RequestEnd(name, _answer_of(context) | route_told, _fault_of(context))
         tracer.end(context.trace, end)
 
 
@@ -74,13 +72,17 @@ def _attributes_of(scope: Scope) -> dict[str, str | int | float]:
     }
 
 
-def _outcome_of(context: RequestContext) -> dict[str, str | int | float]:
+def _answer_of(context: RequestContext) -> dict[str, str | int | float]:
+    told = outcome_attributes(context)
+    return told | ({"http.response.status_code": context.status} if context.status else {})
+
+
+def outcome_attributes(context: RequestContext) -> dict[str, str | int | float]:
+    """What became of a request, by whichever protocol it came."""
     told: dict[str, str | int | float] = {
         "sge.request_id": context.request_id,
         "sge.outcome": str(context.outcome),
     }
-    if context.status:
-        told["http.response.status_code"] = context.status
     if context.model != NO_MODEL:
         told["sge.model"], told["sge.model.version"] = context.model
     if context.images:

@@ -198,7 +198,8 @@ async def test_a_batch_that_fails_says_so(recorded: Recorded) -> None:
         for request in recorded.requests()
     }
     assert [reply.status_code for reply in replies] == [200, 500, 200]
-    assert faults == [(1, True, 1), (2, False, 2), (1, False, 1), (1, True, 1)]
+    assert faults[:2] == [(1, True, 1), (2, False, 2)]
+    assert sorted(faults[2:]) == [(1, False, 1), (1, True, 1)]
     assert told == {
         200: (StatusCode.UNSET, None),
         500: (StatusCode.ERROR, "engine_failed"),

@@ -57,8 +57,16 @@ class GrpcServer:
             lambda reason: runtime.metrics.closed_connections.labels(reason).inc(),
         )
         methods = _methods_of(runtime, entrance, self._stopping)
+        service = Service(
+            methods,
+            entrance,
+            unread,
+            runtime.metrics,
+            stopping=self._stopping,
+            tracer=runtime.tracer,
+        )
         self._server = grpc.aio.server(
-            handlers=[Service(methods, entrance, unread, runtime.metrics, self._stopping)],
+            handlers=[service],
             options=options_of(settings),
             maximum_concurrent_rpcs=settings.max_connections,
         )

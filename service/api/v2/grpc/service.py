@@ -13,10 +13,12 @@ from service.api.context import Outcome
 from service.api.entrance import Entrance
 from service.api.v2.grpc.call import Call, Wire, open_call
 from service.api.v2.grpc.methods import Method, let_in
+from service.api.v2.grpc.span import begin_span, end_span
 from service.api.v2.grpc.status import Refusal, internal_refusal, number_of, refusal_of
 from service.api.v2.grpc.unread import UnreadReplies
 from service.errors import DeadlineExceeded, ServiceError
 from service.metrics import Metrics
+from service.tracing.tracer import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,6 +36,7 @@ class Service(grpc.GenericRpcHandler):
         unread: replies that are being sent.
         metrics: count outcomes.
         stopping: set once calls are cut.
+        tracer: makes spans of calls.
     """
 
     def __init__(
@@ -42,8 +45,11 @@ class Service(grpc.GenericRpcHandler):
         entrance: Entrance,
         unread: UnreadReplies,
         metrics: Metrics,
+        *,
         stopping: asyncio.Event,
+        tracer: Tracer,
     ) -> None:
+        self._tracer = tracer
         self._methods = methods
         self._entrance = entrance
         self._unread = unread
@@ -68,7 +74,9 @@ class Service(grpc.GenericRpcHandler):
         """Answer a call, and keep account of it."""
         call = open_call(wire)
         context = call.context
-        structlog.contextvars.bind_contextvars(request_id=context.request_id)  # of this call's task
+        is_wanted = method.access != "open"  # as probes' methods are
+        context.trace = begin_span(self._tracer, call, path, is_wanted=is_wanted)
+        structlog.contextvars.bind_contextvars(**context.trace.ids)  # of this call's task
         if method.is_prediction:
             self._metrics.received.inc()
         try:
@@ -83,6 +91,7 @@ class Service(grpc.GenericRpcHandler):
                 count_prediction(self._metrics, context)
             self._metrics.count_key_request(context.key, context.outcome)
             write_access_line(context, "gRPC", path, call.client)
+            end_span(self._tracer, call, path)
 
     async def _run(self, method: Method, call: Call) -> Refusal | None:
         """Run a method and send its reply; returns what the client is to be told instead."""

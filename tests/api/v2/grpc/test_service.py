@@ -24,6 +24,7 @@ from service.api.v2.grpc.service import Service
 from service.api.v2.grpc.unread import SLOWEST_BYTES_PER_S, UnreadReplies, hang_up
 from service.metrics import Metrics
 from service.serving.timer import LoopTimer
+from service.tracing.tracer import NullTracer
 from tests.api.v2.grpc.calling import HEALTH, connected, connection, pixels
 from tests.fakes import FakeEngine
 
@@ -45,7 +46,14 @@ async def serving(
         hang_up,
         lambda reason: metrics.closed_connections.labels(reason).inc(),
     )
-    service = Service({"/test/Run": Method(run)}, entrance, unread, metrics, asyncio.Event())
+    service = Service(
+        {"/test/Run": Method(run)},
+        entrance,
+        unread,
+        metrics,
+        stopping=asyncio.Event(),
+        tracer=NullTracer(),
+    )
     server = grpc.aio.server(handlers=[service])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
