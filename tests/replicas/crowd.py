@@ -67,12 +67,12 @@ class Crowd:
             await self.receive(1)
             row = row + 1 if self.answers[-1].version == version else 0
 
-    async def post(self, session: aiohttp.ClientSession, first: int) -> None:
+    async def post_in_turn(self, session: aiohttp.ClientSession, first: int) -> None:
         """Post until it is over."""
         turn = first
         while not self._is_over:
             turn += 1
-            answer = await _post(session, self.pictures[turn % len(self.pictures)])
+            answer = await post(session, self.pictures[turn % len(self.pictures)])
             self.answers.append(answer)
             self._more.set()
 
@@ -92,14 +92,15 @@ async def crowd(url: str, clients: int, pictures: Sequence[bytes]) -> AsyncItera
         asyncio.TaskGroup() as posting,
     ):
         for client in range(clients):
-            posting.create_task(found.post(session, client))
+            posting.create_task(found.post_in_turn(session, client))
         try:
             yield found
         finally:
             found.end()
 
 
-async def _post(session: aiohttp.ClientSession, picture: bytes) -> Answered:
+async def post(session: aiohttp.ClientSession, picture: bytes) -> Answered:
+    """Post one picture, a PNG, and say what became of it."""
     began_s = time.monotonic()
     status, version = NO_ANSWER, ""
     try:

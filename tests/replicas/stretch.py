@@ -8,25 +8,34 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import aiohttp
+
 from tests.load.arrivals import plan_arrivals
-from tests.load.client import connect
 from tests.load.mix import Kind
-from tests.load.sender import Answer, Shot, send_open_loop
+from tests.load.sender import Answer, Sent, Shot, send_open_loop
+from tests.replicas.crowd import post
 
 EVENT_AT = 0.2  # of the stretch
+OK = "200"
 TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What became of the requests of one stretch."""
+    """What became of the requests of one stretch.
+
+    Attributes:
+        shots: the requests with their times.
+        statuses: how often which was answered, with the error's code.
+    """
 
     shots: Sequence[Shot]
+    statuses: Counter[str]
 
     @property
-    def lost(self) -> Counter[str]:
+    def lost(self) -> dict[str, int]:
         """Requests that were not answered with 200, by what became of them."""
-        return Counter(str(shot.answer) for shot in self.shots if shot.answer is not Answer.OK)
+        return {status: number for status, number in self.statuses.items() if status != OK}
 
     def percentile_ms(self, share: float) -> float:
         """The latency below which that share of the answers stayed, from when they were due."""
@@ -55,11 +64,26 @@ async def load(
     """
     due_s = plan_arrivals("poisson", rate, duration_s, seed)
     sent = list(itertools.islice(itertools.cycle(kinds), len(due_s)))
-    async with connect(url, TIMEOUT_S) as target, asyncio.TaskGroup() as group:
+    statuses: Counter[str] = Counter()
+    async with (
+        aiohttp.ClientSession(
+            url,
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=0),
+        ) as session,
+        asyncio.TaskGroup() as group,
+    ):
+
+        async def send(kind: Kind) -> Sent:
+            answered = await post(session, kind.body)
+            statuses[answered.status] += 1
+            is_ok = answered.status == OK
+            return Sent(Answer.OK if is_ok else Answer.FAILED, answered.began_s)
+
         if event is not None:
             group.create_task(_later(EVENT_AT * duration_s, event))
-        shots = await send_open_loop(target.send, sent, due_s.tolist())
-    return Stretch(shots)
+        shots = await send_open_loop(send, sent, due_s.tolist())
+    return Stretch(shots, statuses)
 
 
 async def _later(seconds: float, event: Callable[[], object]) -> None:

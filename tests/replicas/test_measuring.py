@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 
 import pytest
 
@@ -13,26 +14,27 @@ from tests.load.sender import Answer, Shot
 from tests.replicas.__main__ import without_retries
 from tests.replicas.balancer import shipped
 from tests.replicas.cost import cpu_seconds
+from tests.replicas.crowd import NO_ANSWER
 from tests.replicas.stretch import Stretch
 
 KIND = Kind("one", 1, PREDICT, "image/png", b"")
 
 
-def shot(ended_s: float, answer: Answer = Answer.OK) -> Shot:
+def shot(ended_s: float) -> Shot:
     """A request that was due at 0."""
-    return Shot(KIND, 0.0, 0.0, ended_s, answer)
+    return Shot(KIND, 0.0, 0.0, ended_s, Answer.OK)
 
 
 def test_whatever_is_not_the_right_answer_is_lost() -> None:
     """Also a refusal: behind a balancer nobody is to see one replica's."""
-    shots = [shot(1.0), shot(1.0, Answer.REFUSED), shot(1.0, Answer.FAILED), shot(1.0)]
+    statuses = Counter({"200": 7, "503 draining": 2, NO_ANSWER: 1})
 
-    assert Stretch(shots).lost == {"refused": 1, "failed": 1}
+    assert Stretch([], statuses).lost == {"503 draining": 2, NO_ANSWER: 1}
 
 
 def test_a_percentile_counts_from_when_a_request_was_due() -> None:
     """Of a hundred requests the slowest is the longest, the second slowest the 99th percentile."""
-    seen = Stretch([shot(milliseconds / 1000) for milliseconds in range(1, 101)])
+    seen = Stretch([shot(milliseconds / 1000) for milliseconds in range(1, 101)], Counter())
 
     found = [seen.percentile_ms(share) for share in (0.0, 0.5, 0.98, 1.0)]
 
