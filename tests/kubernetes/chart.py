@@ -100,6 +100,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
             "SGE_MAX_BATCH": 32,
             "SGE_DEFAULT_TIMEOUT_MS": 5000000,
             "SGE_DRAIN_TIMEOUT_S": 60,
+            "SGE_DRAIN_DELAY_S": 2.5,
             "SGE_TIERED": False,
             "SGE_MODELS": "garments,garments/3",
             "SGE_STORE_POLL_S": 2.5,

@@ -168,11 +168,11 @@ def test_who_stops_is_given_the_time_that_it_takes(name: str) -> None:
     """The wait for endpoints, the drain, and the service's own last resort, before it is killed."""
     pod = pod_of(manifests_of(name))
     (container,) = pod["containers"]
-    drain_s = int(
-        variables_of(container).get(
-            "SGE_DRAIN_TIMEOUT_S", Settings.model_fields["drain_timeout_s"].default
-        )
+    set_ = variables_of(container)
+    drain_s = float(
+        set_.get("SGE_DRAIN_TIMEOUT_S", Settings.model_fields["drain_timeout_s"].default)
     )
+    drain_s += float(set_.get("SGE_DRAIN_DELAY_S", Settings.model_fields["drain_delay_s"].default))
 
     waited_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
 
