@@ -51,11 +51,11 @@ class StoreWatch:
 
     async def stop(self) -> None:
         """Set no further alarm, and leave a look that is under way."""
-        if self._alarm is not None:
-            self._alarm.cancel()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        if self._alarm is not None:  # which a look that ends sets, however it ends
+            self._alarm.cancel()
 
     def _ring(self) -> None:
         self._looking = asyncio.get_running_loop().create_task(self._look_once())
@@ -73,4 +73,5 @@ class StoreWatch:
                 log.warning(
                     "the store cannot be taken over, what is served stays", reason=error.message
                 )
-        self.start()
+        finally:
+            self.start()

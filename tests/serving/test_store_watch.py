@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,15 +26,15 @@ class Watched:
 
     timer: FakeTimer = field(default_factory=FakeTimer)
     content: Look = (("tiny/1", "a"),)
-    fails: bool = False
+    error: Exception | None = None
     looks: int = 0
     acted: int = 0
 
     def look(self) -> Look:
         """See what is there."""
         self.looks += 1
-        if self.fails:
-            raise MissingFile("the volume is not there")
+        if self.error is not None:
+            raise self.error
         return self.content
 
     async def act(self) -> None:
@@ -76,12 +77,25 @@ async def test_a_store_that_cannot_be_looked_at_changes_nothing() -> None:
     store = Watched()
     store.watch()
     before = await store.ring(2)
-    store.fails = True
+    store.error = MissingFile("the volume is not there")
     away = await store.ring(3)
-    store.fails = False
+    store.error = None
     back = await store.ring(2)
 
     assert (before, away, back, store.looks) == (1, 1, 1, 7)
+
+
+async def test_a_look_that_ends_in_a_way_nobody_foresaw_is_followed_by_the_next() -> None:
+    """A watch that ended would say nothing, and nobody would miss it."""
+    store = Watched()
+    watch = store.watch()
+    store.error = ZeroDivisionError("a fault of ours")
+    away = await store.ring(2)
+    store.error = None
+    back = await store.ring(2)
+    await watch.stop()
+
+    assert (away, back, store.looks) == (0, 1, 4)
 
 
 async def test_nothing_rings_any_more_after_the_end() -> None:
@@ -94,6 +108,26 @@ async def test_nothing_rings_any_more_after_the_end() -> None:
     await asyncio.sleep(0)
 
     assert (store.looks, store.timer.alarms) == (0, [])
+
+
+async def test_a_look_under_way_at_the_end_sets_no_alarm() -> None:
+    """Else the watch would outlive its service."""
+    may_end, begun = threading.Event(), threading.Event()
+
+    def look() -> Look:
+        begun.set()
+        may_end.wait()
+        return ()
+
+    timer = FakeTimer()
+    watch = StoreWatch(look, Watched().act, timer, 10)
+    watch.start()
+    timer.advance(10)
+    await asyncio.to_thread(begun.wait)
+    await watch.stop()
+    may_end.set()
+
+    assert timer.alarms == []
 
 
 async def test_a_version_that_appears_is_served() -> None:
