@@ -9,12 +9,24 @@ from service.config.names import ENV_PREFIX, RENAMED, describe_invalid, flag_of,
 from service.config.openmp import bound_openmp_waiting
 from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
 from service.config.store import shares_of
-from service.config.values import LONGEST_TIMEOUT_MS
+from service.config.values import (
+    LONGEST_NAME,
+    LONGEST_TIMEOUT_MS,
+    LONGEST_VERSION,
+    NAME_PATTERN,
+    VERSION_PATTERN,
+    is_name,
+    is_version,
+)
 
 __all__ = [
     "ENV_PREFIX",
+    "LONGEST_NAME",
     "LONGEST_TIMEOUT_MS",
+    "LONGEST_VERSION",
+    "NAME_PATTERN",
     "RENAMED",
+    "VERSION_PATTERN",
     "DeviceName",
     "Door",
     "EngineName",
@@ -24,6 +36,8 @@ __all__ = [
     "describe_invalid",
     "flag_of",
     "flags_of",
+    "is_name",
+    "is_version",
     "shares_of",
     "variable_of",
 ]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.config import LONGEST_NAME, LONGEST_VERSION, NAME_PATTERN, VERSION_PATTERN
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, Stem
 
@@ -38,8 +39,8 @@ class Manifest(_Section):
     """
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)
-    version: str = Field(pattern=r"^[1-9][0-9]*$", max_length=9)
+    name: str = Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)
+    version: str = Field(pattern=VERSION_PATTERN, max_length=LONGEST_VERSION)
     architecture: str
     stem: Stem = "imagenet"
     groups: int
