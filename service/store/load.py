@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from service.errors import BadManifest, EngineFailed, HashMismatch, MissingFile, StoreError
 from service.model.checkpoint import build_network
 from service.model.resnet import SgeResNet
+from service.model.shapes import shapes_alone
 from service.model.weights_file import decode_weights
 from service.store.files import (
     check_labels,
     decode_labels,
     describe_invalid_manifest,
-    read_file,
+    read_bounded,
     sha256_of,
 )
 from service.store.layout import VersionFolder, find_versions, list_versions
@@ -36,6 +37,10 @@ __all__ = [
     "read_manifest",
     "try_to_load",
 ]
+
+LABELS_BYTES = 16 << 20
+MANIFEST_BYTES = 1 << 20
+LARGEST_NUMBER_BYTES, HEADER_BYTES = 8, 16 << 20  # float64 is read, too; what names the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,9 @@ def read_manifest(folder: VersionFolder) -> Manifest:
     """
     directory = folder.directory.absolute()
     try:
-        manifest = Manifest.model_validate_json(read_file(directory / MANIFEST_FILE))
+        manifest = Manifest.model_validate_json(
+            read_bounded(directory / MANIFEST_FILE, MANIFEST_BYTES)
+        )
     except ValidationError as error:
         raise BadManifest(describe_invalid_manifest(error)) from error
     name, version = folder.expected
@@ -174,7 +181,8 @@ def load_folder(folder: VersionFolder) -> LoadedModel:
     """
     directory = folder.directory.absolute()
     manifest = read_manifest(folder)
-    labels = decode_labels(_read_verified(directory / LABELS_FILE, manifest.sha256.labels))
+    verified = _read_verified(directory / LABELS_FILE, manifest.sha256.labels, LABELS_BYTES)
+    labels = decode_labels(verified)
     check_labels(labels, manifest.classes)
     read = partial(_read_network, directory, manifest)
     return LoadedModel(manifest, labels, ReferenceNetwork(read(), read))
@@ -198,12 +206,14 @@ def load_version(directory: Path) -> LoadedModel:
 
 
 def _read_network(directory: Path, manifest: Manifest) -> SgeResNet:
-    content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights)
+    numbers = sum(value.numel() for value in shapes_alone(manifest.spec).state_dict().values())
+    limit_bytes = LARGEST_NUMBER_BYTES * numbers + HEADER_BYTES
+    content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights, limit_bytes)
     return build_network(manifest.spec, decode_weights(content, WEIGHTS_FILE))
 
 
-def _read_verified(path: Path, expected: str) -> bytes:
-    content = read_file(path)
+def _read_verified(path: Path, expected: str, limit_bytes: int) -> bytes:
+    content = read_bounded(path, limit_bytes)
     seen = sha256_of(content)
     if seen != expected:
         raise HashMismatch(f"{path.name} has the sha256 {seen}, the manifest says {expected}")
