@@ -90,7 +90,7 @@ def build_runtime(
     models = ServedModels(
         contents, lambda loaded: plan(loaded, settings), settings=settings, metrics=metrics
     )
-    source = source or ModelStore(settings.model_store, settings.model_name)
+    source = source or ModelStore(settings.model_store, settings.model_name, contents.settled)
     versions = Versions(
         models,
         source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -18,13 +18,22 @@ from service.store.files import (
     check_labels,
     decode_labels,
     describe_invalid_manifest,
+    printable,
     read_bounded,
     sha256_of,
 )
-from service.store.layout import VersionFolder, find_versions, list_versions
-from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from service.store.layout import VersionFolder, list_versions, name_folders, possible_names
+from service.store.manifest import (
+    LABELS_BYTES,
+    LABELS_FILE,
+    MANIFEST_BYTES,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+)
 from service.store.policy import VersionPolicy, Wanted
 from service.store.reference import ReferenceNetwork
+from service.store.survey import Seen, Settled, survey_store
 
 __all__ = [
     "BrokenVersion",
@@ -38,8 +47,6 @@ __all__ = [
     "try_to_load",
 ]
 
-LABELS_BYTES = 16 << 20
-MANIFEST_BYTES = 1 << 20
 LARGEST_NUMBER_BYTES, HEADER_BYTES = 8, 16 << 20  # float64 is read, too; what names the weights
 
 
@@ -78,18 +85,28 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class BrokenVersion:
-    """A version that cannot be served, or an asked-for one that is not there, and why."""
+    """A version that cannot be served, or an asked-for one that is not there, and why.
+
+    Attributes:
+        seen: the states of its files then; None where they do not matter.
+    """
 
     key: str
     error: StoreError | EngineFailed
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoreContents:
-    """What a store holds, by name and then by version as a number."""
+    """What a store holds, by name and then by version as a number.
+
+    Attributes:
+        settled: what it was taken for.
+    """
 
     models: tuple[LoadedModel, ...]
     broken: tuple[BrokenVersion, ...]
+    settled: Settled = field(default_factory=Settled)
 
 
 def load_store(
@@ -104,26 +121,41 @@ def load_store(
     Args:
         store: the folder of the models, in any of its layouts.
         names: `name` for all its versions, or `name/version`; empty means everything.
-        model_name: by which the store's one model answers.
+        model_name: by which the store's one model answers; without it that is the newest name
+            in its manifests by which a version can be loaded.
         policy: chooses in place of the names.
 
     Raises:
         MissingFile: the store itself is not there or cannot be listed.
-        StoreError: it has several models for the one name.
+        StoreError: it has several models for the one name, several layouts, or too much in it.
     """
     policy = policy or VersionPolicy(names)
-    folders = find_versions(store, model_name)
+    survey = survey_store(store, Settled())
+    settled = Settled().after(survey)
+    tried: list[StoreContents] = []
+    for name in possible_names(store, survey, model_name):
+        folders = name_folders(survey, name, is_renamed=model_name is not None)
+        loaded, broken = _load_all(folders, policy)
+        broken += [
+            BrokenVersion(key, MissingFile(f"no such version in {printable(store)}"))
+            for key in policy.absent(folders)
+        ]
+        tried.append(StoreContents(tuple(loaded), tuple(broken), replace(settled, name=name)))
+        if loaded:
+            return tried[-1]
+    return tried[0]
+
+
+def _load_all(
+    folders: list[VersionFolder], policy: VersionPolicy
+) -> tuple[list[LoadedModel], list[BrokenVersion]]:
     models: list[LoadedModel] = []
     broken: list[BrokenVersion] = []
     for _, found in groupby(folders, key=lambda folder: folder.name):
         loaded, failed = _load_wanted(policy.choose(list(found)))
         models += loaded
         broken += failed
-    broken += [
-        BrokenVersion(name, MissingFile(f"no such version in {store}"))
-        for name in policy.absent(folders)
-    ]
-    return StoreContents(tuple(models), tuple(broken))
+    return models, broken
 
 
 def _load_wanted(wanted: Wanted) -> tuple[list[LoadedModel], list[BrokenVersion]]:
@@ -148,7 +180,7 @@ def try_to_load(folder: VersionFolder) -> LoadedModel | BrokenVersion:
     try:
         return load_folder(folder)
     except StoreError as error:
-        return BrokenVersion(folder.key, error)
+        return BrokenVersion(folder.key, error, folder.seen)
 
 
 def read_manifest(folder: VersionFolder) -> Manifest:
@@ -156,7 +188,7 @@ def read_manifest(folder: VersionFolder) -> Manifest:
 
     Raises:
         MissingFile: there is none.
-        BadManifest: it is not valid, or belongs to another folder.
+        BadManifest: it is not valid, belongs to another folder, or was not before.
     """
     directory = folder.directory.absolute()
     try:
@@ -170,6 +202,8 @@ def read_manifest(folder: VersionFolder) -> Manifest:
     if expected != (manifest.name, manifest.version):
         key = f"{manifest.name}/{manifest.version}"
         raise BadManifest(f"the manifest is that of {key}, the folder is {'/'.join(expected)}")
+    if not folder.version:  # by its number it may be one that is served
+        raise BadManifest("the manifest has changed since the store was looked at")
     return manifest.model_copy(update={"name": folder.name or manifest.name})
 
 
