@@ -19,6 +19,7 @@ from service.errors import (
     UnknownModel,
 )
 from service.metrics import Metrics
+from service.serving.failures import NoMemory, broken_by, known_failure, may_pass
 from service.serving.memory_room import FreeBytes, free_memory_bytes, why_too_little
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
@@ -51,10 +52,6 @@ class VersionSource(Protocol):
 
     def load(self, version: VersionFolder) -> LoadedModel | BrokenVersion:
         """Read and verify a version, or say why it cannot be served."""
-
-
-class NoMemory(EngineFailed):
-    """A version does not fit beside what is served."""
 
 
 class Versions:
@@ -98,15 +95,21 @@ class Versions:
 
         Raises:
             UnknownModel: the store has no such model.
-            NotLoaded: a version that is wanted cannot be served; what serves does so still.
-            StoreError: the store cannot be read.
+            NotLoaded: a version that is wanted cannot be served, or the store cannot be read; what
+                serves does so still.
         """
         async with self._turn, self._models.building() as builder:
-            found = [folder for folder in await self._find(builder) if folder.name == name]
+            try:
+                everything = await self._find(builder)
+            except StoreError as error:
+                raise NotLoaded(error.message) from error
+            self._forget_unloaded(everything)
+            found = [folder for folder in everything if folder.name == name]
             if not found:
+                self._replace_broken(name, self._absent(name, everything))
                 raise UnknownModel(f"the store has no model {name!r}")
             self._unloaded.pop(name, None)
-            failed = await self._serve_wanted(name, found, builder)
+            failed = await self._serve_wanted(name, found, builder, is_told=True)
         if failed:
             raise NotLoaded("; ".join(f"{one.key}: {one.error.message}" for one in failed))
 
@@ -122,10 +125,15 @@ class Versions:
             self._replace_broken(name, [])
             self._let_go(versions)
 
-    async def refresh(self) -> None:
+    async def refresh(self) -> bool:
         """Serve what the policy wants of every model, as the store has it now.
 
-        A store without a single version is taken for one that is not mounted: nothing changes.
+        A version that failed is not tried again before its files have changed, unless it failed
+        for what may pass: too little memory, or a file that could not be read. A store without a
+        single version is taken for one that is not mounted: nothing changes.
+
+        Returns:
+            Whether that is all until the store changes; else something may pass.
 
         Raises:
             StoreError: the store cannot be read.
@@ -134,14 +142,17 @@ class Versions:
             found = await self._find(builder)
             if not found:
                 log.warning("the store is empty, what is served stays")
-                return
+                return True
+            self._forget_unloaded(found)
             there = {name: [*folders] for name, folders in groupby(found, lambda f: f.name)}
-            for name in (set(there) | set(self._models.names)) - set(self._unloaded):
+            broken = {one.key.partition("/")[0] for one in self._models.broken}
+            for name in sorted({*there, *self._models.names, *broken} - set(self._unloaded)):
                 if name in there:
-                    await self._serve_wanted(name, there[name], builder)
+                    await self._serve_wanted(name, there[name], builder, is_told=False)
                 else:
                     self._replace_broken(name, self._absent(name, found))
-                    self._let_go(self._models.versions(name))
+                    self._let_go(model for model in self._models if model.name == name)
+        return not any(map(may_pass, self._models.broken))
 
     def states(self) -> list[VersionState]:
         """Where every version stands, by name and number."""
@@ -156,20 +167,25 @@ class Versions:
         return found
 
     async def _serve_wanted(
-        self, name: str, found: Sequence[VersionFolder], builder: WorkerThread
+        self, name: str, found: Sequence[VersionFolder], builder: WorkerThread, *, is_told: bool
     ) -> list[BrokenVersion]:
-        """Serve what is wanted of a model, and let go of the rest once something is served."""
+        """Serve what is wanted of a model, and let go of the rest once something is served.
+
+        Who is told to tries again what failed before.
+        """
         wanted, failed, served = self._policy.choose(found), self._absent(name, found), set[str]()
 
         async def serve(folder: VersionFolder) -> bool:
-            reason = None
-            if folder.key not in self._models:
-                reason = await self._bring_in(folder, builder)
-            if reason is None:
+            if folder.key in self._models:
                 served.add(folder.key)
-            else:
-                failed.append(reason)
-            return reason is None
+                return True
+            known = None if is_told else known_failure(self._models.broken, folder)
+            outcome = known or await self._bring_in(folder, builder)
+            if isinstance(outcome, BrokenVersion):
+                failed.append(outcome)
+                return False
+            served.add(outcome.loaded.key)
+            return True
 
         for folder in wanted.all_of:
             await serve(folder)
@@ -185,7 +201,9 @@ class Versions:
             )
         return failed
 
-    async def _bring_in(self, folder: VersionFolder, builder: WorkerThread) -> BrokenVersion | None:
+    async def _bring_in(
+        self, folder: VersionFolder, builder: WorkerThread
+    ) -> ServedModel | BrokenVersion:
         """Serve a version that is not served yet, or say why that cannot be."""
         self._loading = folder
         try:
@@ -194,16 +212,14 @@ class Versions:
             outcome = "no_memory" if isinstance(error, NoMemory) else "failed"
             self._metrics.version_loads.labels(folder.name, outcome).inc()
             log.warning("version not loaded", model=folder.key, reason=error.message)
-            # An error anew: the one that was raised holds on to the frames, and so to the weights.
-            kind = StoreError if isinstance(error, StoreError) else EngineFailed
-            return BrokenVersion(folder.key, kind(error.message))
+            return broken_by(error, folder)
         finally:
             self._loading = None
         self._gone.pop(model.metric_labels, None)
         self._models.let_in(model)
         self._metrics.version_loads.labels(folder.name, "ok").inc()
         log.info("version loaded", model=folder.key)
-        return None
+        return model
 
     async def _start(self, folder: VersionFolder, builder: WorkerThread) -> ServedModel:
         await self._require_room(folder, builder)
@@ -252,9 +268,16 @@ class Versions:
             if key.partition("/")[0] == name
         ]
 
+    def _forget_unloaded(self, found: Sequence[VersionFolder]) -> None:
+        """List no longer what was told to go and has left the store; its model stays unloaded."""
+        there = {folder.key for folder in found}
+        for name, versions in self._unloaded.items():
+            self._unloaded[name] = tuple(one for one in versions if f"{name}/{one}" in there)
+
     def _replace_broken(self, name: str, broken: list[BrokenVersion]) -> None:
         others = [one for one in self._models.broken if one.key.partition("/")[0] != name]
-        self._models.broken = [*others, *broken]
+        own = [one for one in broken if one.key not in self._models]
+        self._models.broken = [*others, *own]
 
 
 def _or_error(function: Callable[..., T], *arguments: object) -> T | StoreError:

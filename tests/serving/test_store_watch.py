@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import MissingFile
 from service.serving.store_watch import StoreWatch
@@ -29,6 +30,7 @@ class Watched:
     error: Exception | None = None
     looks: int = 0
     acted: int = 0
+    settles: bool = True
 
     def look(self) -> Look:
         """See what is there."""
@@ -37,9 +39,10 @@ class Watched:
             raise self.error
         return self.content
 
-    async def act(self) -> None:
+    async def act(self) -> bool:
         """Count it."""
         self.acted += 1
+        return self.settles
 
     async def ring(self, times: int = 1) -> int:
         """Let the alarm ring, and say how often something was done so far."""
@@ -90,12 +93,42 @@ async def test_a_look_that_ends_in_a_way_nobody_foresaw_is_followed_by_the_next(
     store = Watched()
     watch = store.watch()
     store.error = ZeroDivisionError("a fault of ours")
-    away = await store.ring(2)
-    store.error = None
-    back = await store.ring(2)
-    await watch.stop()
+    with capture_logs() as lines:
+        away = await store.ring(2)
+        store.error = None
+        back = await store.ring(2)
+        await watch.stop()
 
     assert (away, back, store.looks) == (0, 1, 4)
+    assert [line["reason"] for line in lines] == ["ZeroDivisionError('a fault of ours')"] * 2
+
+
+async def test_what_may_pass_is_tried_again_by_growing_pauses() -> None:
+    """Until it has, or the store changes, which begins anew."""
+    store = Watched(settles=False)
+    store.watch()
+    acted = [await store.ring() for _ in range(12)]
+    store.content = ()
+    changed = [await store.ring() for _ in range(4)]
+    store.settles = True
+    passed = [await store.ring() for _ in range(4)]
+
+    assert acted == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 4]
+    assert changed == [4, 5, 5, 6]
+    assert passed == [6, 6, 7, 7]
+
+
+async def test_a_change_that_is_taken_back_is_acted_on() -> None:
+    """What was made of it may have failed, and is to be forgotten."""
+    store = Watched()
+    store.watch()
+    before, first = store.content, await store.ring(2)
+    store.content, store.settles = (), False
+    second = await store.ring(2)
+    store.content, store.settles = before, True
+    third = await store.ring(2)
+
+    assert (first, second, third) == (1, 2, 3)
 
 
 async def test_nothing_rings_any_more_after_the_end() -> None:
