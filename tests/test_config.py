@@ -31,6 +31,17 @@ from service.config import Settings, describe_invalid
         ),
         ({"SGE_VERSION_WEIGHTS": "a/1=0,b/1=1"}, "no version of a has a share above 0"),
         ({"SGE_VERSION_WEIGHTS": "a/1=1,a/1=2"}, "a version has one share"),
+        (
+            {"SGE_VERSION_WEIGHTS": "a/01=5"},
+            "SGE_VERSION_WEIGHTS=a/01=5: 'a/01=5' is not of the form NAME/VERSION=SHARE",
+        ),
+        (
+            {"SGE_MODELS": "a,a/v4"},
+            "SGE_MODELS=a,a/v4: 'a/v4' is not of the form NAME or NAME/VERSION",
+        ),
+        ({"SGE_MODELS": "a/"}, "'a/' is not of the form NAME or NAME/VERSION"),
+        ({"SGE_MODELS": "../a/1"}, "'../a/1' is not of the form NAME or NAME/VERSION"),
+        ({"SGE_MODELS": "a/1234567890"}, "'a/1234567890' is not of the form NAME or NAME/VERSION"),
         ({"SGE_MODEL_NAME": "My Model"}, "SGE_MODEL_NAME=My Model: String should match pattern"),
         ({"SGE_STORE_POLL_S": "0"}, "SGE_STORE_POLL_S=0: Input should be greater than 0"),
         ({"SGE_ROOT_PATH": "sge/"}, "SGE_ROOT_PATH=sge/: String should match pattern"),

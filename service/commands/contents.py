@@ -36,6 +36,8 @@ def _load(settings: Settings, policy: VersionPolicy, say: Say) -> StoreContents:
     contents = in_short_lived_thread(
         load_store, settings.model_store, model_name=settings.model_name, policy=policy
     )
+    for name in sorted(contents.settled.passed_over):
+        say(f"passed over: {name!a}: no model can be called so")
     report_broken(contents.broken, say)
     if not contents.models:
         raise MissingFile(f"no model in {settings.model_store} can be served")

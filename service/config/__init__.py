@@ -12,12 +12,24 @@ from service.config.settings import DeviceName, EngineName, Precision, Settings,
 from service.config.store import shares_of
 from service.config.terminal import refuses_colours
 from service.config.tracing import find_trace_settings
-from service.config.values import LONGEST_TIMEOUT_MS
+from service.config.values import (
+    LONGEST_NAME,
+    LONGEST_TIMEOUT_MS,
+    LONGEST_VERSION,
+    NAME_PATTERN,
+    VERSION_PATTERN,
+    is_name,
+    is_version,
+)
 
 __all__ = [
     "ENV_PREFIX",
+    "LONGEST_NAME",
     "LONGEST_TIMEOUT_MS",
+    "LONGEST_VERSION",
+    "NAME_PATTERN",
     "RENAMED",
+    "VERSION_PATTERN",
     "DeviceName",
     "Door",
     "EngineName",
@@ -28,6 +40,8 @@ __all__ = [
     "find_trace_settings",
     "flag_of",
     "flags_of",
+    "is_name",
+    "is_version",
     "quiet_grpc",
     "refuses_colours",
     "shares_of",

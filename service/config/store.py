@@ -7,9 +7,25 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from service.config.values import LONGEST_TIMEOUT_S, CommaList, UserPath
+from service.config.values import (
+    LONGEST_NAME,
+    LONGEST_TIMEOUT_S,
+    NAME_PATTERN,
+    CommaList,
+    UserPath,
+    is_name,
+    is_version,
+)
 
 VersionPolicyName = Literal["latest", "all"]
+
+
+def _require_models(value: tuple[str, ...]) -> tuple[str, ...]:
+    for entry in value:
+        name, slash, version = entry.partition("/")
+        if not is_name(name) or (slash and not is_version(version)):
+            raise ValueError(f"{entry!r} is not of the form NAME or NAME/VERSION")
+    return value
 
 
 def _require_shares(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,12 +49,13 @@ def shares_of(weights: tuple[str, ...]) -> dict[str, float]:
         key, _, text = entry.partition("=")
         name, _, version = key.partition("/")
         share = float(text) if text.replace(".", "", 1).isdecimal() else -1.0
-        if not name or not version.isdecimal() or share < 0:
+        if not is_name(name) or not is_version(version) or share < 0:
             raise ValueError(f"{entry!r} is not of the form NAME/VERSION=SHARE")
         shares[key] = share
     return shares
 
 
+Models = Annotated[CommaList, AfterValidator(_require_models)]
 Shares = Annotated[CommaList, AfterValidator(_require_shares)]
 
 
@@ -50,7 +67,7 @@ class StoreSettings(BaseModel):
         description="folder of the models: NAME/VERSION/ for each, the versions of one, or one "
         "version's files",
     )
-    models: CommaList = Field(
+    models: Models = Field(
         (),
         description="comma list of name or name/version to serve, the latter whatever the policy "
         "says; empty serves every model",
@@ -60,8 +77,8 @@ class StoreSettings(BaseModel):
     )
     model_name: str | None = Field(
         None,
-        pattern=r"^[a-z0-9][a-z0-9._-]*$",
-        max_length=64,
+        pattern=NAME_PATTERN,
+        max_length=LONGEST_NAME,
         description="name by which the store's one model answers, whatever it is called there",
     )
     version_policy: VersionPolicyName = Field(

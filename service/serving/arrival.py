@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from service.config import Settings
 from service.errors import EngineFailed, StoreError
 from service.metrics import Metrics
+from service.serving.failures import NoMemory
 from service.serving.memory_room import Memory, compiler_bytes, needed_bytes, why_too_little
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
@@ -35,10 +36,6 @@ class VersionSource(Protocol):
 
     def load(self, version: VersionFolder) -> LoadedModel | BrokenVersion:
         """Read and verify a version, or say why it cannot be served."""
-
-
-class NoMemory(EngineFailed):
-    """A version does not fit beside what is served."""
 
 
 class Arrival:

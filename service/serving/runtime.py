@@ -105,7 +105,7 @@ def build_runtime(
         tidy_up=memory.tidy_up,
         tracer=tracer,
     )
-    source = source or ModelStore(settings.model_store, settings.model_name)
+    source = source or ModelStore(settings.model_store, settings.model_name, contents.settled)
     versions = Versions(models, source, settings, memory=memory, metrics=metrics)
     every_s = settings.store_poll_s
     watch = None

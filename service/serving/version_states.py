@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from service.config import is_version
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
 from service.store.layout import VersionFolder
@@ -47,7 +48,12 @@ def list_states(
         *(VersionState(one.name, one.version, "UNAVAILABLE", NOT_WANTED) for one in found),
     ]
     unique = {(one.name, one.version): one for one in reversed(first_counts)}
-    return sorted(unique.values(), key=lambda one: (one.name, int(one.version or 0)))
+    return sorted(unique.values(), key=lambda one: (one.name, _number_of(one.version)))
+
+
+def _number_of(version: str) -> int:
+    """For sorting; 0 where no version is known."""
+    return int(version) if is_version(version) else 0
 
 
 def _of_models(models: ServedModels) -> Iterator[VersionState]:

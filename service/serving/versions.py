@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 
 import structlog
 
 from service.config import Settings
 from service.errors import (
-    EngineFailed,
     MissingFile,
     NotLoaded,
     ServiceError,
@@ -17,7 +17,8 @@ from service.errors import (
     UnknownModel,
 )
 from service.metrics import Metrics
-from service.serving.arrival import Arrival, NoMemory, VersionSource
+from service.serving.arrival import Arrival, VersionSource
+from service.serving.failures import NoMemory, broken_by, known_failure, may_pass
 from service.serving.memory_room import Memory
 from service.serving.served_model import ServedModel
 from service.serving.served_models import ServedModels
@@ -71,19 +72,24 @@ class Versions:
 
         Raises:
             UnknownModel: the store has no such model.
-            NotLoaded: a version that is wanted cannot be served, and what serves does so still; or
-                none is wanted; or the model was unloaded meanwhile.
-            StoreError: the store cannot be read.
+            NotLoaded: a version that is wanted cannot be served, or the store cannot be read, and
+                what serves does so still; or none is wanted; or the model was unloaded meanwhile.
         """
         async with self._models.builder.lend() as builder:
-            found = await self._find(builder, name)
+            try:
+                everything = await self._find(builder)
+            except StoreError as error:
+                raise NotLoaded(error.message) from error
+            self._forget_unloaded(everything)
+            found = [folder for folder in everything if folder.name == name]
             if not found:
+                self._replace_broken(name, self._absent(name, everything))
                 raise UnknownModel(f"the store has no model {name!r}")
             if self._policy.choose(found).is_empty:
                 there = ", ".join(folder.key for folder in found)
                 raise NotLoaded(f"the store has {there}, and the settings want none of them served")
             self._unloaded.pop(name, None)
-            failed = await self._serve_wanted(name, found, builder)
+            failed = await self._serve_wanted(name, found, builder, _nothing)
         if name in self._unloaded:
             raise NotLoaded(f"{name} was unloaded meanwhile")
         if failed:
@@ -100,10 +106,15 @@ class Versions:
         self._replace_broken(name, [])
         self._let_go(versions)
 
-    async def refresh(self) -> None:
+    async def refresh(self) -> bool:
         """Serve what the policy wants of every model, as the store has it now.
 
-        A store without a single version is taken for one that is not mounted: nothing changes.
+        A version that failed is not tried again before its files have changed, unless it failed
+        for what may pass: too little memory, or a file that could not be read. A store without a
+        single version is taken for one that is not mounted: nothing changes.
+
+        Returns:
+            Whether that is all until the store changes; else something may pass.
 
         Raises:
             StoreError: the store cannot be read.
@@ -112,25 +123,29 @@ class Versions:
             found = await self._find(builder)
             if not found:
                 log.warning("the store is empty, what is served stays")
-                return
+                return True
+            self._forget_unloaded(found)
             there = {name: [*folders] for name, folders in groupby(found, lambda f: f.name)}
-            for name in set(there) | set(self._models.names):
+            broken = {_name_of(one.key) for one in self._models.broken}
+            for name in sorted({*there, *self._models.names, *broken}):
                 if name in self._unloaded:
                     continue
                 if name in there:
-                    await self._serve_wanted(name, there[name], builder)
+                    known = partial(known_failure, tuple(self._models.broken))
+                    await self._serve_wanted(name, there[name], builder, known)
                 else:
                     self._replace_broken(name, self._absent(name, found))
-                    self._let_go(self._models.versions(name))
+                    self._let_go(model for model in self._models if model.name == name)
+        return not any(map(may_pass, self._models.broken))
 
     async def fall_back(self, name: str) -> None:
         """Serve the next of the versions that are wanted, in the place of one that does not run."""
         try:
             async with self._models.builder.lend() as builder:
-                found = await self._find(builder, name)
-                if name not in self._unloaded:
-                    broken = [one for one in self._models.broken if _name_of(one.key) == name]
-                    await self._serve_wanted(name, found, builder, broken)
+                found = [one for one in await self._find(builder) if one.name == name]
+                if found and name not in self._unloaded:
+                    broken = {one.key: one for one in self._models.broken}
+                    await self._serve_wanted(name, found, builder, lambda one: broken.get(one.key))
         except StoreError as error:
             log.warning("no other version is served", model=name, reason=error.message)
 
@@ -138,37 +153,45 @@ class Versions:
         """Where every version stands, by name and number."""
         return list_states(self._models, self._loading, self._unloaded, self._found)
 
-    async def _find(self, builder: WorkerThread, name: str | None = None) -> list[VersionFolder]:
-        """What the store has now, of one model or of all."""
-        self._found = found = await self._arrival.find(builder)
-        return [folder for folder in found if name in (None, folder.name)]
+    async def _find(self, builder: WorkerThread) -> list[VersionFolder]:
+        """What the store has now."""
+        self._found = await self._arrival.find(builder)
+        return self._found
 
     async def _serve_wanted(
         self,
         name: str,
         found: Sequence[VersionFolder],
         builder: WorkerThread,
-        known_broken: Sequence[BrokenVersion] = (),
+        known: Callable[[VersionFolder], BrokenVersion | None],
     ) -> list[BrokenVersion]:
         """Serve what is wanted of a model, and let go of the rest once something is served.
+
+        Args:
+            name: of the model.
+            found: its versions.
+            builder: the thread that builds.
+            known: tells of what is not to be tried again why it failed.
 
         Returns:
             What is wanted and cannot be served; what is not there is not among it.
         """
-        wanted, failed, served = self._policy.choose(found), list(known_broken), set[str]()
-        not_tried = {one.key for one in known_broken}
+        wanted = self._policy.choose(found)
+        failed: list[BrokenVersion] = []
+        served: set[str] = set()
 
         async def serve(folder: VersionFolder) -> bool:
-            if folder.key in not_tried or name in self._unloaded:
+            if name in self._unloaded:
                 return False
-            reason = None
-            if folder.key not in self._models:
-                reason = await self._bring_in(folder, builder)
-            if reason is None:
+            if folder.key in self._models:
                 served.add(folder.key)
-            else:
-                failed.append(reason)
-            return reason is None
+                return True
+            outcome = known(folder) or await self._bring_in(folder, builder)
+            if isinstance(outcome, BrokenVersion):
+                failed.append(outcome)
+                return False
+            served.add(outcome.loaded.key)
+            return True
 
         for folder in wanted.all_of:
             await serve(folder)
@@ -185,7 +208,9 @@ class Versions:
             )
         return failed
 
-    async def _bring_in(self, folder: VersionFolder, builder: WorkerThread) -> BrokenVersion | None:
+    async def _bring_in(
+        self, folder: VersionFolder, builder: WorkerThread
+    ) -> ServedModel | BrokenVersion:
         """Serve a version that is not served yet, or say why that cannot be."""
         self._loading = folder
         try:
@@ -194,16 +219,14 @@ class Versions:
             outcome = "no_memory" if isinstance(error, NoMemory) else "failed"
             self._metrics.version_loads.labels(folder.name, outcome).inc()
             log.warning("version not loaded", model=folder.key, reason=error.message)
-            # An error anew: the one that was raised holds on to the frames, and so to the weights.
-            kind = StoreError if isinstance(error, StoreError) else EngineFailed
-            return BrokenVersion(folder.key, kind(error.message))
+            return broken_by(error, folder)
         finally:
             self._loading = None
         self._gone.pop(model.metric_labels, None)
         self._models.let_in(model)
         self._metrics.version_loads.labels(folder.name, "ok").inc()
         log.info("version loaded", model=folder.key)
-        return None
+        return model
 
     def _is_wanted(self, name: str) -> bool:
         return name not in self._unloaded
@@ -225,9 +248,20 @@ class Versions:
             if _name_of(key) == name
         ]
 
+    def _forget_unloaded(self, found: Sequence[VersionFolder]) -> None:
+        """List no longer what was told to go and has left the store; its model stays unloaded."""
+        there = {folder.key for folder in found}
+        for name, versions in self._unloaded.items():
+            self._unloaded[name] = tuple(one for one in versions if f"{name}/{one}" in there)
+
     def _replace_broken(self, name: str, broken: list[BrokenVersion]) -> None:
         others = [one for one in self._models.broken if _name_of(one.key) != name]
-        self._models.broken = [*others, *broken]
+        own = [one for one in broken if one.key not in self._models]
+        self._models.broken = [*others, *own]
+
+
+def _nothing(_: VersionFolder) -> None:
+    """All is tried again, whatever is known of it."""
 
 
 def _name_of(key: str) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
 from service.errors import BadManifest, MissingFile
+
+MOST_FAULTS = 10  # of one manifest that are named
 
 
 def read_file(path: Path) -> bytes:
@@ -33,6 +39,51 @@ def folders_in(folder: Path) -> list[Path]:
     except OSError as error:
         raise MissingFile(f"{folder} cannot be listed: {describe_os_error(error)}") from error
     return [path for path in folders if not path.name.startswith(".")]
+
+
+def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """Read a whole file of a version, and wait for nothing that lies in its place.
+
+    Raises:
+        MissingFile: it is not there, cannot be read, is a pipe or a device, or grows just now.
+        BadManifest: it has more bytes than such a file may have.
+    """
+    try:
+        with _open_at_once(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit_bytes:
+                raise BadManifest(f"{path.name} has {size} bytes, at most {limit_bytes} are read")
+            content = file.read(size + 1)
+    except OSError as error:
+        raise MissingFile(
+            f"{printable(path)} cannot be read: {describe_os_error(error)}"
+        ) from error
+    if len(content) != size:
+        raise MissingFile(f"{printable(path)} changes while it is read")
+    return content
+
+
+def _open_at_once(path: Path) -> BinaryIO:
+    _require_regular(path, path.stat())  # first: opening a device may do something
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _require_regular(path, os.fstat(file.fileno()))
+    except MissingFile:
+        file.close()
+        raise
+    return file
+
+
+def _require_regular(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise MissingFile(f"{printable(path)} is a pipe or a device, and no file")
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be sent: names of files may hold what is none."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def sha256_of(content: bytes) -> str:
@@ -81,12 +132,18 @@ def describe_os_error(error: OSError) -> str:
 
 
 def describe_invalid_manifest(error: ValidationError) -> str:
-    """Say in one line which fields are wrong, and what they were where that is short."""
+    """Say in one line which fields are wrong, and what they were where that is short.
+
+    Of very many the first are named.
+    """
     parts = []
-    for detail in error.errors(include_url=False):
-        field = ".".join(str(step) for step in detail["loc"])
+    faults = error.errors(include_url=False)
+    for detail in faults[:MOST_FAULTS]:
+        field = ".".join(f"{step!s:.80}" for step in detail["loc"])
         is_short = isinstance(detail["input"], str | int | float)
         seen = f" {detail['input']!r:.80}" if is_short else ""
         reason = detail["msg"].removeprefix("Value error, ")
         parts.append(f"{field}{seen}: {reason[0].lower()}{reason[1:]}".removeprefix(": "))
+    if len(faults) > MOST_FAULTS:
+        parts.append(f"and {len(faults) - MOST_FAULTS} more")
     return f"invalid manifest: {'; '.join(parts)}"

@@ -1,24 +1,22 @@
-"""The version folders of a store, in each of the three layouts that it may have.
-
-<store>/<name>/<version>/    models with their versions
-<store>/<version>/           the versions of one model
-<store>/                     one version: its files lie in the store itself
-"""
+"""The version folders of a store, and the name by which a model answers."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from service.errors import StoreError
-from service.store.files import folders_in
-from service.store.manifest import MANIFEST_FILE
+from pydantic_core import from_json
 
-_VERSION = re.compile(r"[1-9][0-9]*")
+from service.config import is_name, is_version
+from service.errors import MissingFile, StoreError
+from service.store.disk import BoundedDisk, Disk
+from service.store.files import read_bounded
+from service.store.manifest import MANIFEST_BYTES, MANIFEST_FILE
+from service.store.survey import Place, Seen, Settled, Survey, survey_store
+
+UNNAMED = "model"  # where neither a manifest nor the store's folder has a name that will do
+MOST_TRIED = 16  # names that manifests state, before the store is taken for unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +27,16 @@ class VersionFolder:
         name: by which the model answers.
         version: a number; empty where only an unreadable manifest could tell it.
         directory: the folder.
-        expected: what the manifest has to say of itself, by the folder's place: its name and
-            version, of which either may be None.
+        expected: what the manifest has to say of itself: its name and version, of which either may
+            be None.
+        seen: the states of its files, before any of them was read.
     """
 
     name: str
     version: str
     directory: Path
     expected: tuple[str | None, str | None] = (None, None)
+    seen: Seen | None = None
 
     @property
     def key(self) -> str:
@@ -47,61 +47,98 @@ class VersionFolder:
 def find_versions(store: Path, model_name: str | None = None) -> list[VersionFolder]:
     """Find the version folders, by name and then by number.
 
-    Files, dot folders and folders that hold no version are passed over.
-
     Args:
-        store: the folder of the models.
+        store: the folder of the models, in any of its layouts.
         model_name: by which the store's model answers, whatever it is called.
 
     Raises:
         MissingFile: the store is not there or cannot be listed.
+        StoreError: as `survey_store` and `name_folders` do.
+    """
+    survey = survey_store(store, Settled())
+    likeliest = possible_names(store, survey, model_name)[0]
+    return name_folders(survey, likeliest, is_renamed=model_name is not None)
+
+
+def possible_names(store: Path, survey: Survey, model_name: str | None) -> list[str | None]:
+    """The names by which the store's one model may answer, the likeliest first.
+
+    That is what the newest of its manifests says that can be read, unless a person says otherwise.
+
+    Returns:
+        None alone for models that have their names from their folders.
+    """
+    if model_name is not None or survey.layout in (None, "models"):
+        return [model_name]
+    stated = [_stated(place.directory)[0] for place in reversed(survey.places)]
+    folder = store.absolute().name
+    names = dict.fromkeys(filter(None, stated)) or [folder if is_name(folder) else UNNAMED]
+    return [*names][:MOST_TRIED]
+
+
+def name_folders(survey: Survey, name: str | None, *, is_renamed: bool) -> list[VersionFolder]:
+    """Say by which name each version answers, and what its manifest has to say.
+
+    Args:
+        survey: of the store.
+        name: of its one model; None: each folder has one.
+        is_renamed: the model answers by that name whatever it is called.
+
+    Raises:
         StoreError: there are several models for the one name.
     """
-    if (store / MANIFEST_FILE).is_file():
-        name, version = _stated(store)
-        return [VersionFolder(model_name or name or store.absolute().name, version, store)]
-    if any((folder / MANIFEST_FILE).is_file() for folder in list_versions(store)):
-        return list(_versions_of_one(store, model_name))
-    found = [
-        VersionFolder(model.name, folder.name, folder, (model.name, folder.name))
-        for model in folders_in(store)
-        for folder in list_versions(model)
+    if survey.layout in (None, "models"):
+        return _name_models(survey.places, name)
+    expected = None if is_renamed else name
+    folders = []
+    for place in survey.places:
+        version = place.version or _stated(place.directory)[1]
+        folders.append(
+            VersionFolder(
+                name or UNNAMED, version, place.directory, (expected, version or None), place.seen
+            )
+        )
+    return folders
+
+
+def _name_models(places: Sequence[Place], name: str | None) -> list[VersionFolder]:
+    models = sorted({place.name or "" for place in places})
+    if name is not None and len(models) > 1:
+        raise StoreError(
+            f"SGE_MODEL_NAME={name} names one model, the store has {', '.join(models)}: let "
+            "SGE_MODEL_STORE be the folder of one"
+        )
+    return [
+        VersionFolder(
+            name or place.name or UNNAMED,
+            place.version or "",
+            place.directory,
+            (place.name, place.version),
+            place.seen,
+        )
+        for place in places
     ]
-    return _renamed(found, model_name) if model_name else found
 
 
 def list_versions(model: Path) -> list[Path]:
-    """The version folders of a model, oldest first.
-
-    Empty where there is no such model, or one that may not be read, as a volume's `lost+found`.
-    """
-    folders = folders_in(model) if os.access(model, os.R_OK | os.X_OK) else []
-    versions = [folder for folder in folders if _VERSION.fullmatch(folder.name)]
-    return sorted(versions, key=lambda folder: int(folder.name))
-
-
-def _versions_of_one(store: Path, model_name: str | None) -> Iterator[VersionFolder]:
-    folders = list_versions(store)
-    stated = [name for folder in folders if (name := _stated(folder)[0])]
-    name = model_name or (stated[-1] if stated else store.absolute().name)
-    for folder in folders:
-        yield VersionFolder(name, folder.name, folder, (None, folder.name))
-
-
-def _renamed(found: list[VersionFolder], model_name: str) -> list[VersionFolder]:
-    models = sorted({folder.name for folder in found})
-    if len(models) > 1:
-        raise StoreError(
-            f"SGE_MODEL_NAME={model_name} names one model, the store has {', '.join(models)}: let "
-            "SGE_MODEL_STORE be the folder of one"
-        )
-    return [replace(folder, name=model_name) for folder in found]
+    """The version folders of a model, oldest first; none where it is not there or not readable."""
+    try:
+        names = BoundedDisk(Disk()).folders_in(model)
+    except MissingFile:
+        return []
+    return [model / name for name in sorted(filter(is_version, names), key=int)]
 
 
 def _stated(directory: Path) -> tuple[str, str]:
-    """What a manifest says that it is, name and version; empty where it says nothing readable."""
+    """What a manifest says that it is, name and version; empty where that cannot be meant."""
     try:
-        manifest = json.loads((directory / MANIFEST_FILE).read_bytes())
-        return str(manifest["name"]), str(manifest["version"])
-    except (OSError, ValueError, TypeError, KeyError):
+        manifest = from_json(read_bounded(directory / MANIFEST_FILE, MANIFEST_BYTES))
+    except (StoreError, ValueError):
         return "", ""
+    if not isinstance(manifest, dict):
+        return "", ""
+    name, version = manifest.get("name"), manifest.get("version")
+    return (
+        name if isinstance(name, str) and is_name(name) else "",
+        version if isinstance(version, str) and is_version(version) else "",
+    )

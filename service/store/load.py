@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -12,18 +12,28 @@ from pydantic import ValidationError
 from service.errors import BadManifest, EngineFailed, HashMismatch, MissingFile, StoreError
 from service.model.checkpoint import build_network
 from service.model.resnet import SgeResNet
+from service.model.shapes import shapes_alone
 from service.model.weights_file import decode_weights
 from service.store.files import (
     check_labels,
     decode_labels,
     describe_invalid_manifest,
-    read_file,
+    printable,
+    read_bounded,
     sha256_of,
 )
-from service.store.layout import VersionFolder, find_versions, list_versions
-from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from service.store.layout import VersionFolder, list_versions, name_folders, possible_names
+from service.store.manifest import (
+    LABELS_BYTES,
+    LABELS_FILE,
+    MANIFEST_BYTES,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+)
 from service.store.policy import Chosen, VersionPolicy
 from service.store.reference import ReferenceNetwork
+from service.store.survey import Seen, Settled, survey_store
 
 __all__ = [
     "BrokenVersion",
@@ -36,6 +46,8 @@ __all__ = [
     "read_manifest",
     "try_to_load",
 ]
+
+LARGEST_NUMBER_BYTES, HEADER_BYTES = 8, 16 << 20  # float64 is read, too; what names the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +85,28 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class BrokenVersion:
-    """A version that cannot be served, or an asked-for one that is not there, and why."""
+    """A version that cannot be served, or an asked-for one that is not there, and why.
+
+    Attributes:
+        seen: the states of its files then; None where they do not matter.
+    """
 
     key: str
     error: StoreError | EngineFailed
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoreContents:
-    """What a store holds, by name and then by version as a number."""
+    """What a store holds, by name and then by version as a number.
+
+    Attributes:
+        settled: what it was taken for.
+    """
 
     models: tuple[LoadedModel, ...]
     broken: tuple[BrokenVersion, ...]
+    settled: Settled = field(default_factory=Settled)
 
 
 def load_store(
@@ -99,26 +121,41 @@ def load_store(
     Args:
         store: the folder of the models, in any of its layouts.
         names: `name` for all its versions, or `name/version`; empty means everything.
-        model_name: by which the store's one model answers.
+        model_name: by which the store's one model answers; without it that is the newest name
+            in its manifests by which a version can be loaded.
         policy: chooses in place of the names.
 
     Raises:
         MissingFile: the store itself is not there or cannot be listed.
-        StoreError: it has several models for the one name.
+        StoreError: it has several models for the one name, several layouts, or too much in it.
     """
     policy = policy or VersionPolicy(names)
-    folders = find_versions(store, model_name)
+    survey = survey_store(store, Settled())
+    settled = Settled().after(survey)
+    tried: list[StoreContents] = []
+    for name in possible_names(store, survey, model_name):
+        folders = name_folders(survey, name, is_renamed=model_name is not None)
+        loaded, broken = _load_all(folders, policy)
+        broken += [
+            BrokenVersion(key, MissingFile(f"no such version in {printable(store)}"))
+            for key in policy.absent(folders)
+        ]
+        tried.append(StoreContents(tuple(loaded), tuple(broken), replace(settled, name=name)))
+        if loaded:
+            return tried[-1]
+    return tried[0]
+
+
+def _load_all(
+    folders: list[VersionFolder], policy: VersionPolicy
+) -> tuple[list[LoadedModel], list[BrokenVersion]]:
     models: list[LoadedModel] = []
     broken: list[BrokenVersion] = []
     for _, found in groupby(folders, key=lambda folder: folder.name):
         loaded, failed = _load_wanted(policy.choose(list(found)))
         models += loaded
         broken += failed
-    broken += [
-        BrokenVersion(name, MissingFile(f"no such version in {store}"))
-        for name in policy.absent(folders)
-    ]
-    return StoreContents(tuple(models), tuple(broken))
+    return models, broken
 
 
 def _load_wanted(wanted: Chosen) -> tuple[list[LoadedModel], list[BrokenVersion]]:
@@ -143,7 +180,7 @@ def try_to_load(folder: VersionFolder) -> LoadedModel | BrokenVersion:
     try:
         return load_folder(folder)
     except StoreError as error:
-        return BrokenVersion(folder.key, error)
+        return BrokenVersion(folder.key, error, folder.seen)
 
 
 def read_manifest(folder: VersionFolder) -> Manifest:
@@ -151,11 +188,13 @@ def read_manifest(folder: VersionFolder) -> Manifest:
 
     Raises:
         MissingFile: there is none.
-        BadManifest: it is not valid, or belongs to another folder.
+        BadManifest: it is not valid, belongs to another folder, or was not before.
     """
     directory = folder.directory.absolute()
     try:
-        manifest = Manifest.model_validate_json(read_file(directory / MANIFEST_FILE))
+        manifest = Manifest.model_validate_json(
+            read_bounded(directory / MANIFEST_FILE, MANIFEST_BYTES)
+        )
     except ValidationError as error:
         raise BadManifest(describe_invalid_manifest(error)) from error
     name, version = folder.expected
@@ -163,6 +202,8 @@ def read_manifest(folder: VersionFolder) -> Manifest:
     if expected != (manifest.name, manifest.version):
         key = f"{manifest.name}/{manifest.version}"
         raise BadManifest(f"the manifest is that of {key}, the folder is {'/'.join(expected)}")
+    if not folder.version:  # by its number it may be one that is served
+        raise BadManifest("the manifest has changed since the store was looked at")
     return manifest.model_copy(update={"name": folder.name or manifest.name})
 
 
@@ -174,7 +215,8 @@ def load_folder(folder: VersionFolder) -> LoadedModel:
     """
     directory = folder.directory.absolute()
     manifest = read_manifest(folder)
-    labels = decode_labels(_read_verified(directory / LABELS_FILE, manifest.sha256.labels))
+    verified = _read_verified(directory / LABELS_FILE, manifest.sha256.labels, LABELS_BYTES)
+    labels = decode_labels(verified)
     check_labels(labels, manifest.classes)
     read = partial(_read_network, directory, manifest)
     return LoadedModel(manifest, labels, ReferenceNetwork(read(), read))
@@ -198,12 +240,14 @@ def load_version(directory: Path) -> LoadedModel:
 
 
 def _read_network(directory: Path, manifest: Manifest) -> SgeResNet:
-    content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights)
+    numbers = sum(value.numel() for value in shapes_alone(manifest.spec).state_dict().values())
+    limit_bytes = LARGEST_NUMBER_BYTES * numbers + HEADER_BYTES
+    content = _read_verified(directory / WEIGHTS_FILE, manifest.sha256.weights, limit_bytes)
     return build_network(manifest.spec, decode_weights(content, WEIGHTS_FILE))
 
 
-def _read_verified(path: Path, expected: str) -> bytes:
-    content = read_file(path)
+def _read_verified(path: Path, expected: str, limit_bytes: int) -> bytes:
+    content = read_bounded(path, limit_bytes)
     seen = sha256_of(content)
     if seen != expected:
         raise HashMismatch(f"{path.name} has the sha256 {seen}, the manifest says {expected}")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.config import LONGEST_NAME, LONGEST_VERSION, NAME_PATTERN, VERSION_PATTERN
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, Stem
 
@@ -14,6 +15,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 WEIGHTS_FILE = "model.safetensors"
 LABELS_FILE = "labels.txt"
 MANIFEST_FILE = "manifest.json"
+MANIFEST_BYTES = 1 << 20
+LABELS_BYTES = 16 << 20
 
 
 class _Section(BaseModel):
@@ -38,8 +41,8 @@ class Manifest(_Section):
     """
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)
-    version: str = Field(pattern=r"^[1-9][0-9]*$", max_length=9)
+    name: str = Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)
+    version: str = Field(pattern=VERSION_PATTERN, max_length=LONGEST_VERSION)
     architecture: str
     stem: Stem = "imagenet"
     groups: int

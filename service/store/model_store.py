@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from service.store.layout import VersionFolder, find_versions
+import structlog
+
+from service.store.disk import Disk
+from service.store.layout import VersionFolder, name_folders, possible_names
 from service.store.load import BrokenVersion, LoadedModel, read_manifest, try_to_load
 from service.store.manifest import Manifest
+from service.store.survey import Settled, Survey, survey_store
 
-Look = tuple[tuple[str, ...], ...]
-"""What a look at a store sees: each file of each version, with its size and its time."""
+Look = tuple[object, ...]
+"""What a look at a store sees: equal to another one where nothing has changed between them."""
+
+log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class ModelStore:
     """A folder of models; every method reads files, and belongs beside the event loop.
 
-    Attributes:
+    What it was taken for at the start it stays: its layout, and the name of its one model.
+
+    Args:
         folder: of the models, in any of its layouts.
         model_name: by which the store's one model answers.
+        settled: what it was taken for.
+        disk: in place of the file system.
     """
 
-    folder: Path
-    model_name: str | None = None
+    def __init__(
+        self,
+        folder: Path,
+        model_name: str | None = None,
+        settled: Settled | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self._folder = folder
+        self._model_name = model_name
+        self._settled = settled or Settled()
+        self._disk = disk or Disk()
 
     def find(self) -> list[VersionFolder]:
         """The version folders, by name and then by number.
 
         Raises:
-            StoreError: the store cannot be listed, or has several models for the one name.
+            StoreError: the store cannot be listed, or its layout is not the one that it had.
         """
-        return find_versions(self.folder, self.model_name)
+        survey = self._survey()
+        name = self._settled.name
+        if name is None:
+            name = possible_names(self._folder, survey, self._model_name)[0]
+        return name_folders(survey, name, is_renamed=self._model_name is not None)
 
     def look(self) -> Look:
-        """See the files of every version, whose content is not read.
+        """See the size and the times of every version's files, none of which is read.
 
         Raises:
             StoreError: as `find` does.
         """
-        return tuple(
-            (folder.key, *seen)
-            for folder in self.find()
-            for seen in sorted(_files_of(folder.directory))
-        )
+        return self._survey().places
 
     def manifest(self, version: VersionFolder) -> Manifest:
         """Read what a version says of itself.
@@ -58,11 +74,9 @@ class ModelStore:
         """Read and verify a version, or say why it cannot be served."""
         return try_to_load(version)
 
-
-def _files_of(directory: Path) -> Iterator[tuple[str, ...]]:
-    try:
-        for path in directory.iterdir():
-            stat = path.stat()
-            yield path.name, str(stat.st_size), str(stat.st_mtime_ns)
-    except OSError as error:  # it goes just now, or may not be read
-        yield "", str(error.errno), ""
+    def _survey(self) -> Survey:
+        survey = survey_store(self._folder, self._settled, self._disk)
+        for name in sorted(survey.passed_over - self._settled.passed_over):
+            log.warning("passed over, no model can be called so", folder=ascii(name))
+        self._settled = self._settled.after(survey)
+        return survey

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import MissingFile
 from service.serving.store_watch import StoreWatch
@@ -25,20 +27,22 @@ class Watched:
 
     timer: FakeTimer = field(default_factory=FakeTimer)
     content: Look = (("tiny/1", "a"),)
-    fails: bool = False
+    error: Exception | None = None
     looks: int = 0
     acted: int = 0
+    settles: bool = True
 
     def look(self) -> Look:
         """See what is there."""
         self.looks += 1
-        if self.fails:
-            raise MissingFile("the volume is not there")
+        if self.error is not None:
+            raise self.error
         return self.content
 
-    async def act(self) -> None:
+    async def act(self) -> bool:
         """Count it."""
         self.acted += 1
+        return self.settles
 
     async def ring(self, times: int = 1) -> int:
         """Let the alarm ring, and say how often something was done so far."""
@@ -76,12 +80,55 @@ async def test_a_store_that_cannot_be_looked_at_changes_nothing() -> None:
     store = Watched()
     store.watch()
     before = await store.ring(2)
-    store.fails = True
+    store.error = MissingFile("the volume is not there")
     away = await store.ring(3)
-    store.fails = False
+    store.error = None
     back = await store.ring(2)
 
     assert (before, away, back, store.looks) == (1, 1, 1, 7)
+
+
+async def test_a_look_that_ends_in_a_way_nobody_foresaw_is_followed_by_the_next() -> None:
+    """A watch that ended would say nothing, and nobody would miss it."""
+    store = Watched()
+    watch = store.watch()
+    store.error = ZeroDivisionError("a fault of ours")
+    with capture_logs() as lines:
+        away = await store.ring(2)
+        store.error = None
+        back = await store.ring(2)
+        await watch.stop()
+
+    assert (away, back, store.looks) == (0, 1, 4)
+    assert [line["reason"] for line in lines] == ["ZeroDivisionError('a fault of ours')"] * 2
+
+
+async def test_what_may_pass_is_tried_again_by_growing_pauses() -> None:
+    """Until it has, or the store changes, which begins anew."""
+    store = Watched(settles=False)
+    store.watch()
+    acted = [await store.ring() for _ in range(12)]
+    store.content = ()
+    changed = [await store.ring() for _ in range(4)]
+    store.settles = True
+    passed = [await store.ring() for _ in range(4)]
+
+    assert acted == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 4]
+    assert changed == [4, 5, 5, 6]
+    assert passed == [6, 6, 7, 7]
+
+
+async def test_a_change_that_is_taken_back_is_acted_on() -> None:
+    """What was made of it may have failed, and is to be forgotten."""
+    store = Watched()
+    store.watch()
+    before, first = store.content, await store.ring(2)
+    store.content, store.settles = (), False
+    second = await store.ring(2)
+    store.content, store.settles = before, True
+    third = await store.ring(2)
+
+    assert (first, second, third) == (1, 2, 3)
 
 
 async def test_nothing_rings_any_more_after_the_end() -> None:
@@ -94,6 +141,26 @@ async def test_nothing_rings_any_more_after_the_end() -> None:
     await asyncio.sleep(0)
 
     assert (store.looks, store.timer.alarms) == (0, [])
+
+
+async def test_a_look_under_way_at_the_end_sets_no_alarm() -> None:
+    """Else the watch would outlive its service."""
+    may_end, begun = threading.Event(), threading.Event()
+
+    def look() -> Look:
+        begun.set()
+        may_end.wait()
+        return ()
+
+    timer = FakeTimer()
+    watch = StoreWatch(look, Watched().act, timer, 10)
+    watch.start()
+    timer.advance(10)
+    await asyncio.to_thread(begun.wait)
+    await watch.stop()
+    may_end.set()
+
+    assert timer.alarms == []
 
 
 async def test_a_version_that_appears_is_served() -> None:

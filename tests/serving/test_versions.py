@@ -13,9 +13,10 @@ import pytest
 from starlette.types import Message
 
 from service.engines.plan import EnginePlan
-from service.errors import NotLoaded, UnknownModel
+from service.errors import MissingFile, NotLoaded, UnknownModel
 from service.serving.memory_room import Memory
 from service.serving.version_states import VersionState
+from service.store.load import BrokenVersion
 from tests.fakes import FakeEngine, GatedEngine, SlowEngine
 from tests.running import Running, grey, running, tiny_model, until
 from tests.serving.version_shelf import Engines, Shelf
@@ -313,6 +314,16 @@ async def test_a_version_that_is_named_and_not_there_is_told() -> None:
     reason = "the store has no such version"
     assert told[-1] == VersionState("tiny", "2", "UNAVAILABLE", reason)
     assert later == {"tiny/1": "READY", "tiny/2": "READY"}
+
+
+async def test_whatever_a_broken_version_is_called_the_index_lists_it() -> None:
+    """By name, and by number where it has one."""
+    async with running(source=Shelf(), engines=Engines().plan) as service:
+        for key in ("tiny/10", "tiny/v4", "tiny/2", "ant"):
+            service.runtime.models.broken.append(BrokenVersion(key, MissingFile("it is not there")))
+        listed = [*states(service)]
+
+    assert listed == ["ant/", "tiny/v4", "tiny/1", "tiny/2", "tiny/10"]
 
 
 async def test_a_version_comes_back_while_it_still_leaves() -> None:

@@ -108,6 +108,34 @@ def test_a_missing_file_is_named(store: Path, file_name: str) -> None:
     assert error.message == f"{directory / file_name} cannot be read: no such file or directory"
 
 
+@pytest.mark.parametrize(
+    ("file_name", "limit_bytes"),
+    [("manifest.json", 1 << 20), ("labels.txt", 16 << 20), ("model.safetensors", 106_218_168)],
+)
+def test_a_file_larger_than_it_may_be_is_not_read(
+    store: Path, file_name: str, limit_bytes: int
+) -> None:
+    """Weights may be as large as the manifest's network in float64, with their header."""
+    directory = store / "tiny" / "1"
+    (directory / file_name).unlink()
+    with (directory / file_name).open("wb") as file:
+        file.truncate(1 << 40)
+
+    error = error_of(directory)
+
+    assert type(error) is BadManifest
+    assert error.message == (f"{file_name} has 1099511627776 bytes, at most {limit_bytes} are read")
+
+
+def test_of_very_many_faults_the_first_are_told(store: Path) -> None:
+    """The line goes into every answer of a probe."""
+    edit_manifest(store / "tiny" / "1", **{f"field{number}": 0 for number in range(1000)})
+
+    message = error_of(store / "tiny" / "1").message
+
+    assert message.endswith("field9 0: extra inputs are not permitted; and 990 more")
+
+
 def test_the_model_card_is_not_needed(store: Path) -> None:
     """README.md is for people."""
     (store / "tiny" / "1" / "README.md").unlink()
@@ -137,6 +165,7 @@ def test_a_file_other_than_the_manifests_is_refused(store: Path, file_name: str)
         (b"{", "invalid manifest: invalid JSON: EOF while parsing"),
         (b"\xff\xfe", "invalid manifest"),
         (b"[]", "invalid manifest: input should be an object"),
+        (b"[" * 100_000, "invalid manifest: invalid JSON: recursion limit exceeded"),
         (b'{"name": "Tiny"}', "invalid manifest: name 'Tiny': string should match pattern"),
     ],
 )
