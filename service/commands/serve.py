@@ -66,6 +66,10 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         say(reason)
         server.end()
 
+    def refuse(error: BadSetting) -> None:
+        refusals.append(error)
+        server.end()
+
     def on_ready() -> None:
         settle()
         report_broken(runtime.models.broken[told:], say)
@@ -78,7 +82,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
         on_grpc=lambda address: say(f"gRPC at {address}"),
-        on_refused=refusals.append,
+        on_refused=refuse,
     )
     last_resort = LastResort()
     server = build_server(create_app(runtime, hooks), runtime, last_resort)
@@ -90,13 +94,17 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     server.run(sockets=[listener])
     if refusals:
         raise refusals[0]
-    if server.cut_requests:
-        codes.append(1)
-        say(f"left {server.cut_requests} accepted requests without an answer")
-    code = max(codes)
+    code = max(*codes, _tell_of_cut(server.cut_requests, say))
     if runtime.models.is_building:
         _leave_builds_behind(code)
     return code
+
+
+def _tell_of_cut(requests: int, say: Say) -> int:
+    """Say what was left without an answer, if anything was; returns what that makes of the code."""
+    if requests:
+        say(f"left {requests} accepted requests without an answer")
+    return 1 if requests else 0
 
 
 def _listen(host: str, port: int) -> socket.socket:
