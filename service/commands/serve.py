@@ -87,9 +87,7 @@ def serve(runtime: Runtime, told: int, say: Say) -> int:
     last_resort = LastResort()
     server = build_server(create_app(runtime, hooks), runtime, last_resort)
     address = _address(listener, "https" if settings.tls_cert_file else "http")
-    say(f"sge-serve {__version__} starts at {address}")
-    if not _is_loopback(listener):
-        warn_of_others(settings, say)
+    _announce(listener, address, settings, say)
     last_resort.start()
     server.run(sockets=[listener])
     if refusals:
@@ -115,6 +113,12 @@ def _listen(host: str, port: int) -> socket.socket:
         raise BadSetting(
             f"cannot listen on SGE_HOST={host} SGE_PORT={port}: {error.strerror or error}"
         ) from error
+
+
+def _announce(listener: socket.socket, address: str, settings: Settings, say: Say) -> None:
+    say(f"sge-serve {__version__} starts at {address}")
+    if not _is_loopback(listener):
+        warn_of_others(settings, say)
 
 
 def _is_loopback(listener: socket.socket) -> bool:
