@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,10 @@ DESCRIPTION = """Classifies images with an attention-enhanced ResNet and returns
 forward pass, where each channel group looks."""
 
 
+def _refuse(error: BadSetting) -> None:
+    raise error
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """Whom to tell of the service's start; called on the event loop.
@@ -51,7 +55,7 @@ class Hooks:
         on_lost: the engine crashed later and cannot be brought back.
         on_built: nothing is being built any more.
         on_grpc: gRPC is served at an address.
-        on_refused: a setting cannot be met after all; nothing is served.
+        on_refused: gRPC cannot be served as it was to be, which ends the start by default.
     """
 
     on_ready: Callable[[], None] = lambda: None
@@ -59,7 +63,7 @@ class Hooks:
     on_lost: Callable[[EngineFailed], None] = lambda _: None
     on_built: Callable[[], None] = lambda: None
     on_grpc: Callable[[str], None] = lambda _: None
-    on_refused: Callable[[BadSetting], None] = lambda _: None
+    on_refused: Callable[[BadSetting], None] = _refuse
 
 
 class KeyedFastAPI(FastAPI):
@@ -86,8 +90,7 @@ def create_app(runtime: Runtime, hooks: Hooks | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with _told(hooks.on_refused):
-            grpc = await _serve_grpc(runtime, entrance, hooks)
+        grpc = await _serve_grpc(runtime, entrance, hooks)
         runtime.decoder.start()
         starting = asyncio.get_running_loop().create_task(_start(runtime, hooks))
         try:
@@ -148,29 +151,20 @@ def open_doors(app: FastAPI, closed: Collection[str]) -> None:
         app.mount("/static", operations.PageFiles(directory=operations.WEB), name="static")
 
 
-@contextmanager
-def _told(tell: Callable[[BadSetting], None]) -> Iterator[None]:
-    """Tell of a setting that ends the start, which uvicorn only logs."""
-    try:
-        yield
-    except BadSetting as error:
-        tell(error)
-        raise
-
-
 async def _serve_grpc(runtime: Runtime, entrance: Entrance, hooks: Hooks) -> GrpcServer | None:
-    """Serve gRPC where it is to be served; what it needs is not everywhere.
-
-    Raises:
-        BadSetting: it cannot listen.
-    """
+    """Serve gRPC where it is to be served; what it needs is not everywhere."""
     if runtime.settings.grpc_port is None:
         return None
     quiet_grpc()
     from service.api.v2.grpc.server import GrpcServer
 
-    server = GrpcServer(runtime, entrance)
-    hooks.on_grpc(await server.start())
+    try:
+        server = GrpcServer(runtime, entrance)
+        address = await server.start()
+    except BadSetting as error:
+        hooks.on_refused(error)
+        return None
+    hooks.on_grpc(address)
     return server
 
 

@@ -80,6 +80,10 @@ def serve(runtime: Runtime, told: int, say: Say, listener: socket.socket | None 
         say(reason)
         server.end()
 
+    def refuse(error: BadSetting) -> None:
+        refusals.append(error)
+        server.end()
+
     def on_ready() -> None:
         settle()
         report_broken(runtime.models.broken[told:], say)
@@ -91,25 +95,27 @@ def serve(runtime: Runtime, told: int, say: Say, listener: socket.socket | None 
         on_failure=lambda error: end(2, f"no engine runs: {error.message}"),
         on_lost=lambda error: end(1, error.message),
         on_grpc=lambda address: say(f"gRPC at {address}"),
-        on_refused=refusals.append,
+        on_refused=refuse,
     )
     last_resort = LastResort()
     server = build_server(create_app(runtime, hooks), runtime, last_resort)
     address = _address(listener, "https" if settings.tls_cert_file else "http")
-    say(f"sge-serve {__version__} starts at {address}")
-    if not _is_loopback(listener):
-        warn_of_others(settings, say)
+    _announce(listener, address, settings, say)
     last_resort.start()
     server.run(sockets=[listener])
     if refusals:
         raise refusals[0]
-    if server.cut_requests:
-        codes.append(1)
-        say(f"left {server.cut_requests} accepted requests without an answer")
-    code = max(codes)
+    code = max(*codes, _tell_of_cut(server.cut_requests, say))
     if runtime.models.builder.is_busy:
         _leave_builds_behind(code)
     return code
+
+
+def _tell_of_cut(requests: int, say: Say) -> int:
+    """Say what was left without an answer, if anything was; returns what that makes of the code."""
+    if requests:
+        say(f"left {requests} accepted requests without an answer")
+    return 1 if requests else 0
 
 
 def _listen(listener: socket.socket, settings: Settings) -> socket.socket:
@@ -118,6 +124,12 @@ def _listen(listener: socket.socket, settings: Settings) -> socket.socket:
     except OSError as error:
         raise refused_address(settings.host, settings.port, error) from error
     return listener
+
+
+def _announce(listener: socket.socket, address: str, settings: Settings, say: Say) -> None:
+    say(f"sge-serve {__version__} starts at {address}")
+    if not _is_loopback(listener):
+        warn_of_others(settings, say)
 
 
 def _is_loopback(listener: socket.socket) -> bool:

@@ -30,11 +30,13 @@ class Served:
 
     Attributes:
         address: where.
+        over_grpc: where gRPC is served; empty where it is not.
         model: what answers.
         loop: on which it lives.
     """
 
     address: str
+    over_grpc: str
     model: ServedModel
     loop: asyncio.AbstractEventLoop
 
@@ -59,7 +61,12 @@ def serving(model: LoadedModel, settings: Settings) -> Iterator[Served]:
         TimeoutError: it is not ready in half an hour.
     """
     started: Future[asyncio.AbstractEventLoop] = Future()
-    hooks = Hooks(lambda: started.set_result(asyncio.get_running_loop()), started.set_exception)
+    over_grpc: list[str] = []
+    hooks = Hooks(
+        lambda: started.set_result(asyncio.get_running_loop()),
+        started.set_exception,
+        on_grpc=over_grpc.append,
+    )
     runtime = build_runtime(settings, StoreContents((model,), ()))
     app = create_app(runtime, hooks)
     server = uvicorn.Server(
@@ -71,7 +78,7 @@ def serving(model: LoadedModel, settings: Settings) -> Iterator[Served]:
         try:
             loop = started.result(START_PATIENCE_S)
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            yield Served(address, next(iter(runtime.models)), loop)
+            yield Served(address, "".join(over_grpc), next(iter(runtime.models)), loop)
         finally:
             server.should_exit = True
             thread.join()

@@ -26,6 +26,7 @@ RATIOS = (
     "effective_over_peak_b8",
     "service_over_engine_tensor",
     "service_over_engine_jpeg",
+    "grpc_over_http_tensor",
     "predict_over_engine_jpeg",
     "masks_last_cost",
     "masks_all_cost",

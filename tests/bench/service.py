@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,8 @@ from service.images.decode import decode
 from service.images.preprocess import preprocess
 from service.store.load import LoadedModel
 from tests.bench.entrants import Note
-from tests.bench.loopback import serving
+from tests.bench.loopback import Served, serving
+from tests.bench.over_grpc import asking, message_of
 from tests.bench.pictures import jpeg, scenery
 from tests.bench.ratios import cost, over
 from tests.bench.report import Label, Report, Row
@@ -30,6 +32,7 @@ REPLY_PATIENCE_S = 120.0
 
 ALONE = "engine alone"
 TENSOR, JPEG = "tensor", "jpeg"
+TENSOR_GRPC = f"{TENSOR}, over gRPC"
 MASKS_LAST, MASKS_ALL = f"{JPEG}, half with last masks", f"{JPEG}, half with all masks"
 ATTRIBUTION = f"{JPEG}, half with attribution"
 
@@ -75,6 +78,28 @@ def loads_for(model: LoadedModel) -> dict[str, tuple[Post, ...]]:
     }
 
 
+Drive = Callable[[int, float, Clock], Coroutine[Any, Any, Window]]
+"""Lets so many clients ask for a window of so many seconds."""
+
+
+def drives_for(model: LoadedModel, served: Served) -> dict[str, Drive]:
+    """What drives each load; what is compared comes one after the other."""
+    over_http: dict[str, Drive] = {
+        name: functools.partial(drive_load, served.address, posts)
+        for name, posts in loads_for(model).items()
+    }
+    tensor = over_http.pop(TENSOR)
+    over_grpc = functools.partial(drive_grpc, served.over_grpc, grpc_message_for(model))
+    return {TENSOR: tensor, TENSOR_GRPC: over_grpc, **over_http}
+
+
+def grpc_message_for(model: LoadedModel) -> bytes:
+    """The pixels of the load of tensors, as a message of gRPC."""
+    side_px = model.manifest.input.size_px
+    pixels = scenery(side_px, side_px).transpose(2, 0, 1).tobytes()
+    return message_of(model.manifest.name, pixels, side_px)
+
+
 def bench_service(
     model: LoadedModel,
     settings: Settings,
@@ -94,24 +119,26 @@ def bench_service(
     Raises:
         EngineFailed: the engine cannot run, or the service does not answer.
     """
-    loads = loads_for(model)
     batch = settings.max_batch
-    windows: dict[str, list[Window]] = {name: [] for name in (ALONE, *loads)}
-    with serving(model, settings) as served:
+    windows: dict[str, list[Window]] = {}
+    with serving(model, settings.model_copy(update={"grpc_port": 0})) as served:
         engine = served.model.batcher.engine
         alone = engine_run(engine, batch, model.manifest.input)
+        drives = drives_for(model, served)
         for number in range(rounds):
             note(f"round {number + 1} of {rounds}")
-            windows[ALONE].append(served.on_device(run_alone, alone, batch, window_s, clock))
-            for name, posts in loads.items():
-                drive = drive_load(served.address, posts, clients, window_s, clock)
-                windows[name].append(asyncio.run(drive))
+            on_device = served.on_device(run_alone, alone, batch, window_s, clock)
+            windows.setdefault(ALONE, []).append(on_device)
+            for name, drive in drives.items():
+                window = asyncio.run(drive(clients, window_s, clock))
+                windows.setdefault(name, []).append(window)
         ran = engine.description
     labels = {name: Label(ran.name, name, ran.precision, batch) for name in windows}
     rows = tuple(row_of_windows(labels[name], found) for name, found in windows.items())
     ratios = {
         "service_over_engine_tensor": over(rows, labels[TENSOR], labels[ALONE]),
         "service_over_engine_jpeg": over(rows, labels[JPEG], labels[ALONE]),
+        "grpc_over_http_tensor": over(rows, labels[TENSOR_GRPC], labels[TENSOR]),
         "masks_last_cost": cost(rows, labels[MASKS_LAST], labels[JPEG]),
         "masks_all_cost": cost(rows, labels[MASKS_ALL], labels[JPEG]),
         "attribution_cost": cost(rows, labels[ATTRIBUTION], labels[JPEG]),
@@ -120,8 +147,9 @@ def bench_service(
         note_on_rounds(rows),
         f"{clients} clients over loopback, in the service's own process",
         f"a round is a window of {window_s:g} s",
-        "times are a batch's for the engine alone, and a request's over HTTP",
-        f"'{TENSOR}': raw uint8 by the Open Inference Protocol; '{JPEG}': pictures of 500x375",
+        "times are a batch's for the engine alone, and a request's over HTTP or gRPC",
+        f"'{TENSOR}': raw uint8 by the Open Inference Protocol, over HTTP or gRPC",
+        f"'{JPEG}': pictures of 500x375",
         "last masks: every group of the last block; all masks: the mean of each block; as .npy",
         "attribution: of the 5 best classes; as .npy",
     )
@@ -153,23 +181,42 @@ async def drive_load(
         EngineFailed: a request was not answered with 200, or too few were for a rate.
     """
     by_turns = itertools.cycle(posts)
-    ends = clock() + window_s
-    answered: list[tuple[float, float]] = []  # when, and after how long
-
-    async def client(session: aiohttp.ClientSession) -> None:
-        while (began := clock()) < ends:
-            await _post(session, next(by_turns))
-            answered.append((clock(), clock() - began))
-
     session = aiohttp.ClientSession(  # its parser is in C: what clients take, the service lacks
         address,
         connector=aiohttp.TCPConnector(limit=clients),
         timeout=aiohttp.ClientTimeout(total=REPLY_PATIENCE_S),
     )
+    async with session:
+        return await _drive(lambda _: _post(session, next(by_turns)), clients, window_s, clock)
+
+
+async def drive_grpc(
+    address: str, message: bytes, clients: int, window_s: float, clock: Clock
+) -> Window:
+    """Do the same over gRPC, with one message.
+
+    Raises:
+        EngineFailed: a call was not answered, or too few were for a rate.
+    """
+    async with asking(address, message, clients, REPLY_PATIENCE_S) as ask:
+        return await _drive(ask, clients, window_s, clock)
+
+
+async def _drive(
+    ask: Callable[[int], Awaitable[None]], clients: int, window_s: float, clock: Clock
+) -> Window:
+    ends = clock() + window_s
+    answered: list[tuple[float, float]] = []  # when, and after how long
+
+    async def client(number: int) -> None:
+        while (began := clock()) < ends:
+            await ask(number)
+            answered.append((clock(), clock() - began))
+
     try:
-        async with session, asyncio.TaskGroup() as group:
-            for _ in range(clients):
-                group.create_task(client(session))
+        async with asyncio.TaskGroup() as group:
+            for number in range(clients):
+                group.create_task(client(number))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
     inside = [(moment, took) for moment, took in answered if moment <= ends]

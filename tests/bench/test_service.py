@@ -9,7 +9,16 @@ import pytest
 from service.config import Settings
 from service.errors import EngineFailed
 from tests.bench.report import RATIOS, Report
-from tests.bench.service import ALONE, Window, bench_service, loads_for, run_alone, window_of
+from tests.bench.service import (
+    ALONE,
+    TENSOR,
+    TENSOR_GRPC,
+    Window,
+    bench_service,
+    loads_for,
+    run_alone,
+    window_of,
+)
 from tests.running import tiny_model
 
 
@@ -36,7 +45,8 @@ def test_the_engine_and_every_load_get_a_row() -> None:
     """All requests are answered, and the ratios that the service is judged by are there."""
     report = bench()
 
-    assert [row.label.model for row in report.rows] == [ALONE, *loads_for(tiny_model())]
+    http = list(loads_for(tiny_model()))
+    assert [row.label.model for row in report.rows] == [ALONE, TENSOR, TENSOR_GRPC, *http[1:]]
     assert all(row.images_per_s > 0 and row.ms_p50 > 0 for row in report.rows)
     assert set(report.ratios) <= set(RATIOS)
     assert None not in report.ratios.values()

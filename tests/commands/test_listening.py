@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
 import pytest
 
@@ -128,3 +132,30 @@ def test_a_file_of_keys_that_cannot_be_read_is_one_clear_line(store: Path, tmp_p
         2,
         f"sge-serve: SGE_API_KEYS_FILE: {file} cannot be read: no such file or directory\n",
     )
+
+
+def test_a_port_for_grpc_that_is_taken_is_one_clear_line(store: Path) -> None:
+    """With the exit code of a wrong setting, as for HTTP's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serving(store, "--engine", "stub", "--grpc-port", str(port)) as service:
+            said, code = service.end()
+
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        f"sge-serve: cannot listen on SGE_HOST=127.0.0.1 SGE_GRPC_PORT={port}: the address is "
+        f"taken, or none of this machine"
+    )
+
+
+def test_a_service_that_is_stopped_lets_go_of_grpc(store: Path) -> None:
+    """In good order, though a client watches its health; its port is told when it starts."""
+    with ready(store, "--grpc-port", "0", engine="stub") as service:
+        (address,) = re.findall(r"^gRPC at (\S+)$", service.said, re.MULTILINE)
+        with grpc.insecure_channel(address) as channel:
+            watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+            told = watch(b"")
+            next(told)
+            code = service.stop()
+
+    assert code == 0
