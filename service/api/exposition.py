@@ -23,7 +23,8 @@ def write_metrics(registry: CollectorRegistry, accept: Iterable[str]) -> tuple[b
         The text and its media type.
     """
     if prefers_open_metrics(accept):
-        return exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST
+        write = exposition.generate_latest
+        return write(registry), exposition.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 

@@ -49,10 +49,8 @@ def end_span(tracer: Tracer, scope: Scope, context: RequestContext, route: str) 
     if context.trace.is_sampled:
         found = getattr(scope.get("route"), "path", route)
         name = f"{_name_of(scope)} {found}" if found else _name_of(scope)
-        attributes = _attributes_of(scope) | _outcome_of(context)
-        end = RequestEnd(
-            name, attributes | ({"http.route": found} if found else {}), _fault_of(context)
-        )
+        route_told = {"http.route": found} if found else {}
+        end = RequestEnd(name, _outcome_of(context) | route_told, _fault_of(context))
         tracer.end(context.trace, end)
 
 

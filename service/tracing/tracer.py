@@ -39,7 +39,7 @@ class RequestEnd:
 
     Attributes:
         name: of its span: a method and a route, never a path.
-        attributes: what became of it.
+        attributes: what became of it, beside what its head was told to be.
         fault: what went wrong where that was the service's fault; empty otherwise.
     """
 

@@ -85,7 +85,7 @@ async def test_the_histograms_of_latency_lead_to_traces() -> None:
     trace_id = format_trace_id(context_of(request).trace_id)
     exemplars = {
         (sample.labels["phase"], sample.exemplar.labels["trace_id"])
-        for family in text_string_to_metric_families(after.text)
+        for family in text_string_to_metric_families(after.text)  # type: ignore[no-untyped-call]
         if family.name == "sge_phase_seconds"
         for sample in family.samples
         if sample.exemplar
