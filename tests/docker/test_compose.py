@@ -27,6 +27,11 @@ PROFILES: tuple[list[str], ...] = (
     ["--profile", "replicas"],
 )
 INSIDE = "replica"  # reached by the balancer alone
+OF_OPENTELEMETRY = (
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+    *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "OTEL_TRACES_EXPORTER"),
+    *("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
+)
 
 
 def compose() -> list[str] | None:
@@ -210,4 +215,6 @@ def test_compose_passes_every_setting_that_the_image_does_not_decide() -> None:
     passed = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["x-environment"]
 
     free = set(Settings.model_fields) - BY_THE_IMAGE
-    assert list(passed) == sorted(f"{ENV_PREFIX}{name.upper()}" for name in free)
+    assert list(passed) == sorted(
+        [*(f"{ENV_PREFIX}{name.upper()}" for name in free), *OF_OPENTELEMETRY]
+    )

@@ -355,3 +355,16 @@ async def test_spans_of_many_requests_at_once_are_not_mixed_up(recorded: Recorde
     assert list(recorded.tree()) == [(PREDICT, PHASES)] * 20
     assert len(traces) == 20
     assert sorted(link.context.trace_id for link in linked) == sorted(traces)
+
+
+async def test_the_frameworks_own_spans_are_shut(recorded: Recorded) -> None:
+    """Whoever else fills OpenTelemetry's global provider gets none with a query in them."""
+    async with running(engine=FakeEngine(), tracer=recorded.tracer) as service:
+        telemetry = service.app._telemetry
+
+    assert {name: telemetry[name] for name in ("tracing", "metrics", "logs", "auto_configure")} == {
+        "tracing": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+    }
