@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from service.config import bound_openmp_waiting
 
@@ -21,6 +23,13 @@ from service.store.write import write_version
 from tests.engine_builders import CPU, HAS_COMPILER, NO_COMPILER, AnyBatchEngine
 from tests.engines.networks import short_model
 from tests.store_fixtures import new_tiny_version
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """No test configures the log of another: loggers keep the first form that they meet."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from service.config import LONGEST_TIMEOUT_MS
 from service.errors import Unavailable, UnknownModel
 from service.serving.runtime import Runtime
 from service.serving.served_model import ServedModel
-from service.serving.turns import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
+from service.serving.turns import DEFAULT_PRIORITY, PRIORITIES
 
 DEADLINE_HEADER = "X-Request-Deadline-Ms"
 PRIORITY_HEADER = "X-Request-Priority"
-PRIORITIES = {str(level) for level in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1)}
+NAMED_PRIORITIES = frozenset(map(str, PRIORITIES))
 MARKS_OF_A_NAME = (b"model", b"version", b"%")  # whatever names a model holds one of these
 
 
@@ -95,4 +95,4 @@ def _limit_ms(headers: Headers) -> float | None:
 def _priority(headers: Headers) -> int:
     """Give the class that the head names, or the default: a V2 body may name another one."""
     named = headers.get(PRIORITY_HEADER, "").strip()
-    return int(named) if named in PRIORITIES else DEFAULT_PRIORITY
+    return int(named) if named in NAMED_PRIORITIES else DEFAULT_PRIORITY

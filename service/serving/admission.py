@@ -11,8 +11,9 @@ from typing import Self
 from service.errors import DeadlineExceeded, Draining, Overloaded, OverShare
 from service.serving.device_backlog import DeviceShare
 from service.serving.fair_share import FairShare
-from service.serving.turns import DEFAULT_PRIORITY, LOWEST_PRIORITY
+from service.serving.turns import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
 
+MORE_FOR_FIRST = 1 / 8  # of the room: what the most important find beyond what others may take
 DRAIN_RETRY_S = 5.0  # by then another replica, or this one restarted, can answer
 
 
@@ -95,19 +96,23 @@ class Admission:
         Raises:
             OverShare, Overloaded, DeadlineExceeded: they would be too many, or late.
         """
-        self._require_share(images, deadline, share, client)
+        self._require_share(images, deadline, share, client, priority)
         self._require_leisure(images, deadline, share, priority)
-        self._require_room(images, share)
-        return self._require_time(images, deadline, share)
+        self._require_room(images, share, priority)
+        return self._require_time(images, deadline, share, priority)
 
     def count(self, images: int, client: str) -> None:
         """Count images of a client in, or out where they are fewer than none."""
         self.in_use += images
         self._clients.count(client, images)
 
-    def _require_share(self, images: int, deadline: float, share: DeviceShare, client: str) -> None:
+    def _require_share(
+        self, images: int, deadline: float, share: DeviceShare, client: str, priority: int
+    ) -> None:
         clients = self._clients
-        if clients.is_exceeded_by(client) and self._is_half_taken(images, deadline, share):
+        if clients.is_exceeded_by(client) and self._is_half_taken(
+            images, deadline, share, priority
+        ):
             raise OverShare(
                 f"{clients.images_of(client)} of the {self.in_use} images inside are of one client "
                 f"of {clients.present}; while over half of the room or of the time is taken, each "
@@ -119,31 +124,36 @@ class Admission:
         self, images: int, deadline: float, share: DeviceShare, priority: int
     ) -> None:
         is_last = priority >= LOWEST_PRIORITY
-        if is_last and self.in_use and self._is_half_taken(images, deadline, share):
+        if is_last and self.in_use and self._is_half_taken(images, deadline, share, priority):
             raise Overloaded(
                 f"{self.in_use} images are inside and {images} more came; those of the lowest "
                 f"priority come in while less than half of the room and of the time is taken",
                 _whole_seconds(share.backlog_s),
             )
 
-    def _is_half_taken(self, images: int, deadline: float, share: DeviceShare) -> bool:
+    def _is_half_taken(
+        self, images: int, deadline: float, share: DeviceShare, priority: int
+    ) -> bool:
         """Whether with these images over half of the permits or of the time left is taken."""
         half_left_s = (deadline - self.clock()) / 2
-        needed_s = self._needed_s(share.answered_after_s(images), share)
+        needed_s = self._needed_s(share.answered_after_s(images, priority), share)
         return self.in_use + images > self.limit / 2 or needed_s > half_left_s
 
-    def _require_room(self, images: int, share: DeviceShare) -> None:
-        if self.in_use + images > self.limit:
+    def _require_room(self, images: int, share: DeviceShare, priority: int) -> None:
+        is_first = priority == HIGHEST_PRIORITY
+        limit = self.limit + (math.ceil(self.limit * MORE_FOR_FIRST) if is_first else 0)
+        if self.in_use + images > limit:
             raise Overloaded(
-                f"{self.in_use} images are inside and {images} more came, "
-                f"the limit is {self.limit}",
+                f"{self.in_use} images are inside and {images} more came, the limit is {limit}",
                 _whole_seconds(share.backlog_s),
             )
 
-    def _require_time(self, images: int, deadline: float, share: DeviceShare) -> float:
+    def _require_time(
+        self, images: int, deadline: float, share: DeviceShare, priority: int
+    ) -> float:
         """Predict when images would be answered; an idle service tries, whatever was before."""
-        left_s = deadline - self.clock()
-        predicted_s = share.answered_after_s(images)
+        left_s = max(0.0, deadline - self.clock())
+        predicted_s = share.answered_after_s(images, priority)
         needed_s = self._needed_s(predicted_s, share)
         if left_s <= needed_s:
             raise DeadlineExceeded(
@@ -184,6 +194,8 @@ class Permit:
         self._bytes = 0
         self._taken = 0.0
         self._predicted_s = 0.0
+        self._priority = DEFAULT_PRIORITY
+        self._came_before = 0
 
     def take(self, images: int, deadline: float, priority: int = DEFAULT_PRIORITY) -> None:
         """Take a permit for every image that was found in the request.
@@ -203,6 +215,7 @@ class Permit:
             raise TypeError("this permit is for bytes alone")
         self._predicted_s = admission.require(images, deadline, share, self._client, priority)
         self._taken = admission.clock()
+        self._priority, self._came_before = priority, share.came_before(priority)
         self._count(images)
 
     def require_room(self, size_bytes: int) -> None:
@@ -241,7 +254,7 @@ class Permit:
         self._admission.count(images, self._client)
         self._images += images
         if self._share:
-            self._share.images += images
+            self._share.count_images(images, self._priority)
 
     def __enter__(self) -> Self:
         self._admission.requests += 1
@@ -257,8 +270,10 @@ class Permit:
     ) -> None:
         was_tried = kind is None or isinstance(error, DeadlineExceeded)
         if self._images and self._share and self._predicted_s and was_tried:
+            overtaken_by = self._share.came_before(self._priority) - self._came_before
+            predicted_s = self._predicted_s + self._share.seconds_for(overtaken_by)
             took_s = self._admission.clock() - self._taken
-            self._share.answer_times.learn(self._predicted_s, took_s)
+            self._share.answer_times.learn(predicted_s, took_s)
         self._admission.requests -= 1
         if self._share:
             self._share.count_request(-1)

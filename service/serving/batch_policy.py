@@ -9,6 +9,7 @@ from typing import Protocol
 
 from service.serving.turns import InTurn, choose_in_turn
 
+LONG_RUN = 0.9  # of the recent runs are no longer than what the next are expected to take
 PAUSE = 0.05  # of a run: how long a small batch may wait for those who were just answered
 
 
@@ -123,9 +124,8 @@ def decide(
             pause_ends = min(pause_until(len(alive), recent[-1]), in_time)
             may_leave_at = max(may_leave_at, pause_ends)
     places = _choose_batch(len(alive), now, room, limits, may_leave_at)
-    longest_run_s = max((run.seconds for run in recent), default=0.0)
     turn = choose_in_turn(
-        [queue[i] for i in alive], places, now + busy_s, limits.max_batch, longest_run_s
+        [queue[i] for i in alive], places, now + busy_s, limits.max_batch, _long_run_s(recent)
     )
     leave = [alive[i] for i in turn]
     left = gone.union(leave)
@@ -134,6 +134,12 @@ def decide(
     if rest and room is Room.IDLE and not leave:
         moments.append(may_leave_at)
     return Decision(tuple(leave), expire, drop, min(moments, default=None))
+
+
+def _long_run_s(recent: Sequence[Run]) -> float:
+    """What nine in ten runs stay below: a single slow one says nothing of the next."""
+    seconds = sorted(run.seconds for run in recent)
+    return seconds[int(LONG_RUN * (len(seconds) - 1))] if seconds else 0.0
 
 
 def _is_late(entry: Queued, now: float, margin_s: float) -> bool:

@@ -190,7 +190,7 @@ class Batcher:
                 self._run(leaving), context=contextvars.Context()
             )
             self._batches.add(batch)
-            under_way = self.share.begin(len(leaving))
+            under_way = self.share.begin([entry.priority for entry in leaving])
             batch.add_done_callback(functools.partial(self._on_batch_done, under_way))
 
     def _set_alarm(self, moment: float | None) -> None:

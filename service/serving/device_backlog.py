@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from service.serving.batch_policy import Room
 from service.serving.run_times import AnswerTimes, RunTimes
+from service.serving.turns import DEFAULT_PRIORITY, LOWEST_PRIORITY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +19,16 @@ class UnderWay:
     """A batch that was handed to the device and has not come back."""
 
     share: DeviceShare
-    entries: int
+    priorities: Collection[int]
+
+    @property
+    def entries(self) -> int:
+        """How many images are in it."""
+        return len(self.priorities)
+
+    def entries_of(self, priority: int) -> int:
+        """How many of them are of a class or of a more important one."""
+        return sum(one <= priority for one in self.priorities)
 
 
 class DeviceBacklog:
@@ -25,7 +36,7 @@ class DeviceBacklog:
 
     When a batch comes back, the device is offered to the model whose oldest image has waited
     longest, and while one runs, no other model stacks a batch ahead of that one. So whoever comes
-    in waits for what is inside, of every model, and `seconds` says how long that is.
+    in waits for what is inside, of every model, but for the less important of its own.
 
     Args:
         clock: the present moment in seconds.
@@ -57,10 +68,13 @@ class DeviceBacklog:
         """Engine seconds until every image inside has been answered."""
         return self.under_way_s + sum(self._waiting_s(share, 0) for share in self._shares)
 
-    def seconds_with(self, newcomer: DeviceShare, images: int) -> float:
-        """The same with so many images more of a model: when the last of them will be answered."""
+    def seconds_before(self, newcomer: DeviceShare, images: int, priority: int) -> float:
+        """When so many images more of a model will be answered, which go before less important."""
         return self.under_way_s + sum(
-            self._waiting_s(share, images if share is newcomer else 0) for share in self._shares
+            self._waiting_s(share, images, priority)
+            if share is newcomer
+            else self._waiting_s(share, 0)
+            for share in self._shares
         )
 
     @property
@@ -71,9 +85,10 @@ class DeviceBacklog:
             times[0] = max(0.0, times[0] - (self._clock() - self._began))
         return sum(times)
 
-    def _waiting_s(self, share: DeviceShare, more: int) -> float:
-        running = sum(batch.entries for batch in self._under_way if batch.share is share)
-        return share.seconds_for(max(0, share.images - running) + more)
+    def _waiting_s(self, share: DeviceShare, more: int, priority: int = LOWEST_PRIORITY) -> float:
+        own = (batch for batch in self._under_way if batch.share is share)
+        running = sum(batch.entries_of(priority) for batch in own)
+        return share.seconds_for(max(0, share.images_of(priority) - running) + more)
 
     def room_for(self, share: DeviceShare) -> Room:
         """What the device can take of a model's batches."""
@@ -106,7 +121,6 @@ class DeviceShare:
     """One model's part of a device's backlog.
 
     Attributes:
-        images: of the model that are inside the service; their permits count them.
         left: set while no request is inside that began on the model.
         waiting_since: when the oldest image of its queue came; infinite while none waits.
         times: how long the device takes for its batches.
@@ -118,18 +132,37 @@ class DeviceShare:
         self._backlog = backlog
         self._max_batch = max_batch
         self.advance = advance
-        self.images = 0
+        self._images: Counter[int] = Counter()  # inside the service, by class
         self.requests = 0
         self.left = asyncio.Event()
         self.left.set()
         self.waiting_since = float("inf")
         self.times = RunTimes()
         self.answer_times = AnswerTimes()
+        self._came: Counter[int] = Counter()  # ever, by class
 
     def expect_times_of(self, other: DeviceShare) -> None:
         """Begin with what was learned of another model; each goes on for itself."""
         self.times = copy.deepcopy(other.times)
         self.answer_times = copy.copy(other.answer_times)
+
+    @property
+    def images(self) -> int:
+        """Images of the model that are inside the service."""
+        return self._images.total()
+
+    def images_of(self, priority: int) -> int:
+        """Those of a class and of more important ones."""
+        return sum(images for one, images in self._images.items() if one <= priority)
+
+    def count_images(self, change: int, priority: int) -> None:
+        """Count images in, or out where they are fewer than none."""
+        self._images[priority] += change
+        self._came[priority] += max(0, change)
+
+    def came_before(self, priority: int) -> int:
+        """Images of more important classes than one that have ever come in."""
+        return sum(images for one, images in self._came.items() if one < priority)
 
     def count_request(self, change: int) -> None:
         """Count a request in (1) or out (-1)."""
@@ -143,9 +176,9 @@ class DeviceShare:
         """Engine seconds of so many of its images."""
         return self.times.seconds_for(images, self._max_batch)
 
-    def answered_after_s(self, images: int) -> float:
-        """When so many more images would be answered, behind everything that is inside."""
-        return self._backlog.seconds_with(self, images)
+    def answered_after_s(self, images: int, priority: int = DEFAULT_PRIORITY) -> float:
+        """When so many more images of a class would be answered, if nothing came after them."""
+        return self._backlog.seconds_before(self, images, priority)
 
     @property
     def backlog_s(self) -> float:
@@ -162,9 +195,9 @@ class DeviceShare:
         """What the device can take of this model's batches."""
         return self._backlog.room_for(self)
 
-    def begin(self, entries: int) -> UnderWay:
-        """Hand a batch to the device."""
-        batch = UnderWay(self, entries)
+    def begin(self, priorities: Collection[int]) -> UnderWay:
+        """Hand a batch to the device, of images of these classes."""
+        batch = UnderWay(self, priorities)
         self._backlog.begin(batch)
         return batch
 

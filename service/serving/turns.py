@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 HIGHEST_PRIORITY, DEFAULT_PRIORITY, LOWEST_PRIORITY = 1, 2, 3
+PRIORITIES = range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1)
 
 
 class InTurn(Protocol):
@@ -40,7 +41,7 @@ def choose_in_turn(
         places: in the next batch.
         start: the moment at which it will run.
         max_batch: places in the batches after it.
-        run_s: how long each of them takes at most.
+        run_s: how long each of them takes, as far as can be expected.
 
     Returns:
         Positions in the queue, in its order.

@@ -242,3 +242,60 @@ def test_an_idle_service_takes_the_lowest_class_as_any_other() -> None:
         permit.take(4, FAR, priority=3)
 
         assert door.in_use == 4
+
+
+def is_refused(door: Admission, deadline: float, share: DeviceShare, priority: int) -> bool:
+    """Whether a request of a class would be refused."""
+    try:
+        door.enter(deadline, share, priority=priority)
+    except (DeadlineExceeded, Overloaded):
+        return True
+    return False
+
+
+def test_a_class_waits_for_none_that_is_less_important() -> None:
+    """Of its own model: a flood of others leaves it the time that it needs."""
+    backlog = DeviceBacklog(lambda: NOW)
+    share, other = share_of(1.0, backlog), share_of(1.0, backlog)
+    door = admission(limit=80)
+
+    with door.enter(FAR, share) as flood, door.enter(FAR, share, "", 3) as leisure:
+        leisure.take(8, FAR, priority=3)
+        flood.take(8, FAR)
+        with inside(door, other, images=2):
+            in_five_s = [is_refused(door, NOW + 5, share, priority) for priority in (1, 2, 3)]
+            in_two_s = is_refused(door, NOW + 2.5, share, 1)
+
+    assert in_five_s == [False, True, True]
+    assert in_two_s  # of another model every image counts
+
+
+def test_the_first_class_finds_some_room_where_others_find_none() -> None:
+    """An eighth beyond the limit, and no more."""
+    door, share = admission(limit=8), share_of()
+
+    with inside(door, share, images=8), pytest.raises(Overloaded, match="the limit is 8"):
+        door.enter(FAR, share)
+    with inside(door, share, images=8), door.enter(FAR, share, priority=1) as permit:
+        permit.take(1, FAR, priority=1)
+        with pytest.raises(Overloaded, match="the limit is 9"):
+            door.enter(FAR, share, priority=1)
+
+
+def test_who_was_overtaken_does_not_count_as_slow() -> None:
+    """What came before it later is added to what was predicted: nobody is refused for it."""
+    now = [NOW]
+    door = Admission(4, 1000, lambda: now[0])
+    share = DeviceBacklog(lambda: now[0]).share(lambda: None, max_batch=1)
+    share.times.add(Run(1, 1.0, NOW))
+
+    with inside(door, share):
+        with door.enter(FAR, share, priority=3) as leisure:
+            leisure.take(1, FAR, priority=3)
+            for _ in range(20):
+                with door.enter(FAR, share, priority=1) as permit:
+                    permit.take(1, FAR, priority=1)
+            now[0] += 22
+        within_s = share.answer_times.within_s(1.0)
+
+    assert within_s == pytest.approx(1.0)

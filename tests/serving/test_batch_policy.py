@@ -168,6 +168,17 @@ def test_one_image_after_one_or_two_does_not_wait(recent: list[Run]) -> None:
     assert decide([Entry()], NOW, Room.IDLE, Limits(16), recent).leave == (0,)
 
 
+@pytest.mark.parametrize(("slow_runs", "leave"), [(1, (1,)), (16, (0,))])
+def test_one_slow_run_puts_nobody_ahead_of_the_more_important(
+    slow_runs: int, leave: tuple[int, ...]
+) -> None:
+    """Only where many were slow is the next one taken to be, and who would be late goes first."""
+    queue = [Entry(deadline=NOW + 5.5, priority=3), Entry(priority=1)]
+    recent = [Run(1, 4.0, NOW)] * slow_runs + [Run(1, 1.0, NOW - 9)] * 16
+
+    assert decide(queue, NOW, Room.IDLE, Limits(1), recent).leave == leave
+
+
 def test_an_entry_that_a_quick_run_cannot_save_expires() -> None:
     """An entry leaves for nowhere when even the shortest run would end past its deadline."""
     queue = [Entry(deadline=NOW + 1), Entry(deadline=NOW + 3)]

@@ -28,7 +28,7 @@ def share_of(backlog: DeviceBacklog, pace_s: float, images: int = 0) -> DeviceSh
     """A model that takes so long for an image, and has so many inside."""
     share = backlog.share(lambda: None, max_batch=1)
     share.times.add(Run(1, pace_s, 0.0))
-    share.images = images
+    share.count_images(images, 2)
     return share
 
 
@@ -45,7 +45,7 @@ def test_what_has_run_of_a_batch_is_no_backlog() -> None:
     timer = FakeTimer()
     backlog = DeviceBacklog(timer.time)
     share = share_of(backlog, 3.0, images=2)
-    share.begin(2)
+    share.begin([2] * 2)
 
     timer.advance(4)
     left_s = backlog.seconds
@@ -71,9 +71,9 @@ def test_a_device_busy_with_another_model_is_not_idle() -> None:
     one, other = share_of(backlog, 1.0), share_of(backlog, 1.0)
 
     rooms = [other.room]
-    running = one.begin(4)
+    running = one.begin([2] * 4)
     rooms.append(other.room)
-    one.begin(4)
+    one.begin([2] * 4)
     rooms.append(other.room)
     one.end(running)
     rooms.append(other.room)
@@ -85,7 +85,7 @@ def test_nobody_stacks_ahead_of_whom_has_waited_longer() -> None:
     """Else a model with full batches would keep one with few images waiting for ever."""
     backlog = DeviceBacklog(lambda: 0.0)
     busy, patient = share_of(backlog, 1.0), share_of(backlog, 1.0)
-    busy.begin(4)
+    busy.begin([2] * 4)
     patient.waiting_since, busy.waiting_since = 1.0, 2.0
 
     assert (patient.room, busy.room) == (Room.SLOT, Room.NONE)
@@ -99,7 +99,7 @@ def test_whom_has_waited_longest_advances_first() -> None:
     early = backlog.share(lambda: advanced.append("early"), max_batch=1)
     late.waiting_since, early.waiting_since = 2.0, 1.0
 
-    late.end(late.begin(1))
+    late.end(late.begin([2] * 1))
 
     assert advanced == ["early", "late"]
 
@@ -228,7 +228,7 @@ def test_every_model_gets_its_turn_whatever_becomes_of_anothers() -> None:
     broken.waiting_since, sound.waiting_since = 1.0, 2.0
 
     with pytest.raises(ArithmeticError):
-        broken.end(broken.begin(1))
+        broken.end(broken.begin([2] * 1))
 
     assert advanced == ["sound"]
 

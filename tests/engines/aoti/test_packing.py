@@ -43,6 +43,7 @@ def images(count: int) -> Tensor:
     return x.to(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_packed_weights_change_no_result(pair: Pair, tmp_path: Path) -> None:
     """For one image and for several; every convolution was looked at."""

@@ -136,6 +136,7 @@ def test_a_build_that_leaves_nothing_is_told(tmp_path: Path) -> None:
         engine.load()
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_the_engine_serves_this_time(tmp_path: Path) -> None:
     """Both engines are built in a folder that is gone afterwards."""
     (tmp_path / "tensorrt").write_bytes(b"a file where the folder should be")
@@ -165,6 +166,7 @@ def test_engines_that_a_gpu_has_no_memory_for_are_not_loaded(
     assert engine.with_last is None
 
 
+@pytest.mark.slow
 def test_only_what_is_damaged_is_built_again(tmp_path: Path) -> None:
     """The other engine is taken as it is."""
     stand_in = StandIn()

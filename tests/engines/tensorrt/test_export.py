@@ -47,6 +47,7 @@ def blocks_of(spec: ResNetSpec) -> tuple[str, ...]:
     return tuple(block.name for block in spec.blocks())
 
 
+@pytest.mark.slow
 def test_a_program_runs_any_batch_up_to_the_largest() -> None:
     """One program gives the graph's own numbers for 1, 2 and 4 images."""
     graph, program = exported(BASIC)
@@ -61,6 +62,7 @@ def test_a_program_runs_any_batch_up_to_the_largest() -> None:
         torch.testing.assert_close(similarities, [*expected.similarities.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [BASIC, BOTTLENECKS], ids=lambda spec: spec.architecture)
 def test_every_operation_has_a_converter(spec: ResNetSpec) -> None:
     """Torch-TensorRT converts each node of the graph with all that the node says."""

@@ -67,6 +67,7 @@ def test_the_same_function(spec: ResNetSpec, ways: object, generator: torch.Gene
         torch.testing.assert_close(one.similarity(), other.similarity(), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_program_calls_the_kernels(tmp_path: Path, generator: torch.Generator) -> None:
     """Compiled for any batch, every convolution by them, it agrees with the network as it is."""
