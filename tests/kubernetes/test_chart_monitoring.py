@@ -13,7 +13,6 @@ import yaml
 from tests.docker.test_monitoring import PROMETHEUS, Query, exposed, needs_promtool
 from tests.kubernetes.chart import (
     CHART,
-    COMBINATIONS,
     NAME,
     NAMESPACE,
     helm,
@@ -21,6 +20,7 @@ from tests.kubernetes.chart import (
     of_kind,
     rendered,
 )
+from tests.kubernetes.combinations import COMBINATIONS
 
 pytestmark = needs_helm
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Any
 
@@ -13,14 +12,16 @@ from kubernetes_validate.utils import all_versions
 from service.api.server import OVERTIME_S
 from service.config import Settings
 from tests.kubernetes.chart import (
-    COMBINATIONS,
     NAME,
+    containers_of,
+    manifests_of,
     needs_helm,
     of_kind,
     pod_of,
-    rendered,
+    pods_of,
     variables_of,
 )
+from tests.kubernetes.combinations import COMBINATIONS
 
 pytestmark = needs_helm
 
@@ -35,24 +36,6 @@ OF_OPERATORS = {
 USER = 10001  # the image's
 
 every_combination = pytest.mark.parametrize("name", COMBINATIONS)
-
-
-@functools.cache
-def manifests_of(name: str) -> list[dict[str, Any]]:
-    """The manifests of a combination of values."""
-    return rendered(COMBINATIONS[name])
-
-
-def containers_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every container of a pod, those that run before the others among them."""
-    return [*pod.get("initContainers", []), *pod["containers"]]
-
-
-def pods_of(name: str) -> list[dict[str, Any]]:
-    """The pods that a combination brings: those that serve and those that compile."""
-    owners = ("Deployment", "Job")
-    found = [manifest for kind in owners for manifest in of_kind(manifests_of(name), kind)]
-    return [manifest["spec"]["template"]["spec"] for manifest in found]
 
 
 def complaint_of(manifest: dict[str, Any], release: str) -> str | None:
@@ -179,6 +162,16 @@ def test_who_stops_is_given_the_time_that_it_takes(name: str) -> None:
     assert pod["terminationGracePeriodSeconds"] > waited_s + drain_s + OVERTIME_S
 
 
+def test_who_has_a_connection_is_told_to_leave_before_it_is_refused() -> None:
+    """A stop goes on for the delay that is set, in which answers carry Connection: close."""
+    delays = {
+        name: variables_of(pod_of(manifests_of(name))["containers"][0])["SGE_DRAIN_DELAY_S"]
+        for name in ("as it comes", "settings")
+    }
+
+    assert delays == {"as it comes": "5", "settings": "2.5"}
+
+
 def test_probes_ask_what_the_service_means_by_them() -> None:
     """Alive restarts a pod, ready sends it requests, and a busy minute does neither."""
     (container,) = pod_of(manifests_of("as it comes"))["containers"]
@@ -192,44 +185,6 @@ def test_probes_ask_what_the_service_means_by_them() -> None:
     assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
     assert patience_s == {"startup": 180, "readiness": 6, "liveness": 60}
     assert {probe["httpGet"]["scheme"] for probe in probes.values()} == {"HTTP"}
-
-
-def test_with_a_certificate_probes_and_scrapes_speak_https() -> None:
-    """The service speaks nothing else then."""
-    manifests = manifests_of("keys, certificate and gRPC")
-    (container,) = pod_of(manifests)["containers"]
-    (monitor,) = of_kind(manifests, "ServiceMonitor")
-    (service,) = of_kind(manifests, "Service")
-
-    schemes = {
-        container[f"{kind}Probe"]["httpGet"]["scheme"]
-        for kind in ("startup", "readiness", "liveness")
-    }
-
-    assert schemes == {"HTTPS"}
-    assert monitor["spec"]["endpoints"][0]["scheme"] == "https"
-    assert service["spec"]["ports"][0]["appProtocol"] == "https"
-
-
-def test_secrets_reach_the_service_as_files() -> None:
-    """So that a changed key or certificate is read without a restart; no value is in a manifest."""
-    pod = pod_of(manifests_of("keys, certificate and gRPC"))
-    (container,) = pod["containers"]
-    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    secrets = {
-        volume["secret"]["secretName"]: mounts[volume["name"]]
-        for volume in pod["volumes"]
-        if "secret" in volume
-    }
-
-    files = {name: text for name, text in variables_of(container).items() if name.endswith("_FILE")}
-
-    assert files == {
-        "SGE_API_KEYS_FILE": f"{secrets['api-keys']}/keys",
-        "SGE_ADMIN_KEY_FILE": f"{secrets['admin-keys']}/admins",
-        "SGE_TLS_CERT_FILE": f"{secrets['certificate']}/tls.crt",
-        "SGE_TLS_KEY_FILE": f"{secrets['certificate']}/tls.key",
-    }
 
 
 def test_numbers_reach_the_service_as_they_were_written() -> None:
@@ -258,59 +213,3 @@ def test_a_gpu_is_asked_for_and_nothing_else_serves() -> None:
     assert container["image"] == "sge-serve:cuda"
     assert variables_of(container)["SGE_DEVICE"] == "cuda"
     assert pod["runtimeClassName"] == "nvidia"
-
-
-def test_what_is_kept_fits_into_its_volume_while_more_is_built() -> None:
-    """A pod that fills its volume is evicted: what is kept takes half of it at most."""
-    pod = pod_of(manifests_of("as it comes"))
-    (cache,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
-    (container,) = pod["containers"]
-
-    kept_bytes = int(variables_of(container)["SGE_CACHE_LIMIT_MB"]) * 1_000_000
-
-    assert cache["emptyDir"]["sizeLimit"] == "4Gi"
-    assert kept_bytes <= 4 * 2**30 / 2
-
-
-def test_a_shared_cache_is_filled_for_each_kind_of_node_and_then_only_read() -> None:
-    """A job for each selector, before the pods; a pod that serves cannot change what others run."""
-    manifests = manifests_of("shared cache")
-    pod = pod_of(manifests)
-    jobs = [job["spec"]["template"]["spec"] for job in of_kind(manifests, "Job")]
-
-    (served,) = [
-        mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "cache"
-    ]
-    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
-
-    assert served["readOnly"] is True
-    assert volume["persistentVolumeClaim"] == {"claimName": "engines", "readOnly": True}
-    assert [job["nodeSelector"] for job in jobs] == [
-        {"pool": "serving", "cpu": "with-amx"},
-        {"pool": "serving", "cpu": "without"},
-    ]
-    assert [variables_of(job["containers"][0]) for job in jobs] == [
-        variables_of(pod["containers"][0])
-    ] * 2
-    assert list(of_kind(manifests_of("shared cache, filled by somebody else"), "Job")) == []
-
-
-def test_who_may_reach_the_pods_is_named() -> None:
-    """The peers chosen, and whoever scrapes, on the ports that there are; it reaches nobody."""
-    (policy,) = of_kind(manifests_of("monitored"), "NetworkPolicy")
-
-    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert policy["spec"]["ingress"] == [
-        {"from": [{"podSelector": {}}], "ports": [{"port": "http"}]},
-        {
-            "from": [
-                {
-                    "namespaceSelector": {
-                        "matchLabels": {"kubernetes.io/metadata.name": "monitoring"}
-                    }
-                }
-            ],
-            "ports": [{"port": "http"}],
-        },
-    ]
-    assert policy["spec"]["egress"] == []

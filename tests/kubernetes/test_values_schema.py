@@ -12,9 +12,11 @@ from service import __version__
 from service.config import Settings, variable_of
 from tests.kubernetes.chart import CHART, helm, needs_helm, template
 
-# Decided by the chart: paths inside the container, its ports, its device, and what secrets hold.
+# Decided by the chart: paths inside the container, its ports, its device, what secrets hold, and
+# how long a stop may take.
 BY_THE_CHART = {
     *("host", "port", "grpc_port", "device", "model_store", "cache_dir", "calibration_dir"),
+    "drain_delay_s",
     *("api_keys_file", "admin_key_file", "tls_cert_file", "tls_key_file"),
 }
 KEPT = ("description", "type", "enum", "pattern", "maxLength", "minimum", "maximum")
@@ -26,6 +28,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"settings": {"SGE_MAX_BATCH": "many"}}, ["/settings/SGE_MAX_BATCH", "integer"]),
     ({"settings": {"SGE_ENGINE": "onnx"}}, ["/settings/SGE_ENGINE", "compiled"]),
     ({"settings": {"SGE_PORT": 80}}, ["/settings", "SGE_PORT"]),
+    ({"settings": {"SGE_DRAIN_DELAY_S": 5}}, ["/settings", "SGE_DRAIN_DELAY_S"]),
     ({"replica": 3}, ["replica"]),
     ({"store": {"kind": "s3"}}, ["/store/kind", "initContainer"]),
     ({"store": {"kind": "persistentVolumeClaim"}}, ["store.persistentVolumeClaim.claimName"]),
@@ -35,7 +38,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"resources": {"limits": {"cpu": None}}}, ["/resources/limits", "cpu"]),
     ({"resources": {"limits": {"memory": None}}}, ["/resources/limits", "memory"]),
     ({"autoscaling": {"kind": "keda"}}, ["autoscaling.keda.serverAddress"]),
-    ({"terminationGracePeriodSeconds": 30}, ["terminationGracePeriodSeconds", "45"]),
+    ({"terminationGracePeriodSeconds": 30}, ["terminationGracePeriodSeconds", "50"]),
     ({"grpc": {"enabled": True, "port": 8000}}, ["grpc.port"]),
     (
         {

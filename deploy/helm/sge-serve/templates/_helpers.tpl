@@ -33,11 +33,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* Seconds from the moment at which a pod shall end to that at which it is killed. */}}
 {{- define "sge-serve.grace" -}}
-{{- $drain := add (dig "SGE_DRAIN_TIMEOUT_S" 30 .Values.settings) (ceil (dig "SGE_DRAIN_DELAY_S" 0 .Values.settings)) | int -}}
-{{- $least := add .Values.drain.preStopSeconds $drain 5 | int -}}
+{{- $drain := dig "SGE_DRAIN_TIMEOUT_S" 30 .Values.settings | int -}}
+{{- $least := add .Values.drain.preStopSeconds (ceil .Values.drain.delaySeconds) $drain 5 | int -}}
 {{- $grace := .Values.terminationGracePeriodSeconds | default $least | int -}}
 {{- if lt $grace $least -}}
-{{- fail (printf "terminationGracePeriodSeconds: %d would cut requests that were accepted; preStop, SGE_DRAIN_DELAY_S, SGE_DRAIN_TIMEOUT_S and 5 are %d" $grace $least) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d would cut requests that were accepted; drain.preStopSeconds, drain.delaySeconds, SGE_DRAIN_TIMEOUT_S and 5 are %d" $grace $least) -}}
 {{- end -}}
 {{- $grace -}}
 {{- end }}
