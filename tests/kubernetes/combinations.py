@@ -7,6 +7,7 @@ from typing import Any
 # What a user may combine, each by itself and all of it together.
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "as it comes": {},
+    "by digest": {"image": {"digest": f"sha256:{'5e' * 32}"}},
     "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia"}},
     "store on a claim": {
         "store": {
@@ -30,6 +31,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     },
     "warm": {"cache": {"warm": True, "emptyDir": {"sizeGi": 8}}},
     "shared cache": {
+        "networkPolicy": {"enabled": True},
         "nodeSelector": {"pool": "serving"},
         "cache": {
             "kind": "persistentVolumeClaim",
@@ -45,7 +47,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
             "persistentVolumeClaim": {"claimName": "engines", "warmOn": []},
         }
     },
-    "scaled by cpu": {"autoscaling": {"kind": "cpu"}},
+    "scaled by cpu": {"autoscaling": {"kind": "cpu"}, "cache": {"warm": True}},
     "scaled by requests inside": {
         "autoscaling": {
             "kind": "keda",
@@ -99,7 +101,15 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "nodeSelector": {"pool": "serving"},
         "tolerations": [{"key": "serving", "operator": "Exists"}],
         "affinity": {"podAntiAffinity": {}},
-        "topologySpreadConstraints": [],
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
+            {
+                "maxSkew": 2,
+                "topologyKey": "rack",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"team": "shop"}},
+            },
+        ],
         "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
         "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
     },

@@ -54,6 +54,7 @@ def test_a_shared_cache_is_filled_for_each_kind_of_node_and_then_only_read() -> 
     assert [variables_of(job["containers"][0]) for job in jobs] == [
         variables_of(pod["containers"][0])
     ] * 2
+    assert [job["spec"]["activeDeadlineSeconds"] for job in of_kind(manifests, "Job")] == [1800] * 2
     assert list(of_kind(manifests_of("shared cache, filled by somebody else"), "Job")) == []
 
 

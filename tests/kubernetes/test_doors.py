@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.kubernetes.chart import manifests_of, needs_helm, of_kind, pod_of, variables_of
+from tests.kubernetes.chart import manifests_of, needs_helm, of_kind, pod_of, rendered, variables_of
+from tests.kubernetes.combinations import COMBINATIONS
 
 pytestmark = needs_helm
 
@@ -21,7 +22,17 @@ def test_with_a_certificate_probes_and_scrapes_speak_https() -> None:
 
     assert schemes == {"HTTPS"}
     assert monitor["spec"]["endpoints"][0]["scheme"] == "https"
-    assert service["spec"]["ports"][0]["appProtocol"] == "https"
+    assert [port["appProtocol"] for port in service["spec"]["ports"]] == ["https", "https"]
+
+
+def test_without_a_certificate_balancers_speak_http_2_to_grpcs_port() -> None:
+    """In clear text: without its name they would try HTTP/1."""
+    (service,) = of_kind(rendered({"grpc": {"enabled": True}}), "Service")
+
+    assert [port["appProtocol"] for port in service["spec"]["ports"]] == [
+        "http",
+        "kubernetes.io/h2c",
+    ]
 
 
 def test_secrets_reach_the_service_as_files() -> None:
@@ -64,3 +75,28 @@ def test_who_may_reach_the_pods_is_named() -> None:
         },
     ]
     assert policy["spec"]["egress"] == []
+
+
+def test_kedas_prometheus_may_scrape() -> None:
+    """Also where a monitor of somebody else's finds the pods."""
+    keda = COMBINATIONS["scaled by requests inside"]
+
+    (policy,) = of_kind(rendered(keda | {"networkPolicy": {"enabled": True}}), "NetworkPolicy")
+    (monitored,) = of_kind(manifests_of("monitored"), "NetworkPolicy")
+
+    assert policy["spec"]["ingress"] == monitored["spec"]["ingress"]
+
+
+def test_what_compiles_is_reached_by_nobody_and_reaches_nobody() -> None:
+    """Its policy is there before the jobs, which come before all else, and goes with them."""
+    manifests = manifests_of("shared cache")
+    serves, compiles = sorted(
+        of_kind(manifests, "NetworkPolicy"), key=lambda policy: len(policy["metadata"]["name"])
+    )
+    jobs = list(of_kind(manifests, "Job"))
+    hook = dict(compiles["metadata"]["annotations"])
+
+    assert compiles["spec"]["policyTypes"] == serves["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert (compiles["spec"]["ingress"], compiles["spec"]["egress"]) == ([], [])
+    assert int(hook.pop("helm.sh/hook-weight")) < 0
+    assert [job["metadata"]["annotations"] for job in jobs] == [hook, hook]

@@ -9,10 +9,12 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
+from service import __version__
 from service.api.server import OVERTIME_S
-from service.config import Settings
+from service.config import Settings, variable_of
 from tests.kubernetes.chart import (
     NAME,
+    RELEASE,
     containers_of,
     manifests_of,
     needs_helm,
@@ -33,6 +35,10 @@ OF_OPERATORS = {
     "ServiceMonitor",
     "PrometheusRule",
 }  # Kubernetes has no schema of them
+OF_KUBERNETES = {
+    *("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget"),
+    *("HorizontalPodAutoscaler", "NetworkPolicy", "Job"),
+}
 USER = 10001  # the image's
 
 every_combination = pytest.mark.parametrize("name", COMBINATIONS)
@@ -56,7 +62,7 @@ def test_every_manifest_is_valid(release: str) -> None:
     complaints = [complaint_of(manifest, release) for manifest in known]
 
     assert [complaint for complaint in complaints if complaint] == []
-    assert len(known) > len(COMBINATIONS)
+    assert {each["kind"] for each in known} == OF_KUBERNETES
 
 
 @every_combination
@@ -90,15 +96,22 @@ def test_what_is_mounted_is_there_and_the_store_is_only_read(name: str) -> None:
 
 @every_combination
 def test_the_service_understands_every_variable(name: str) -> None:
-    """What the chart sets passes the service's own look at its settings."""
-    (container,) = pod_of(manifests_of(name))["containers"]
-    names = {f"SGE_{field.upper()}": field for field in Settings.model_fields}
+    """What the chart sets passes the service's own look at it, wherever the image runs."""
+    ours = [
+        variables_of(container)
+        for pod in pods_of(name)
+        for container in containers_of(pod)
+        if container["image"].startswith("sge-serve")
+    ]
+    given = [{v: text for v, text in each.items() if v.startswith("SGE_")} for each in ours]
+    names = {variable_of(field): field for field in Settings.model_fields}
 
-    variables = variables_of(container)
-    settings = Settings(**{names[v]: text for v, text in variables.items() if v in names})  # type: ignore[arg-type]
+    settings = [
+        Settings(_env_file=None, **{names[v]: text for v, text in each.items()})  # type: ignore[arg-type]
+        for each in given
+    ]
 
-    assert {v for v in variables if v.startswith("SGE_")} - set(names) <= {"SGE_GRPC_PORT"}
-    assert settings.port == 8000
+    assert {each.port for each in settings} == {8000}
 
 
 @every_combination
@@ -118,15 +131,14 @@ def test_what_belongs_together_finds_each_other(name: str) -> None:
             for each in of_kind(manifests, "PodDisruptionBudget")
         ),
         *(
-            each["spec"]["podSelector"]["matchLabels"]
-            for each in of_kind(manifests, "NetworkPolicy")
-        ),
-        *(
             spread["labelSelector"]["matchLabels"]
-            for spread in pod_of(manifests).get("topologySpreadConstraints", [])
+            for spread in pod_of(manifests)["topologySpreadConstraints"]
         ),
     ]
     others = [job["spec"]["template"]["metadata"]["labels"] for job in of_kind(manifests, "Job")]
+    guarded = [
+        each["spec"]["podSelector"]["matchLabels"] for each in of_kind(manifests, "NetworkPolicy")
+    ]
     scaled = [
         each["spec"]["scaleTargetRef"]["name"]
         for kind in ("HorizontalPodAutoscaler", "ScaledObject")
@@ -136,9 +148,14 @@ def test_what_belongs_together_finds_each_other(name: str) -> None:
 
     assert [selector for selector in selectors if not selector.items() <= labels] == []
     assert [each for each in others if service["spec"]["selector"].items() <= each.items()] == []
+    assert [
+        selector
+        for selector in guarded
+        if not any(selector.items() <= pod for pod in (labels, *(each.items() for each in others)))
+    ] == []
     assert {port["targetPort"] for port in service["spec"]["ports"]} == ports
     assert set(scaled) <= {deployment["metadata"]["name"]} == {NAME}
-    assert ("replicas" in deployment["spec"]) is (scaled == [])
+    assert deployment["spec"]["replicas"] == 2
     assert [
         monitor
         for monitor in monitors
@@ -210,6 +227,27 @@ def test_a_gpu_is_asked_for_and_nothing_else_serves() -> None:
     (container,) = pod["containers"]
 
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert container["image"] == "sge-serve:cuda"
+    assert container["image"] == f"sge-serve:{__version__}-cuda"
     assert variables_of(container)["SGE_DEVICE"] == "cuda"
     assert pod["runtimeClassName"] == "nvidia"
+
+
+def test_an_image_is_named_by_the_services_version_or_by_its_digest() -> None:
+    """So that a node which has an older one does not take it for the one that is meant."""
+    images = {
+        name: {container["image"] for pod in pods_of(name) for container in containers_of(pod)}
+        for name in ("as it comes", "by digest")
+    }
+
+    assert images == {
+        "as it comes": {f"sge-serve:{__version__}-cpu"},
+        "by digest": {f"sge-serve@sha256:{'5e' * 32}"},
+    }
+
+
+def test_pods_are_spread_by_whoever_is_named() -> None:
+    """By the selector that a constraint has; one that has none is of this release's pods."""
+    zone, rack = pod_of(manifests_of("placed"))["topologySpreadConstraints"]
+
+    assert zone["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"] == RELEASE
+    assert rack["labelSelector"] == {"matchLabels": {"team": "shop"}}
