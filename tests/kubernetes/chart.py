@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -34,13 +36,15 @@ def helm(*arguments: str | Path, values: Mapping[str, Any] | None = None) -> tup
     """
     assert HELM is not None
     given = ("--values", "-") if values is not None else ()
-    done = subprocess.run(
-        [HELM, *arguments, *given],
-        input=yaml.safe_dump(values),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with TemporaryDirectory() as folder:  # it would keep what a cluster offers in the user's own
+        done = subprocess.run(
+            [HELM, *arguments, *given],
+            input=yaml.safe_dump(values),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"KUBECACHEDIR": folder, "KUBECONFIG": os.devnull},
+        )
     return done.returncode, done.stdout, done.stderr
 
 

@@ -45,6 +45,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"image": {"digest": "5e" * 32}}, ["/image/digest", "sha256"]),
     ({"resources": {"requests": {"cpu": "2500m"}}}, ["resources.limits.cpu", "2500m"]),
     ({"resources": {"limits": {"memory": "2G"}}}, ["resources.limits.memory", "2G", "4Gi"]),
+    ({"resources": {"requests": {"memory": 5000000000}}}, ["resources.limits.memory", "4Gi"]),
     ({"resources": {"limits": {"memory": "4K"}}}, ["/resources/limits/memory", "pattern"]),
     ({"rollingUpdate": {"maxSurge": 0}}, ["rollingUpdate", "both 0"]),
     ({"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "0%"}}, ["rollingUpdate", "both 0"]),

@@ -59,7 +59,7 @@
 
 {{/* A quantity of Kubernetes as a number: 1.5 of 1500m. */}}
 {{- define "sge-serve.quantity" -}}
-{{- $text := toString . -}}
+{{- $text := include "sge-serve.text" . -}}
 {{- $factors := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- mulf (regexFind "^[0-9.]+" $text | float64) (get $factors (regexFind "[a-zA-Z]*$" $text)) -}}
 {{- end }}
