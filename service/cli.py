@@ -48,8 +48,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it did what was asked, 1 when an input or the engine failed, 2 when a setting, the
-        store or the command line is wrong, 130 after Ctrl-C. Standard error has one line on it, and
-        further ones where it lists what is wrong.
+        store or the command line is wrong, 130 after Ctrl-C, 3 from `compile` alone. Standard
+        error has one line on it, and further ones where it lists what is wrong.
     """
     bound_openmp_waiting()
     parsed = _parser().parse_args(arguments)

@@ -18,6 +18,8 @@ from service.logs import configure_logs
 from service.serving.worker_thread import WorkerThread
 from service.store.load import LoadedModel, load_store
 
+EXIT_BROKEN_VERSION = 3  # 1 and 2 say that it did not do its work, for whatever cause
+
 Say = Callable[[str], None]
 Plan = Callable[[LoadedModel, Settings], EnginePlan]
 
@@ -31,8 +33,8 @@ def run(settings: Settings, say: Say, plan: Plan = plan_with_pictures) -> int:
         plan: chooses the engines of a model; the final one is built.
 
     Returns:
-        0 when all are built and kept, 1 when an engine could not be kept or the store has a version
-        that cannot be served.
+        0 when all are built and kept, 1 when an engine could not be kept, and
+        `EXIT_BROKEN_VERSION` when all were, but the store has a version that cannot be served.
 
     Raises:
         BadSetting: a setting cannot be met.
@@ -51,7 +53,9 @@ def run(settings: Settings, say: Say, plan: Plan = plan_with_pictures) -> int:
     ]
     for key in lost:
         say(f"{key}: the engine could not be kept in {settings.cache_dir}")
-    return 1 if contents.broken or lost else 0
+    if lost:
+        return 1
+    return EXIT_BROKEN_VERSION if contents.broken else 0
 
 
 def run_for_service(settings: Settings) -> int:

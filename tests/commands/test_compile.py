@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.commands.compile import run, run_for_service
+from service.commands.compile import EXIT_BROKEN_VERSION, run, run_for_service
 from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
 from service.engines.plan import EnginePlan
@@ -75,6 +75,25 @@ def test_an_engine_that_cannot_be_kept_is_told(plan: Plan, tmp_path: Path, name:
 
     assert code == 1
     assert said[-1] == f"tiny/1: the engine could not be kept in {tmp_path / 'cache'}"
+
+
+def test_a_broken_version_is_told_apart_from_an_engine_that_is_not_kept(
+    plan: Plan, store: Path, tmp_path: Path
+) -> None:
+    """By exit code 3 where what can be served is built and kept; with an engine lost it is 1."""
+    write_version(store, new_tiny_version(name="other"))
+    overwrite(store / "other" / "1" / "labels.txt", b"others\n")
+    settings = settings_in(tmp_path)
+    unwritable = settings.model_copy(update={"cache_dir": tmp_path / "file"})
+    (tmp_path / "file").write_bytes(b"a file where the folder should be")
+    said: list[str] = []
+
+    codes = [run(each, said.append, plan) for each in (settings, unwritable)]
+
+    assert codes == [EXIT_BROKEN_VERSION, 1] == [3, 1]
+    assert [line.partition(": ")[0] for line in said if line.startswith("not served")] == [
+        "not served"
+    ] * 2
 
 
 def test_a_version_that_became_broken_since_the_service_read_it_is_the_reason(

@@ -1,15 +1,20 @@
-"""The Helm chart as Helm renders it, and the combinations of values that it offers."""
+"""The Helm chart as Helm renders it."""
 
 from __future__ import annotations
 
+import functools
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.kubernetes.combinations import COMBINATIONS
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "sge-serve"
@@ -22,107 +27,6 @@ needs_helm = pytest.mark.skipif(
     HELM is None, reason="helm is not installed: tests/kubernetes/get_helm.sh .venv/bin"
 )
 
-# What a user may combine, each by itself and all of it together.
-COMBINATIONS: dict[str, dict[str, Any]] = {
-    "as it comes": {},
-    "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia"}},
-    "store on a claim": {
-        "store": {
-            "kind": "persistentVolumeClaim",
-            "persistentVolumeClaim": {"claimName": "models", "subPath": "garments"},
-        }
-    },
-    "store in an image": {
-        "store": {"kind": "image", "image": {"reference": "registry.example/models:4"}}
-    },
-    "store by a container": {
-        "store": {
-            "kind": "initContainer",
-            "initContainer": {
-                "image": "registry.example/fetch:1",
-                "args": ["models/garments", "/store"],
-                "env": [{"name": "REGION", "value": "north"}],
-                "envFrom": [{"secretRef": {"name": "bucket"}}],
-            },
-        }
-    },
-    "warm": {"cache": {"warm": True, "emptyDir": {"sizeGi": 8}}},
-    "shared cache": {
-        "nodeSelector": {"pool": "serving"},
-        "cache": {
-            "kind": "persistentVolumeClaim",
-            "persistentVolumeClaim": {
-                "claimName": "engines",
-                "warmOn": [{"cpu": "with-amx"}, {"cpu": "without"}],
-            },
-        },
-    },
-    "shared cache, filled by somebody else": {
-        "cache": {
-            "kind": "persistentVolumeClaim",
-            "persistentVolumeClaim": {"claimName": "engines", "warmOn": []},
-        }
-    },
-    "scaled by cpu": {"autoscaling": {"kind": "cpu"}},
-    "scaled by requests inside": {
-        "autoscaling": {
-            "kind": "keda",
-            "keda": {"serverAddress": "http://prometheus:9090", "authenticationRef": "prometheus"},
-        }
-    },
-    "network policy": {
-        "networkPolicy": {
-            "enabled": True,
-            "from": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}],
-            "egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}],
-        }
-    },
-    "monitored": {
-        "monitoring": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}},
-        "networkPolicy": {"enabled": True},
-    },
-    "keys, certificate and gRPC": {
-        "apiKeys": {"existingSecret": "api-keys"},
-        "adminKeys": {"existingSecret": "admin-keys", "key": "admins"},
-        "tls": {"existingSecret": "certificate"},
-        "grpc": {"enabled": True},
-        "networkPolicy": {"enabled": True},
-        "monitoring": {
-            "serviceMonitor": {
-                "enabled": True,
-                "labels": {"release": "prometheus"},
-                "authorization": {"existingSecret": "prometheus-key"},
-            }
-        },
-    },
-    "settings": {
-        "settings": {
-            "SGE_MAX_BATCH": 32,
-            "SGE_DEFAULT_TIMEOUT_MS": 5000000,
-            "SGE_DRAIN_TIMEOUT_S": 60,
-            "SGE_DRAIN_DELAY_S": 2.5,
-            "SGE_TIERED": False,
-            "SGE_MODELS": "garments,garments/3",
-            "SGE_STORE_POLL_S": 2.5,
-        },
-        "extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://otel:4317"}],
-    },
-    "placed": {
-        "imagePullSecrets": [{"name": "registry"}],
-        "serviceAccount": {"create": False, "name": "serving"},
-        "podDisruptionBudget": {"enabled": False},
-        "podAnnotations": {"team": "shop"},
-        "podLabels": {"team": "shop"},
-        "priorityClassName": "high",
-        "nodeSelector": {"pool": "serving"},
-        "tolerations": [{"key": "serving", "operator": "Exists"}],
-        "affinity": {"podAntiAffinity": {}},
-        "topologySpreadConstraints": [],
-        "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
-        "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
-    },
-}
-
 
 def helm(*arguments: str | Path, values: Mapping[str, Any] | None = None) -> tuple[int, str, str]:
     """Run Helm; values reach it as a file of its own.
@@ -132,13 +36,15 @@ def helm(*arguments: str | Path, values: Mapping[str, Any] | None = None) -> tup
     """
     assert HELM is not None
     given = ("--values", "-") if values is not None else ()
-    done = subprocess.run(
-        [HELM, *arguments, *given],
-        input=yaml.safe_dump(values),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with TemporaryDirectory() as folder:  # it would keep what a cluster offers in the user's own
+        done = subprocess.run(
+            [HELM, *arguments, *given],
+            input=yaml.safe_dump(values),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"KUBECACHEDIR": folder, "KUBECONFIG": os.devnull},
+        )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -152,6 +58,12 @@ def rendered(values: Mapping[str, Any], *flags: str) -> list[dict[str, Any]]:
     code, text, complaint = template(values, *flags)
     assert code == 0, complaint
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+@functools.cache
+def manifests_of(name: str) -> list[dict[str, Any]]:
+    """The manifests of a combination of values."""
+    return rendered(COMBINATIONS[name])
 
 
 def of_kind(manifests: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
@@ -169,3 +81,15 @@ def pod_of(manifests: list[dict[str, Any]]) -> dict[str, Any]:
 def variables_of(container: Mapping[str, Any]) -> dict[str, str]:
     """The variables of a container that are given by value."""
     return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def containers_of(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every container of a pod, those that run before the others among them."""
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def pods_of(name: str) -> list[dict[str, Any]]:
+    """The pods that a combination brings: those that serve and those that compile."""
+    owners = ("Deployment", "Job")
+    found = [manifest for kind in owners for manifest in of_kind(manifests_of(name), kind)]
+    return [manifest["spec"]["template"]["spec"] for manifest in found]

@@ -16,11 +16,22 @@ import kserve.models
 import kubernetes.client.models
 import yaml
 
+TEXT = "str|int|float|bool|object|datetime|ResourceQuantity"
+PLAIN = re.compile(rf"{TEXT}|[Ll]ist\[({TEXT})\]|[Dd]ict[(\[]str, ({TEXT})[)\]]")
+
 
 def model_of(kind: str) -> Any:
-    """The model of a kind, KServe's or Kubernetes'; None for text, numbers and maps of them."""
-    own = getattr(kserve.models, kind, None)
-    return own or getattr(kubernetes.client.models, kind, None)
+    """The model of a kind, KServe's or Kubernetes'; None for text, numbers and maps of them.
+
+    Raises:
+        LookupError: neither has it, and it is none of those: nothing of it would be looked at.
+    """
+    if PLAIN.fullmatch(kind):
+        return None
+    for models in (kserve.models, kubernetes.client.models):
+        if found := getattr(models, kind, None):
+            return found
+    raise LookupError(f"no model of {kind}")
 
 
 def faults_of(value: Any, kind: str, path: str = "") -> Iterator[str]:

@@ -13,14 +13,15 @@ import yaml
 from tests.docker.test_monitoring import PROMETHEUS, Query, exposed, needs_promtool
 from tests.kubernetes.chart import (
     CHART,
-    COMBINATIONS,
     NAME,
     NAMESPACE,
     helm,
+    manifests_of,
     needs_helm,
     of_kind,
     rendered,
 )
+from tests.kubernetes.combinations import COMBINATIONS
 
 pytestmark = needs_helm
 
@@ -85,6 +86,17 @@ def test_targets_get_the_job_that_the_rules_ask_for() -> None:
 
     assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "sge-serve"
     assert [(e["port"], e["path"]) for e in monitor["spec"]["endpoints"]] == [("http", "/metrics")]
+
+
+def test_a_pod_is_a_target_once_it_runs() -> None:
+    """One whose image is pulled would be down for minutes; one that is not ready tells why."""
+    (monitor,) = of_kind(manifests_of("monitored"), "ServiceMonitor")
+
+    (endpoint,) = monitor["spec"]["endpoints"]
+
+    assert endpoint["relabelings"] == [
+        {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_phase"], "regex": "Running"}
+    ]
 
 
 def test_a_monitor_has_the_key_that_metrics_need() -> None:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from service import __version__
+from service.api.server import OVERTIME_S
 from service.cli import _parser
 from service.commands.flags import settings_of
-from tests.kubernetes.chart import ROOT
+from service.config import Settings
+from tests.kubernetes.chart import ROOT, variables_of
 from tests.processes import ready
 
 KSERVE = ROOT / "deploy" / "kserve"
@@ -92,6 +95,43 @@ def test_kserves_own_models_find_the_faults_that_there_are(tmp_path: Path) -> No
         ".spec.container: V1alpha1ServingRuntimeSpec has no such field",
         ".spec: Invalid value for `containers`, must not be `None`",
     ]
+
+
+@needs_client
+def test_a_kind_that_no_model_describes_is_no_kind_without_faults() -> None:
+    """Where nothing was looked at, nothing is said to be right."""
+    with pytest.raises(AssertionError, match="no model of V1beta1Service"):
+        ask_client("kserve_models.py", KSERVE / "inferenceservice.yaml", "V1beta1Service")
+
+
+def test_the_runtimes_image_is_of_the_services_version() -> None:
+    """As the chart's is: a node that has an older one does not take it for this one."""
+    (container,) = manifest("clusterservingruntime.yaml")["spec"]["containers"]
+
+    assert container["image"] == f"sge-serve:{__version__}-cpu"
+
+
+def test_a_stop_has_the_time_that_the_runtime_takes() -> None:
+    """The wait for endpoints, open connections, the drain and the last resort, before the kill."""
+    (container,) = manifest("clusterservingruntime.yaml")["spec"]["containers"]
+    predictor = manifest("inferenceservice.yaml")["spec"]["predictor"]
+    waited_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    delay_s = float(variables_of(container)["SGE_DRAIN_DELAY_S"])
+    drain_s = Settings.model_fields["drain_timeout_s"].default
+
+    assert delay_s > 0
+    assert predictor["terminationGracePeriodSeconds"] > waited_s + delay_s + drain_s + OVERTIME_S
+
+
+def test_the_example_is_scaled_by_processor_time_in_a_deployment() -> None:
+    """ScaleMetric cpu is of that mode: Knative's autoscaler would not read it by itself."""
+    service = manifest("inferenceservice.yaml")
+
+    assert service["metadata"]["annotations"] == {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "hpa",
+    }
+    assert service["spec"]["predictor"]["scaleMetric"] == "cpu"
 
 
 def test_the_runtime_starts_the_service_by_flags_that_it_has() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Any
 
@@ -10,17 +9,21 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
+from service import __version__
 from service.api.server import OVERTIME_S
-from service.config import Settings
+from service.config import Settings, variable_of
 from tests.kubernetes.chart import (
-    COMBINATIONS,
     NAME,
+    RELEASE,
+    containers_of,
+    manifests_of,
     needs_helm,
     of_kind,
     pod_of,
-    rendered,
+    pods_of,
     variables_of,
 )
+from tests.kubernetes.combinations import COMBINATIONS
 
 pytestmark = needs_helm
 
@@ -32,27 +35,13 @@ OF_OPERATORS = {
     "ServiceMonitor",
     "PrometheusRule",
 }  # Kubernetes has no schema of them
+OF_KUBERNETES = {
+    *("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget"),
+    *("HorizontalPodAutoscaler", "NetworkPolicy", "Job"),
+}
 USER = 10001  # the image's
 
 every_combination = pytest.mark.parametrize("name", COMBINATIONS)
-
-
-@functools.cache
-def manifests_of(name: str) -> list[dict[str, Any]]:
-    """The manifests of a combination of values."""
-    return rendered(COMBINATIONS[name])
-
-
-def containers_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every container of a pod, those that run before the others among them."""
-    return [*pod.get("initContainers", []), *pod["containers"]]
-
-
-def pods_of(name: str) -> list[dict[str, Any]]:
-    """The pods that a combination brings: those that serve and those that compile."""
-    owners = ("Deployment", "Job")
-    found = [manifest for kind in owners for manifest in of_kind(manifests_of(name), kind)]
-    return [manifest["spec"]["template"]["spec"] for manifest in found]
 
 
 def complaint_of(manifest: dict[str, Any], release: str) -> str | None:
@@ -73,7 +62,7 @@ def test_every_manifest_is_valid(release: str) -> None:
     complaints = [complaint_of(manifest, release) for manifest in known]
 
     assert [complaint for complaint in complaints if complaint] == []
-    assert len(known) > len(COMBINATIONS)
+    assert {each["kind"] for each in known} == OF_KUBERNETES
 
 
 @every_combination
@@ -107,15 +96,22 @@ def test_what_is_mounted_is_there_and_the_store_is_only_read(name: str) -> None:
 
 @every_combination
 def test_the_service_understands_every_variable(name: str) -> None:
-    """What the chart sets passes the service's own look at its settings."""
-    (container,) = pod_of(manifests_of(name))["containers"]
-    names = {f"SGE_{field.upper()}": field for field in Settings.model_fields}
+    """What the chart sets passes the service's own look at it, wherever the image runs."""
+    ours = [
+        variables_of(container)
+        for pod in pods_of(name)
+        for container in containers_of(pod)
+        if container["image"].startswith("sge-serve")
+    ]
+    given = [{v: text for v, text in each.items() if v.startswith("SGE_")} for each in ours]
+    names = {variable_of(field): field for field in Settings.model_fields}
 
-    variables = variables_of(container)
-    settings = Settings(**{names[v]: text for v, text in variables.items() if v in names})  # type: ignore[arg-type]
+    settings = [
+        Settings(_env_file=None, **{names[v]: text for v, text in each.items()})  # type: ignore[arg-type]
+        for each in given
+    ]
 
-    assert {v for v in variables if v.startswith("SGE_")} - set(names) <= {"SGE_GRPC_PORT"}
-    assert settings.port == 8000
+    assert {each.port for each in settings} == {8000}
 
 
 @every_combination
@@ -135,15 +131,14 @@ def test_what_belongs_together_finds_each_other(name: str) -> None:
             for each in of_kind(manifests, "PodDisruptionBudget")
         ),
         *(
-            each["spec"]["podSelector"]["matchLabels"]
-            for each in of_kind(manifests, "NetworkPolicy")
-        ),
-        *(
             spread["labelSelector"]["matchLabels"]
-            for spread in pod_of(manifests).get("topologySpreadConstraints", [])
+            for spread in pod_of(manifests)["topologySpreadConstraints"]
         ),
     ]
     others = [job["spec"]["template"]["metadata"]["labels"] for job in of_kind(manifests, "Job")]
+    guarded = [
+        each["spec"]["podSelector"]["matchLabels"] for each in of_kind(manifests, "NetworkPolicy")
+    ]
     scaled = [
         each["spec"]["scaleTargetRef"]["name"]
         for kind in ("HorizontalPodAutoscaler", "ScaledObject")
@@ -153,9 +148,14 @@ def test_what_belongs_together_finds_each_other(name: str) -> None:
 
     assert [selector for selector in selectors if not selector.items() <= labels] == []
     assert [each for each in others if service["spec"]["selector"].items() <= each.items()] == []
+    assert [
+        selector
+        for selector in guarded
+        if not any(selector.items() <= pod for pod in (labels, *(each.items() for each in others)))
+    ] == []
     assert {port["targetPort"] for port in service["spec"]["ports"]} == ports
     assert set(scaled) <= {deployment["metadata"]["name"]} == {NAME}
-    assert ("replicas" in deployment["spec"]) is (scaled == [])
+    assert deployment["spec"]["replicas"] == 2
     assert [
         monitor
         for monitor in monitors
@@ -179,6 +179,16 @@ def test_who_stops_is_given_the_time_that_it_takes(name: str) -> None:
     assert pod["terminationGracePeriodSeconds"] > waited_s + drain_s + OVERTIME_S
 
 
+def test_who_has_a_connection_is_told_to_leave_before_it_is_refused() -> None:
+    """A stop goes on for the delay that is set, in which answers carry Connection: close."""
+    delays = {
+        name: variables_of(pod_of(manifests_of(name))["containers"][0])["SGE_DRAIN_DELAY_S"]
+        for name in ("as it comes", "settings")
+    }
+
+    assert delays == {"as it comes": "5", "settings": "2.5"}
+
+
 def test_probes_ask_what_the_service_means_by_them() -> None:
     """Alive restarts a pod, ready sends it requests, and a busy minute does neither."""
     (container,) = pod_of(manifests_of("as it comes"))["containers"]
@@ -192,44 +202,6 @@ def test_probes_ask_what_the_service_means_by_them() -> None:
     assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
     assert patience_s == {"startup": 180, "readiness": 6, "liveness": 60}
     assert {probe["httpGet"]["scheme"] for probe in probes.values()} == {"HTTP"}
-
-
-def test_with_a_certificate_probes_and_scrapes_speak_https() -> None:
-    """The service speaks nothing else then."""
-    manifests = manifests_of("keys, certificate and gRPC")
-    (container,) = pod_of(manifests)["containers"]
-    (monitor,) = of_kind(manifests, "ServiceMonitor")
-    (service,) = of_kind(manifests, "Service")
-
-    schemes = {
-        container[f"{kind}Probe"]["httpGet"]["scheme"]
-        for kind in ("startup", "readiness", "liveness")
-    }
-
-    assert schemes == {"HTTPS"}
-    assert monitor["spec"]["endpoints"][0]["scheme"] == "https"
-    assert service["spec"]["ports"][0]["appProtocol"] == "https"
-
-
-def test_secrets_reach_the_service_as_files() -> None:
-    """So that a changed key or certificate is read without a restart; no value is in a manifest."""
-    pod = pod_of(manifests_of("keys, certificate and gRPC"))
-    (container,) = pod["containers"]
-    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    secrets = {
-        volume["secret"]["secretName"]: mounts[volume["name"]]
-        for volume in pod["volumes"]
-        if "secret" in volume
-    }
-
-    files = {name: text for name, text in variables_of(container).items() if name.endswith("_FILE")}
-
-    assert files == {
-        "SGE_API_KEYS_FILE": f"{secrets['api-keys']}/keys",
-        "SGE_ADMIN_KEY_FILE": f"{secrets['admin-keys']}/admins",
-        "SGE_TLS_CERT_FILE": f"{secrets['certificate']}/tls.crt",
-        "SGE_TLS_KEY_FILE": f"{secrets['certificate']}/tls.key",
-    }
 
 
 def test_numbers_reach_the_service_as_they_were_written() -> None:
@@ -255,62 +227,27 @@ def test_a_gpu_is_asked_for_and_nothing_else_serves() -> None:
     (container,) = pod["containers"]
 
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert container["image"] == "sge-serve:cuda"
+    assert container["image"] == f"sge-serve:{__version__}-cuda"
     assert variables_of(container)["SGE_DEVICE"] == "cuda"
     assert pod["runtimeClassName"] == "nvidia"
 
 
-def test_what_is_kept_fits_into_its_volume_while_more_is_built() -> None:
-    """A pod that fills its volume is evicted: what is kept takes half of it at most."""
-    pod = pod_of(manifests_of("as it comes"))
-    (cache,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
-    (container,) = pod["containers"]
+def test_an_image_is_named_by_the_services_version_or_by_its_digest() -> None:
+    """So that a node which has an older one does not take it for the one that is meant."""
+    images = {
+        name: {container["image"] for pod in pods_of(name) for container in containers_of(pod)}
+        for name in ("as it comes", "by digest")
+    }
 
-    kept_bytes = int(variables_of(container)["SGE_CACHE_LIMIT_MB"]) * 1_000_000
-
-    assert cache["emptyDir"]["sizeLimit"] == "4Gi"
-    assert kept_bytes <= 4 * 2**30 / 2
-
-
-def test_a_shared_cache_is_filled_for_each_kind_of_node_and_then_only_read() -> None:
-    """A job for each selector, before the pods; a pod that serves cannot change what others run."""
-    manifests = manifests_of("shared cache")
-    pod = pod_of(manifests)
-    jobs = [job["spec"]["template"]["spec"] for job in of_kind(manifests, "Job")]
-
-    (served,) = [
-        mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "cache"
-    ]
-    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
-
-    assert served["readOnly"] is True
-    assert volume["persistentVolumeClaim"] == {"claimName": "engines", "readOnly": True}
-    assert [job["nodeSelector"] for job in jobs] == [
-        {"pool": "serving", "cpu": "with-amx"},
-        {"pool": "serving", "cpu": "without"},
-    ]
-    assert [variables_of(job["containers"][0]) for job in jobs] == [
-        variables_of(pod["containers"][0])
-    ] * 2
-    assert list(of_kind(manifests_of("shared cache, filled by somebody else"), "Job")) == []
+    assert images == {
+        "as it comes": {f"sge-serve:{__version__}-cpu"},
+        "by digest": {f"sge-serve@sha256:{'5e' * 32}"},
+    }
 
 
-def test_who_may_reach_the_pods_is_named() -> None:
-    """The peers chosen, and whoever scrapes, on the ports that there are; it reaches nobody."""
-    (policy,) = of_kind(manifests_of("monitored"), "NetworkPolicy")
+def test_pods_are_spread_by_whoever_is_named() -> None:
+    """By the selector that a constraint has; one that has none is of this release's pods."""
+    zone, rack = pod_of(manifests_of("placed"))["topologySpreadConstraints"]
 
-    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert policy["spec"]["ingress"] == [
-        {"from": [{"podSelector": {}}], "ports": [{"port": "http"}]},
-        {
-            "from": [
-                {
-                    "namespaceSelector": {
-                        "matchLabels": {"kubernetes.io/metadata.name": "monitoring"}
-                    }
-                }
-            ],
-            "ports": [{"port": "http"}],
-        },
-    ]
-    assert policy["spec"]["egress"] == []
+    assert zone["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"] == RELEASE
+    assert rack["labelSelector"] == {"matchLabels": {"team": "shop"}}

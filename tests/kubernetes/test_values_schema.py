@@ -11,10 +11,13 @@ import yaml
 from service import __version__
 from service.config import Settings, variable_of
 from tests.kubernetes.chart import CHART, helm, needs_helm, template
+from tests.kubernetes.combinations import COMBINATIONS
 
-# Decided by the chart: paths inside the container, its ports, its device, and what secrets hold.
+# Decided by the chart: paths inside the container, its ports, its device, what secrets hold, and
+# how long a stop may take.
 BY_THE_CHART = {
     *("host", "port", "grpc_port", "device", "model_store", "cache_dir", "calibration_dir"),
+    "drain_delay_s",
     *("api_keys_file", "admin_key_file", "tls_cert_file", "tls_key_file"),
 }
 KEPT = ("description", "type", "enum", "pattern", "maxLength", "minimum", "maximum")
@@ -26,6 +29,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"settings": {"SGE_MAX_BATCH": "many"}}, ["/settings/SGE_MAX_BATCH", "integer"]),
     ({"settings": {"SGE_ENGINE": "onnx"}}, ["/settings/SGE_ENGINE", "compiled"]),
     ({"settings": {"SGE_PORT": 80}}, ["/settings", "SGE_PORT"]),
+    ({"settings": {"SGE_DRAIN_DELAY_S": 5}}, ["/settings", "SGE_DRAIN_DELAY_S"]),
     ({"replica": 3}, ["replica"]),
     ({"store": {"kind": "s3"}}, ["/store/kind", "initContainer"]),
     ({"store": {"kind": "persistentVolumeClaim"}}, ["store.persistentVolumeClaim.claimName"]),
@@ -35,8 +39,32 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"resources": {"limits": {"cpu": None}}}, ["/resources/limits", "cpu"]),
     ({"resources": {"limits": {"memory": None}}}, ["/resources/limits", "memory"]),
     ({"autoscaling": {"kind": "keda"}}, ["autoscaling.keda.serverAddress"]),
-    ({"terminationGracePeriodSeconds": 30}, ["terminationGracePeriodSeconds", "45"]),
+    ({"terminationGracePeriodSeconds": 30}, ["terminationGracePeriodSeconds", "50"]),
     ({"grpc": {"enabled": True, "port": 8000}}, ["grpc.port"]),
+    ({"grpc": {"enabled": True, "port": 80}}, ["grpc.port", "service.port"]),
+    ({"image": {"digest": "5e" * 32}}, ["/image/digest", "sha256"]),
+    ({"resources": {"requests": {"cpu": "2500m"}}}, ["resources.limits.cpu", "2500m"]),
+    ({"resources": {"limits": {"memory": "2G"}}}, ["resources.limits.memory", "2G", "4Gi"]),
+    ({"resources": {"requests": {"memory": 5000000000}}}, ["resources.limits.memory", "4Gi"]),
+    ({"resources": {"limits": {"memory": "4K"}}}, ["/resources/limits/memory", "pattern"]),
+    ({"rollingUpdate": {"maxSurge": 0}}, ["rollingUpdate", "both 0"]),
+    ({"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "0%"}}, ["rollingUpdate", "both 0"]),
+    (
+        {"autoscaling": {"kind": "cpu", "minReplicas": 12}, "cache": {"warm": True}},
+        ["autoscaling.minReplicas", "12", "10"],
+    ),
+    ({"autoscaling": {"kind": "cpu"}}, ["autoscaling.kind", "cache.warm"]),
+    (
+        {"podLabels": {"app.kubernetes.io/instance": "another"}},
+        ["podLabels", "app.kubernetes.io/instance"],
+    ),
+    (
+        {
+            "store": {"kind": "initContainer", "initContainer": {"image": "registry.example/f:1"}},
+            "networkPolicy": {"enabled": True},
+        },
+        ["networkPolicy.egress"],
+    ),
     (
         {
             "settings": {"SGE_CLOSED": "docs,metrics"},
@@ -120,9 +148,10 @@ def test_the_chart_is_of_the_services_version() -> None:
 
 
 @needs_helm
-def test_helm_finds_no_fault() -> None:
-    """The chart as it comes passes Helm's own look at it."""
-    code, said, _ = helm("lint", "--strict", CHART)
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_helm_finds_no_fault(name: str) -> None:
+    """Each combination passes Helm's own look at the chart."""
+    code, said, _ = helm("lint", "--strict", CHART, values=COMBINATIONS[name])
 
     assert code == 0, said
 
@@ -138,11 +167,31 @@ def test_a_wrong_value_is_refused_in_a_clear_line(values: dict[str, Any], words:
 
 
 @needs_helm
-def test_image_volumes_are_refused_where_there_are_none() -> None:
-    """Kubernetes before 1.31 would drop the volume and start a pod without models."""
-    values = {"store": {"kind": "image", "image": {"reference": "registry.example/models:4"}}}
-
-    code, _, complaint = template(values, "--kube-version", "1.30")
+@pytest.mark.parametrize("release", ["garments.v2", "2garments"])
+def test_a_release_after_which_no_service_can_be_called_is_refused(release: str) -> None:
+    """Helm would take it, and the API server refuse the Service when the rest is installed."""
+    code, _, complaint = helm("template", release, CHART)
 
     assert code != 0
-    assert "store.kind: image needs Kubernetes 1.31 or newer, this is v1.30" in complaint
+    assert f"the release's name: no Service can be called {release}-sge-serve" in complaint
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("release", "image", "words"),
+    [
+        ("1.30", {}, "store.kind: image needs Kubernetes 1.31 or newer, this is v1.30"),
+        ("1.32", {"subPath": "a"}, "store.image.subPath needs Kubernetes 1.33 or newer"),
+    ],
+)
+def test_image_volumes_are_refused_where_there_are_none(
+    release: str, image: dict[str, str], words: str
+) -> None:
+    """An older Kubernetes would drop the volume, or its folder, and start a pod without models."""
+    whole = {"reference": "registry.example/models:4", **image}
+    values = {"store": {"kind": "image", "image": whole}}
+
+    code, _, complaint = template(values, "--kube-version", release)
+
+    assert code != 0
+    assert words in complaint

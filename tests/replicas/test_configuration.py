@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+import yaml
+
 from service.config import Settings
-from tests.replicas.balancer import ENVOY, SHIPPED, shipped
+from tests.replicas.balancer import ENVOY, ROOT, SHIPPED, shipped
+
+BALANCERS = ROOT / "docker" / "monitoring" / "prometheus" / "balancers" / "envoy.yml"
 
 LISTENERS = shipped()["static_resources"]["listeners"]
 SERVICE = LISTENERS[0]["filter_chains"][0]["filters"][0]["typed_config"]
@@ -53,6 +57,16 @@ def test_its_times_and_bounds_fit_those_of_the_service() -> None:
     )
     assert default.max_in_flight < of_one["max_connections"] < default.max_connections
     assert of_all["retry_budget"]["min_retry_concurrency"] == default.max_in_flight
+
+
+def test_prometheus_finds_envoy_once_the_last_line_is_no_comment() -> None:
+    """The file is valid as it ships, naming nobody, and after the one change that is described."""
+    text = BALANCERS.read_text(encoding="utf-8")
+    *before, last = text.splitlines()
+    uncommented = "\n".join([*before, last.replace("# ", "", 1)])
+
+    assert yaml.safe_load(text) == [{"targets": None}]
+    assert yaml.safe_load(uncommented) == [{"targets": ["envoy:9902"]}]
 
 
 def test_what_is_sent_again_is_what_is_kept() -> None:

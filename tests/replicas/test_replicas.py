@@ -38,6 +38,10 @@ class Scene:
         pictures = [png_of(noise(seed)) for seed in range(8)]
         return crowd(self.balancer.address, CLIENTS, pictures)
 
+    def saved(self) -> float:
+        """The requests so far that were answered because they were sent again."""
+        return self.balancer.figure("envoy_cluster_upstream_rq_retry_success")
+
     async def start(self, replica: Replica) -> None:
         """Start a replica again, and wait until the balancer has it back."""
         await asyncio.to_thread(replica.start)
@@ -60,6 +64,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 async def test_a_replica_that_is_killed_under_load_loses_no_request(scene: Scene) -> None:
     """What was inside it is answered by another; it is used again once it is ready."""
     replica = scene.replicas[0]
+    before = scene.saved()
     async with scene.crowd() as clients:
         await clients.receive(REQUESTS)
         await asyncio.to_thread(replica.kill)
@@ -68,7 +73,7 @@ async def test_a_replica_that_is_killed_under_load_loses_no_request(scene: Scene
         await clients.receive(REQUESTS)
 
     assert set(clients.statuses) == {"200"}
-    assert len(clients.answers) >= 3 * REQUESTS
+    assert scene.saved() > before
 
 
 async def test_a_replica_that_is_stopped_under_load_loses_no_request(scene: Scene) -> None:
@@ -82,7 +87,6 @@ async def test_a_replica_that_is_stopped_under_load_loses_no_request(scene: Scen
         await clients.receive(REQUESTS)
 
     assert (code, set(clients.statuses)) == (0, {"200"})
-    assert len(clients.answers) >= 3 * REQUESTS
 
 
 async def test_a_version_that_comes_under_load_loses_no_request(scene: Scene) -> None:
@@ -97,4 +101,3 @@ async def test_a_version_that_comes_under_load_loses_no_request(scene: Scene) ->
     versions = [answer.version for answer in clients.answers]
     assert set(clients.statuses) == {"200"}
     assert (set(versions), set(versions[-REQUESTS:])) == ({"1", "2"}, {"2"})
-    assert len(clients.answers) >= 3 * REQUESTS

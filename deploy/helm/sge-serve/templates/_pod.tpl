@@ -17,7 +17,7 @@ capabilities: {drop: [ALL]}
 
 {{- define "sge-serve.env" -}}
 {{- $values := .Values -}}
-{{- $env := dict "SGE_DEVICE" (ternary "cuda" "cpu" $values.gpu.enabled) "SGE_PORT" 8000 -}}
+{{- $env := dict "SGE_DEVICE" (ternary "cuda" "cpu" $values.gpu.enabled) "SGE_PORT" 8000 "SGE_DRAIN_DELAY_S" $values.drain.delaySeconds -}}
 {{- if eq $values.cache.kind "emptyDir" -}}
 {{- $_ := set $env "SGE_CACHE_LIMIT_MB" (mul $values.cache.emptyDir.sizeGi 536 | int) -}}
 {{- end -}}
