@@ -32,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory() as folder,
         replicas(NUMBER, options.store, flags, engine=options.engine) as running,
     ):
-        if not options.only_faults:
+        if options.only != "faults":
             _write_costs(Path(folder), running, kinds["small"])
-        _write_faults(Path(folder), running, [kinds["small"], kinds["canvas"]], options)
+        if options.only != "cost":
+            _write_faults(Path(folder), running, [kinds["small"], kinds["canvas"]], options)
     return 0
 
 
@@ -44,7 +45,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", default="auto", help="of the replicas")
     parser.add_argument("--rate", type=float, default=30.0, help="requests in a second")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each stretch of load")
-    parser.add_argument("--only-faults", action="store_true", help="leave out what Envoy costs")
+    parser.add_argument("--only", choices=("cost", "faults"), help="leave the other out")
     return parser.parse_args(arguments)
 
 
