@@ -295,6 +295,17 @@ def test_links_of_the_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_no_page_waits_for_what_is_to_be_filled_in() -> None:
+    """A line of capital letters alone, as FIGURES, stands for text that somebody meant to write."""
+    waiting = [
+        f"{page.relative_to(ROOT)}: {word}"
+        for page in PAGES
+        for word in re.findall(r"^[A-Z]+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+
+    assert waiting == []
+
+
 def test_the_architecture_and_the_decisions_name_files_that_are_there() -> None:
     """A reader who looks for a feature finds the file that does it."""
     strays = [
