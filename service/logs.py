@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, Literal
@@ -19,6 +20,9 @@ SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+REQUEST = ("method", "path", "status")  # what a person looks for first in the access log
+TRACEBACKS = {"exception", "stack"}
+OBEYED = re.compile("[\x7f-\x9f]")  # by terminals, of what JSON itself does not escape
 
 
 def configure_logs(level: str, style: Style) -> None:
@@ -59,9 +63,48 @@ def configure_logs(level: str, style: Style) -> None:
 def _renderers(style: Style) -> list[structlog.typing.Processor]:
     is_terminal = sys.stderr.isatty()
     if style == "console" or (style == "auto" and is_terminal):
-        return [structlog.dev.ConsoleRenderer(colors=is_terminal and not refuses_colours())]
+        return [
+            structlog.processors.format_exc_info,
+            _begin_with_request,
+            _without_controls,
+            structlog.dev.ConsoleRenderer(
+                colors=is_terminal and not refuses_colours(), sort_keys=False
+            ),
+        ]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
 
 
+def _begin_with_request(
+    _: object, __: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Have the access log's lines begin with what was asked for and how it was answered."""
+    if line.get("event") == "request" and line.keys() >= set(REQUEST):
+        line["event"] = " ".join(str(line.pop(name)) for name in REQUEST)
+    return line
+
+
+def _without_controls(
+    _: object, __: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Replace what a terminal would obey, or what would look like a line of its own.
+
+    Paths and messages may hold what a client wrote. Only tracebacks have several rows, indented.
+    """
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = _indented(value) if name in TRACEBACKS else printable(value)
+    return line
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {printable(row)}" for row in text.split("\n"))
+
+
+def printable(text: str) -> str:
+    """A text with a question mark for each character that a terminal does not show."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _as_json(line: structlog.typing.EventDict, default: Callable[[Any], Any]) -> str:
-    return orjson.dumps(line, default=default).decode()
+    text = orjson.dumps(line, default=default).decode()
+    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
