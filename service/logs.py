@@ -22,6 +22,11 @@ SHARED: list[structlog.typing.Processor] = [
 ]
 REQUEST = ("method", "path", "status")  # what a person looks for first in the access log
 TRACEBACKS = {"exception", "stack"}
+OF_HEADERS = (  # where OpenTelemetry warns of what is wrong with a client's headers, and cites them
+    "opentelemetry.baggage",
+    "opentelemetry.propagators",
+    "opentelemetry.trace.span",
+)
 OBEYED = re.compile("[\x7f-\x9f]")  # by terminals, of what JSON itself does not escape
 
 
@@ -58,6 +63,8 @@ def configure_logs(level: str, style: Style) -> None:
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(max(root.level, logging.WARNING))
     logging.getLogger("torch").setLevel(max(root.level, logging.WARNING))
+    for name in OF_HEADERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _renderers(style: Style) -> list[structlog.typing.Processor]:
