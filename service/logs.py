@@ -27,13 +27,15 @@ OF_HEADERS = (  # where OpenTelemetry warns of what is wrong with a client's hea
     "opentelemetry.propagators",
     "opentelemetry.trace.span",
 )
+TRACE_OF_TORCH = "torch.__trace"  # writes nothing, or to the folder of TORCH_TRACE
 OBEYED = re.compile("[\x7f-\x9f]")  # by terminals, of what JSON itself does not escape
 
 
 def configure_logs(level: str, style: Style) -> None:
     """Send every log line of the process to standard error in one style.
 
-    Lines of libraries, uvicorn's and torch's among them, take the same way as our own.
+    Lines of libraries, uvicorn's and torch's among them, take the same way as our own. torch sets
+    its loggers up when it is imported: whoever calls this before has to call it again then.
 
     Args:
         level: the least severe lines written.
@@ -62,9 +64,21 @@ def configure_logs(level: str, style: Style) -> None:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(max(root.level, logging.WARNING))
+    _take_over_torch()
     logging.getLogger("torch").setLevel(max(root.level, logging.WARNING))
     for name in OF_HEADERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _take_over_torch() -> None:
+    """Leave torch's loggers only what writes to files that somebody has asked for."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        is_of_torch = name.partition(".")[0] == "torch" and name != TRACE_OF_TORCH
+        if isinstance(logger, logging.Logger) and is_of_torch and logger.handlers:
+            logger.handlers = [
+                each for each in logger.handlers if isinstance(each, logging.FileHandler)
+            ]
+            logger.propagate = True
 
 
 def _renderers(style: Style) -> list[structlog.typing.Processor]:

@@ -42,6 +42,14 @@ try:
 except ValueError:
     log.exception("failed")
 """
+LOG_AS_TORCH_DOES = """
+import logging
+import sys
+import torch
+from service.logs import configure_logs
+configure_logs("info", sys.argv[1])
+logging.getLogger("torch.utils.cpp_extension").warning("no runtime")
+"""
 ESCAPE = "\x1b["
 
 
@@ -113,6 +121,13 @@ def test_a_request_is_told_first_in_lines_to_read(tmp_path: Path) -> None:
         "/-",
         404,
     )
+
+
+def test_torch_writes_no_lines_of_its_own(tmp_path: Path) -> None:
+    """Each of its loggers would have a form of its own, past that of the log."""
+    line = json.loads(line_in_file(tmp_path, "json", program=LOG_AS_TORCH_DOES))
+
+    assert (line["event"], line["level"]) == ("no runtime", "warning")
 
 
 @pytest.mark.parametrize("style", ["console", "json"])

@@ -12,6 +12,7 @@ from service.api.keys import find_admin_keys, find_keys
 from service.api.tls import find_certificate
 from service.config import Settings
 from service.errors import BadSetting
+from service.logs import configure_logs
 from service.metrics import Metrics
 from service.store.files import folders_in
 from service.tracing.start import find_tracer
@@ -39,6 +40,7 @@ def prepare(settings: Settings) -> Start:
             be made.
         MissingFile: there is no store.
     """
+    configure_logs(settings.log_level, settings.log_format)  # libraries may warn of what they read
     folders_in(settings.model_store)
     check_doors(settings)
     return Start(hold_address(settings.host, settings.port), find_tracer())
