@@ -77,6 +77,11 @@ def test_importing_every_module_changes_nothing() -> None:
         ("serve --model-store {folder} --host 192.0.2.1 --port 0", 2),
         ("check --model-store {folder}/nowhere", 2),
         ("check --model-store {folder} --api-keys-file {folder}/nowhere", 2),
+        ("serve --model-store {folder}", 2),
+        ("serve --model-store {store} --models nope", 2),
+        ("serve --model-store {store} --default-model nope", 2),
+        ("check --model-store {store} --models nope", 2),
+        ("check --model-store {store} --default-model nope", 2),
         ("compile --model-store {folder}/nowhere", 2),
         ("predict picture.png --model-store {folder}/nowhere", 2),
         ("evaluate pictures --model-store {folder}/nowhere", 2),
@@ -90,13 +95,13 @@ def test_importing_every_module_changes_nothing() -> None:
     ],
 )
 def test_a_command_that_computes_nothing_imports_nothing_that_computes(
-    tmp_path: Path, line: str, code: int
+    tmp_path: Path, tiny_version: Path, line: str, code: int
 ) -> None:
     """Help, a key or a wrong flag is answered at once: torch alone takes seconds to import.
 
     In a process of its own, which has imported nothing yet.
     """
-    arguments = line.format(folder=tmp_path).split()
+    arguments = line.format(folder=tmp_path, store=tiny_version.parents[1]).split()
 
     ended = subprocess.run(
         [sys.executable, "-c", RUN_COMMAND, *arguments], capture_output=True, text=True, check=True
