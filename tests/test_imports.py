@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine_builders import no_cuda
+
 IMPORT_ALL = """
 import ctypes, logging, os, pkgutil, sys, threading, warnings
 import torch, torchvision, PIL._imaging, fastapi, uvicorn, structlog, prometheus_client
@@ -82,6 +84,10 @@ def test_importing_every_module_changes_nothing() -> None:
         ("serve --model-store {store} --default-model nope", 2),
         ("check --model-store {store} --models nope", 2),
         ("check --model-store {store} --default-model nope", 2),
+        pytest.param("serve --model-store {store} --device cuda", 2, marks=no_cuda),
+        pytest.param("check --model-store {store} --device cuda", 2, marks=no_cuda),
+        ("serve --model-store {store} --engine tensorrt --device cpu", 2),
+        pytest.param("check --model-store {store} --engine tensorrt", 2, marks=no_cuda),
         ("compile --model-store {folder}/nowhere", 2),
         ("predict picture.png --model-store {folder}/nowhere", 2),
         ("evaluate pictures --model-store {folder}/nowhere", 2),

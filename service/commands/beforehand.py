@@ -13,6 +13,7 @@ from service.api.keys import find_admin_keys, find_keys
 from service.api.tls import find_certificate
 from service.commands.wanted import check_models
 from service.config import Settings
+from service.engines.driver import check_engine, find_installed
 from service.errors import BadSetting
 from service.logs import configure_logs
 from service.metrics import Metrics
@@ -50,13 +51,14 @@ def look_ahead(settings: Settings, say: Callable[[str], None]) -> None:
     """Look for what a service is told to use, as far as that takes no time.
 
     Raises:
-        BadSetting: keys or the certificate cannot be used, or the default model is not in the
-            store.
+        BadSetting: keys or the certificate cannot be used, the default model is not in the store,
+            or this machine lacks what an engine needs.
         StoreError: there is no store, or nothing in it to serve.
     """
     folders_in(settings.model_store)
     check_doors(settings)
     check_models(settings, say)
+    check_engine(settings, find_installed())
 
 
 def check_doors(settings: Settings) -> None:
