@@ -158,7 +158,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     require_extras(settings)
     from service.commands.beforehand import prepare
 
-    start = prepare(settings)
+    start = prepare(settings, say)
     with without_collections():
         from service.commands import serve  # torch takes seconds to import; a wrong flag should not
 
@@ -168,10 +168,9 @@ def _serve(parsed: argparse.Namespace) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     settings = settings_of(parsed)
     require_extras(settings)
-    from service.commands.beforehand import check_doors
+    from service.commands.beforehand import look_ahead
 
-    folders_in(settings.model_store)
-    check_doors(settings)
+    look_ahead(settings, say)
     from service.commands import check
 
     return check.run(settings, say=say)

@@ -35,7 +35,7 @@ Messages are lower case and give the value seen and the limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -217,6 +217,11 @@ class BadSetting(ServiceError):
     def lines(self) -> Sequence[str]:
         """The message, and what it lists."""
         return self._lines
+
+
+def no_such_default(name: str, served: Iterable[str]) -> BadSetting:
+    """Why the model that is to answer where none is named cannot."""
+    return BadSetting(f"SGE_DEFAULT_MODEL={name} is not served, served are: {', '.join(served)}")
 
 
 class StoreError(ServiceError):

@@ -18,8 +18,7 @@ from torchvision.models.resnet import ResNet
 
 from service.images.contract import InputContract
 from service.model.resnet import ResNetSpec, SgeResNet, plain_resnet
-from service.store.files import sha256_of
-from service.store.manifest import LABELS_FILE, WEIGHTS_FILE
+from service.store.files import LABELS_FILE, WEIGHTS_FILE, sha256_of
 from service.store.write import NewVersion
 
 TINY = ResNetSpec(

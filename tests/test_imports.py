@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine_builders import no_cuda
+
 IMPORT_ALL = """
 import ctypes, logging, os, pkgutil, sys, threading, warnings
 import torch, torchvision, PIL._imaging, fastapi, uvicorn, structlog, prometheus_client
@@ -77,6 +79,15 @@ def test_importing_every_module_changes_nothing() -> None:
         ("serve --model-store {folder} --host 192.0.2.1 --port 0", 2),
         ("check --model-store {folder}/nowhere", 2),
         ("check --model-store {folder} --api-keys-file {folder}/nowhere", 2),
+        ("serve --model-store {folder}", 2),
+        ("serve --model-store {store} --models nope", 2),
+        ("serve --model-store {store} --default-model nope", 2),
+        ("check --model-store {store} --models nope", 2),
+        ("check --model-store {store} --default-model nope", 2),
+        pytest.param("serve --model-store {store} --device cuda", 2, marks=no_cuda),
+        pytest.param("check --model-store {store} --device cuda", 2, marks=no_cuda),
+        ("serve --model-store {store} --engine tensorrt --device cpu", 2),
+        pytest.param("check --model-store {store} --engine tensorrt", 2, marks=no_cuda),
         ("compile --model-store {folder}/nowhere", 2),
         ("predict picture.png --model-store {folder}/nowhere", 2),
         ("evaluate pictures --model-store {folder}/nowhere", 2),
@@ -90,13 +101,13 @@ def test_importing_every_module_changes_nothing() -> None:
     ],
 )
 def test_a_command_that_computes_nothing_imports_nothing_that_computes(
-    tmp_path: Path, line: str, code: int
+    tmp_path: Path, tiny_version: Path, line: str, code: int
 ) -> None:
     """Help, a key or a wrong flag is answered at once: torch alone takes seconds to import.
 
     In a process of its own, which has imported nothing yet.
     """
-    arguments = line.format(folder=tmp_path).split()
+    arguments = line.format(folder=tmp_path, store=tiny_version.parents[1]).split()
 
     ended = subprocess.run(
         [sys.executable, "-c", RUN_COMMAND, *arguments], capture_output=True, text=True, check=True

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
 from service.api.keys import find_admin_keys, find_keys
 from service.api.tls import find_certificate
+from service.commands.wanted import check_models
 from service.config import Settings
+from service.engines.driver import check_engine, find_installed
 from service.errors import BadSetting
+from service.logs import configure_logs
 from service.metrics import Metrics
 from service.store.files import folders_in
 from service.tracing.start import find_tracer
@@ -31,17 +35,30 @@ class Start:
     tracer: Tracer
 
 
-def prepare(settings: Settings) -> Start:
+def prepare(settings: Settings, say: Callable[[str], None]) -> Start:
     """Look at what a service is told to use, and take its address.
 
     Raises:
-        BadSetting: the address is taken, keys or the certificate cannot be used, or spans cannot
-            be made.
-        MissingFile: there is no store.
+        BadSetting: as `look_ahead` does; the address is taken, or spans cannot be made.
+        StoreError: as `look_ahead` does.
+    """
+    configure_logs(settings.log_level, settings.log_format)  # libraries may warn of what they read
+    look_ahead(settings, say)
+    return Start(hold_address(settings.host, settings.port), find_tracer())
+
+
+def look_ahead(settings: Settings, say: Callable[[str], None]) -> None:
+    """Look for what a service is told to use, as far as that takes no time.
+
+    Raises:
+        BadSetting: keys or the certificate cannot be used, the default model is not in the store,
+            or this machine lacks what an engine needs.
+        StoreError: there is no store, or nothing in it to serve.
     """
     folders_in(settings.model_store)
     check_doors(settings)
-    return Start(hold_address(settings.host, settings.port), find_tracer())
+    check_models(settings, say)
+    check_engine(settings, find_installed())
 
 
 def check_doors(settings: Settings) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from service.commands.wanted import report_passed_over, report_version
 from service.config import Settings
 from service.errors import MissingFile, UnknownModel
 from service.serving.choice import choose_default, choose_model
 from service.serving.short_lived_thread import in_short_lived_thread
+from service.store.files import nothing_to_serve
 from service.store.load import BrokenVersion, LoadedModel, StoreContents, load_store
 from service.store.policy import VersionPolicy
 
@@ -36,11 +38,10 @@ def _load(settings: Settings, policy: VersionPolicy, say: Say) -> StoreContents:
     contents = in_short_lived_thread(
         load_store, settings.model_store, model_name=settings.model_name, policy=policy
     )
-    for name in sorted(contents.settled.passed_over):
-        say(f"passed over: {name!a}: no model can be called so")
+    report_passed_over(contents.settled.passed_over, say)
     report_broken(contents.broken, say)
     if not contents.models:
-        raise MissingFile(f"no model in {settings.model_store} can be served")
+        raise nothing_to_serve(settings.model_store)
     return contents
 
 
@@ -83,7 +84,7 @@ def load_chosen(
 def report_broken(versions: Iterable[BrokenVersion], say: Say) -> None:
     """Name each version that is not served, and why."""
     for version in versions:
-        say(f"not served: {version.key}: {version.error.message}")
+        report_version(version.key, version.error, say)
 
 
 def _is_of(broken: BrokenVersion, version: str | None) -> bool:

@@ -47,7 +47,7 @@ def run(settings: Settings, start: Start, say: Say) -> int:
         BadSetting: a setting cannot be met, or somebody else listens at the address by now.
         StoreError: no model can be served.
     """
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format)  # again, for torch's loggers
     raise_descriptor_limit()
     with start.listener:
         contents = load_served(settings, say)

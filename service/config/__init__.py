@@ -11,7 +11,7 @@ from service.config.openmp import bound_openmp_waiting
 from service.config.settings import DeviceName, EngineName, Precision, Settings, flags_of
 from service.config.store import shares_of
 from service.config.terminal import refuses_colours
-from service.config.tracing import find_trace_settings
+from service.config.tracing import TraceSettings, find_trace_settings
 from service.config.values import (
     LONGEST_NAME,
     LONGEST_TIMEOUT_MS,
@@ -35,6 +35,7 @@ __all__ = [
     "EngineName",
     "Precision",
     "Settings",
+    "TraceSettings",
     "bound_openmp_waiting",
     "describe_invalid",
     "find_trace_settings",

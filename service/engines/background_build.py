@@ -8,11 +8,15 @@ that it was told to fill.
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import structlog
+from pydantic_core import from_json
 
 import service
 from service.config import EngineName, Settings, flags_of
@@ -20,6 +24,8 @@ from service.errors import EngineFailed
 
 Build = Callable[[Path], None]
 """Fills a cache folder with an engine's files."""
+
+log = structlog.stdlib.get_logger(__name__)
 
 COMPLAINT = "sge-serve: "  # with which the command says why it failed
 
@@ -37,7 +43,7 @@ class BackgroundBuild:
     """Runs `sge-serve compile` for one engine of one model, and waits for it.
 
     It gives way to this process, and ends with it, however that ends; what a terminal sends to
-    this process (Ctrl-C) does not reach it. Its log lines are passed on.
+    this process (Ctrl-C) does not reach it. What it logs is logged here.
 
     Args:
         settings: of the service.
@@ -46,7 +52,9 @@ class BackgroundBuild:
     """
 
     def __init__(self, settings: Settings, engine: EngineName, model: str) -> None:
-        self._settings = settings.model_copy(update={"engine": engine, "models": (model,)})
+        self._settings = settings.model_copy(
+            update={"engine": engine, "models": (model,), "log_format": "json"}
+        )
 
     def __call__(self, cache_dir: Path) -> None:
         """Fill a cache folder.
@@ -68,12 +76,15 @@ class BackgroundBuild:
             # take as much as the service, whatever its priority.
             process_group=0,
         ) as process:
-            complaint = pass_on(process.stderr or ())
+            complaint = log_lines(process.stderr or ())
         require_success(process.returncode, complaint)
 
 
-def pass_on(lines: Iterable[str]) -> str:
-    """Pass what a process writes on to standard error, but for its complaint.
+def log_lines(lines: Iterable[str]) -> str:
+    """Log what a process writes as lines of this one, but for its complaint.
+
+    Args:
+        lines: objects of JSON where it logs itself, else whatever a compiler has to say.
 
     Returns:
         The complaint, which may have several lines; empty where there is none.
@@ -82,9 +93,22 @@ def pass_on(lines: Iterable[str]) -> str:
     for line in lines:
         if complaint or line.startswith(COMPLAINT):
             complaint.append(line.removeprefix(COMPLAINT))
-        else:
-            sys.stderr.write(line)
+        elif text := line.strip():
+            _log_again(text)
     return "".join(complaint).strip()
+
+
+def _log_again(text: str) -> None:
+    try:
+        line = from_json(text)
+    except ValueError:
+        line = None
+    if not isinstance(line, dict) or not isinstance(line.get("event"), str):
+        log.info("compiling", said=text)
+        return
+    event, level = line.pop("event"), str(line.pop("level", "")).upper()
+    line.pop("timestamp", None)
+    log.log(logging.getLevelNamesMapping().get(level, logging.INFO), event, **line)
 
 
 def require_success(code: int, complaint: str) -> None:

@@ -8,8 +8,8 @@ import structlog
 import torch
 
 from service.config import DeviceName, Precision
+from service.engines.driver import no_gpu
 from service.engines.gpu import GpuSurvey, survey_gpu
-from service.errors import BadSetting
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +34,7 @@ def choose_device(device: DeviceName, survey: Callable[[], GpuSurvey] = survey_g
         torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32; whoever wants speed takes bf16
         return torch.device("cuda")
     if device == "cuda":
-        raise BadSetting(f"SGE_DEVICE=cuda, but {reason}")
+        raise no_gpu(reason)
     if gpu.has_driver:
         log.warning("GPU is not used", reason=reason)
     return torch.device("cpu")

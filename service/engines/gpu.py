@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,9 +9,7 @@ from typing import Any
 
 import torch
 
-# By the major version of CUDA, the first driver whose programs run on it: NVIDIA's table of
-# "minor version compatibility".
-FIRST_DRIVERS = {"12": "R525", "13": "R580"}
+from service.engines.driver import cuda_of_driver, why_no_cuda
 
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)")
 
@@ -47,18 +44,8 @@ class GpuSurvey:
 
     def why_not(self) -> str | None:
         """What stands in the way of using the GPU; None where nothing does."""
-        if self.torch_cuda is None:
-            return "this torch is built without CUDA"
-        if self.driver_cuda is None:
-            return "there is no NVIDIA driver"
-        major = self.torch_cuda.partition(".")[0]
-        if self.driver_cuda // 1000 < int(major):
-            runs = f"{self.driver_cuda // 1000}.{self.driver_cuda % 1000 // 10}"
-            floor = FIRST_DRIVERS.get(major)
-            return (
-                f"the driver runs CUDA {runs} at most, and this torch needs {self.torch_cuda}"
-                + (f": driver {floor} or newer" if floor else "")
-            )
+        if reason := why_no_cuda(self.torch_cuda, self.driver_cuda):
+            return reason
         if not self.is_available:
             return "torch finds no usable CUDA device" + (f": {self.error}" if self.error else "")
         if not has_code_for(self.capability, self.architectures):
@@ -84,18 +71,8 @@ def has_code_for(capability: tuple[int, int], architectures: Iterable[str]) -> b
     )
 
 
-def _driver_cuda() -> int | None:
-    """Ask the driver itself: torch tells no more than that it found no device."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    version = ctypes.c_int()
-    return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
-
-
 def survey_gpu(
-    driver: Callable[[], int | None] = _driver_cuda, cuda: Any = torch.cuda
+    driver: Callable[[], int | None] = cuda_of_driver, cuda: Any = torch.cuda
 ) -> GpuSurvey:
     """Look at this machine's first GPU.
 

@@ -15,10 +15,11 @@ from service.engines.aoti.int8 import Calibration, Int8Engine, torchao_is_instal
 from service.engines.background_build import BackgroundBuild, Build
 from service.engines.base import Engine
 from service.engines.device import choose_device, choose_precision, choose_threads
+from service.engines.driver import no_tensorrt, tensorrt_is_installed
 from service.engines.eager import EagerEngine
 from service.engines.gpu import GpuSurvey, survey_gpu
 from service.engines.stub import StubEngine
-from service.engines.tensorrt.engine import TensorRtEngine, tensorrt_is_installed
+from service.engines.tensorrt.engine import TensorRtEngine
 from service.errors import BadSetting
 from service.store.load import LoadedModel
 
@@ -156,9 +157,7 @@ def _engine_names(name: EngineName, *, has_tensorrt: bool) -> list[str]:
     if name == "auto":
         return ["tensorrt", "compiled"] if has_tensorrt else ["compiled"]
     if name == "tensorrt" and not has_tensorrt:
-        raise BadSetting(
-            "SGE_ENGINE=tensorrt needs a CUDA device and pip install 'sge-serve[tensorrt]'"
-        )
+        raise no_tensorrt()
     return [name]
 
 

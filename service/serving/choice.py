@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from service.errors import BadSetting, UnknownModel
+from service.errors import UnknownModel, no_such_default
 from service.serving.served_model import ServedModel
 from service.store.load import LoadedModel
 
@@ -84,5 +84,5 @@ def choose_default(models: Iterable[LoadedModel], name: str | None) -> str | Non
     """
     names = names_of(models)
     if name is not None and name not in names:
-        raise BadSetting(f"SGE_DEFAULT_MODEL={name} is not served, served are: {', '.join(names)}")
+        raise no_such_default(name, names)
     return names[0] if name is None and len(names) == 1 else name

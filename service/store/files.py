@@ -13,6 +13,12 @@ from pydantic import ValidationError
 
 from service.errors import BadManifest, MissingFile
 
+WEIGHTS_FILE = "model.safetensors"
+LABELS_FILE = "labels.txt"
+MANIFEST_FILE = "manifest.json"
+MANIFEST_BYTES = 1 << 20
+LABELS_BYTES = 16 << 20
+
 MOST_FAULTS = 10  # of one manifest that are named
 
 
@@ -84,6 +90,16 @@ def _require_regular(path: Path, status: os.stat_result) -> None:
 def printable(path: Path) -> str:
     """A path as text that can be sent: names of files may hold what is none."""
     return str(path).encode(errors="backslashreplace").decode()
+
+
+def no_such_version(store: Path) -> MissingFile:
+    """Why a version is not served that is named and is not in the store."""
+    return MissingFile(f"no such version in {printable(store)}")
+
+
+def nothing_to_serve(store: Path) -> MissingFile:
+    """Why a store is refused of which no model can be served."""
+    return MissingFile(f"no model in {store} can be served")
 
 
 def sha256_of(content: bytes) -> str:

@@ -11,8 +11,7 @@ from pydantic_core import from_json
 from service.config import is_name, is_version
 from service.errors import MissingFile, StoreError
 from service.store.disk import BoundedDisk, Disk
-from service.store.files import read_bounded
-from service.store.manifest import MANIFEST_BYTES, MANIFEST_FILE
+from service.store.files import MANIFEST_BYTES, MANIFEST_FILE, read_bounded
 from service.store.survey import Place, Seen, Settled, Survey, survey_store
 
 UNNAMED = "model"  # where neither a manifest nor the store's folder has a name that will do

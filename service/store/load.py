@@ -9,28 +9,26 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.errors import BadManifest, EngineFailed, HashMismatch, MissingFile, StoreError
+from service.errors import BadManifest, EngineFailed, HashMismatch, StoreError
 from service.model.checkpoint import build_network
 from service.model.resnet import SgeResNet
 from service.model.shapes import shapes_alone
 from service.model.weights_file import decode_weights
 from service.store.files import (
-    check_labels,
-    decode_labels,
-    describe_invalid_manifest,
-    printable,
-    read_bounded,
-    sha256_of,
-)
-from service.store.layout import VersionFolder, list_versions, name_folders, possible_names
-from service.store.manifest import (
     LABELS_BYTES,
     LABELS_FILE,
     MANIFEST_BYTES,
     MANIFEST_FILE,
     WEIGHTS_FILE,
-    Manifest,
+    check_labels,
+    decode_labels,
+    describe_invalid_manifest,
+    no_such_version,
+    read_bounded,
+    sha256_of,
 )
+from service.store.layout import VersionFolder, list_versions, name_folders, possible_names
+from service.store.manifest import Manifest
 from service.store.policy import Chosen, VersionPolicy
 from service.store.reference import ReferenceNetwork
 from service.store.survey import Seen, Settled, survey_store
@@ -136,10 +134,7 @@ def load_store(
     for name in possible_names(store, survey, model_name):
         folders = name_folders(survey, name, is_renamed=model_name is not None)
         loaded, broken = _load_all(folders, policy)
-        broken += [
-            BrokenVersion(key, MissingFile(f"no such version in {printable(store)}"))
-            for key in policy.absent(folders)
-        ]
+        broken += [BrokenVersion(key, no_such_version(store)) for key in policy.absent(folders)]
         tried.append(StoreContents(tuple(loaded), tuple(broken), replace(settled, name=name)))
         if loaded:
             return tried[-1]

@@ -12,12 +12,6 @@ from service.model.resnet import ResNetSpec, Stem
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-WEIGHTS_FILE = "model.safetensors"
-LABELS_FILE = "labels.txt"
-MANIFEST_FILE = "manifest.json"
-MANIFEST_BYTES = 1 << 20
-LABELS_BYTES = 16 << 20
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

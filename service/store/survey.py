@@ -16,7 +16,7 @@ from typing import Literal
 from service.config import is_name, is_version
 from service.errors import MissingFile, StoreError
 from service.store.disk import BoundedDisk, Disk, FileStamp
-from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from service.store.files import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE
 
 Layout = Literal["models", "versions", "files"]
 

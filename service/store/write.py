@@ -20,13 +20,16 @@ from service.images.contract import InputContract
 from service.model.checkpoint import refuse_non_finite
 from service.model.resnet import SgeResNet
 from service.store.files import (
+    LABELS_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
     check_labels,
     describe_invalid_manifest,
     describe_os_error,
     encode_labels,
     sha256_of,
 )
-from service.store.manifest import LABELS_FILE, MANIFEST_FILE, WEIGHTS_FILE, Hashes, Manifest
+from service.store.manifest import Hashes, Manifest
 
 CARD_FILE = "README.md"
 

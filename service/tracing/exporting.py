@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import entry_points
 
 from opentelemetry.propagate import get_global_textmap
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service import __version__
+from service.config import TraceSettings
 from service.errors import BadSetting
 from service.tracing.otel import OpenTelemetryTracer
 
@@ -17,20 +19,30 @@ EXPORTERS = "opentelemetry_traces_exporter"  # the group in which packages name 
 UNKNOWN = "unknown_service"  # what OpenTelemetry calls a service that nobody has named
 
 
-def build_tracer(exporters: Sequence[str]) -> OpenTelemetryTracer:
+def build_tracer(settings: TraceSettings) -> OpenTelemetryTracer:
     """Make a tracer that sends; its threads run from now on.
 
     Args:
-        exporters: by the names that OpenTelemetry's packages give them.
+        settings: who sends, and whether it is said how a client's trace is named.
 
     Raises:
         BadSetting: there is no such exporter, or a variable of it makes no sense.
     """
     try:
-        processors = [BatchSpanProcessor(_make(name)) for name in exporters]
+        processors = [BatchSpanProcessor(_make(name)) for name in settings.exporters]
+        return OpenTelemetryTracer(processors, describe_service(), find_propagator(settings))
     except ValueError as error:
         raise BadSetting(f"the variables of OpenTelemetry (OTEL_*): {error}") from error
-    return OpenTelemetryTracer(processors, describe_service(), get_global_textmap())
+
+
+def find_propagator(settings: TraceSettings) -> TextMapPropagator:
+    """What reads the headers of a request: those of OTEL_PROPAGATORS, or Trace Context alone.
+
+    OpenTelemetry would read `baggage`, too, of which no span says anything.
+    """
+    if settings.names_propagators:
+        return get_global_textmap()
+    return TraceContextTextMapPropagator()
 
 
 def describe_service() -> Resource:

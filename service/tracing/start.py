@@ -28,4 +28,4 @@ def find_tracer() -> Tracer:
         raise BadSetting(MISSING) from error
     except ValueError as error:  # of OTEL_PROPAGATORS, which is read when it is imported
         raise BadSetting(f"OTEL_PROPAGATORS: {error}") from error
-    return build_tracer(settings.exporters)
+    return build_tracer(settings)

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.config import Settings
 from service.engines.aoti.engine import CompiledEngine
-from service.engines.background_build import BackgroundBuild, pass_on, require_success
+from service.engines.background_build import BackgroundBuild, log_lines, require_success
 from service.engines.eager import EagerEngine
 from service.errors import EngineFailed
 from service.store.load import load_version
@@ -44,12 +45,26 @@ def test_what_another_process_compiles_computes_what_the_eager_engine_does(
         assert_close(infer(engine, images, every), infer(reference, images, every))
 
 
-def test_log_lines_are_passed_on_and_a_complaint_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    """What comes after the complaint's first line belongs to it."""
-    complaint = pass_on(['{"event": "a"}\n', "sge-serve: no compiler\n", "install g++\n"])
+def test_what_a_process_logs_is_logged_here_and_its_complaint_is_not() -> None:
+    """In the form of this log, whoever wrote it; what follows a complaint is part of it."""
+    lines = [
+        '{"event": "a", "level": "warning", "timestamp": "then", "size": 1}\n',
+        "W1127 08:00:00.000 12 torch/utils/cpp_extension.py:183] No CUDA runtime\n",
+        "\n",
+        "[1]\n",
+        "sge-serve: no compiler\n",
+        "install g++\n",
+    ]
+
+    with capture_logs() as logged:
+        complaint = log_lines(lines)
 
     assert complaint == "no compiler\ninstall g++"
-    assert capsys.readouterr().err == '{"event": "a"}\n'
+    assert logged == [
+        {"event": "a", "log_level": "warning", "size": 1},
+        {"event": "compiling", "log_level": "info", "said": lines[1].strip()},
+        {"event": "compiling", "log_level": "info", "said": "[1]"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from service.engines.device import choose_device
-from service.engines.gpu import FIRST_DRIVERS, has_code_for, survey_gpu
+from service.engines.driver import FIRST_DRIVERS
+from service.engines.gpu import has_code_for, survey_gpu
 from service.errors import BadSetting
 from tests.engine_builders import CPU, USABLE_GPU, no_cuda
 

@@ -22,6 +22,7 @@ WITHOUT_EFFECT = {
     "service.engines.aoti.cuda_graphs",  # runs what was built
     "service.engines.device_loss",  # runs what was built
     "service.engines.staging",  # runs what was built
+    "service.engines.driver",  # whether it can be built
     "service.engines.gpu",  # whether it can be built
     "service.engines.gpu_memory",  # whether it can be loaded
     "service.engines.identity",  # names it

@@ -14,8 +14,8 @@ import httpx
 import torch
 
 from service.engines.aoti.cuda_graphs import RecordedProgram
+from service.engines.driver import tensorrt_is_installed
 from service.engines.gpu import survey_gpu
-from service.engines.tensorrt.engine import tensorrt_is_installed
 from service.errors import EngineFailed, EngineLost
 from service.serving.batch_memory import is_out_of_memory
 from tests.gpu.runner import Figures, Skipped

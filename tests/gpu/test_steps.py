@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.engines.base import EngineOutputs
-from service.engines.tensorrt.engine import tensorrt_is_installed
+from service.engines.driver import tensorrt_is_installed
 from service.model.resnet import ResNetSpec
 from tests.engine_builders import CPU, needs_compiler
 from tests.gpu.runner import Figures, Skipped

@@ -25,21 +25,38 @@ from service.tracing.exporting import describe_service
 found = describe_service().attributes
 print(found["service.name"], found.get("zone"))
 """
+READ = """
+import logging, sys
+from service.config import find_trace_settings
+from service.logs import configure_logs
+from service.tracing.exporting import find_propagator
+configure_logs("debug", "json")
+headers = {
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "tracestate": "no state",
+    "baggage": "secret=1,wrong",
+}
+print(*find_propagator(find_trace_settings()).extract(headers))
+"""
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 ON, OFF = "OpenTelemetryTracer", "NullTracer"
 
 
 def output_of(program: str, *arguments: str, **variables: str) -> list[str]:
     """What a program prints, with no variable of OpenTelemetry but these."""
+    return ended(program, *arguments, **variables).stdout.splitlines()
+
+
+def ended(program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program that has run, with no variable of OpenTelemetry but these."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("OTEL_")}
-    ended = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=environment | variables,
         capture_output=True,
         text=True,
         check=True,
     )
-    return ended.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -73,6 +90,10 @@ def test_spans_are_made_where_somebody_is_to_get_them(
         ),
         ({**ENDPOINT, "OTEL_PROPAGATORS": "b4"}, "OTEL_PROPAGATORS: Propagator b4 not found"),
         ({**ENDPOINT, "OTEL_BSP_MAX_QUEUE_SIZE": "0"}, "the variables of OpenTelemetry (OTEL_*): "),
+        (
+            {**ENDPOINT, "OTEL_SPAN_LINK_COUNT_LIMIT": "abc"},
+            "the variables of OpenTelemetry (OTEL_*): OTEL_SPAN_LINK_COUNT_LIMIT must be ",
+        ),
     ],
 )
 def test_what_opentelemetry_does_not_know_is_one_clear_line(
@@ -104,3 +125,21 @@ def test_spans_say_which_service_they_are_of(
 ) -> None:
     """By the variables, or else by our own name."""
     assert output_of(DESCRIBE, **variables) == [f"{name} {zone}"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "keys"),
+    [
+        ({}, 1),
+        ({"OTEL_PROPAGATORS": "tracecontext"}, 1),
+        ({"OTEL_PROPAGATORS": "tracecontext,baggage"}, 2),
+    ],
+)
+def test_what_is_wrong_with_a_clients_headers_is_not_cited_in_the_log(
+    variables: dict[str, str], keys: int
+) -> None:
+    """Of a request the header of its trace is read, `baggage` only where that is asked for."""
+    found = ended(READ, **ENDPOINT, **variables)
+
+    assert found.stderr == ""
+    assert len(found.stdout.split()) == keys

@@ -9,7 +9,6 @@ every operation of the exported graph and takes the calls made here (`tests/engi
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch import Tensor
 from service.engines.artifact_cache import ArtifactCache
 from service.engines.background_build import Build
 from service.engines.device import DTYPES
+from service.engines.driver import tensorrt_is_installed
 from service.engines.gpu_memory import give_back
 from service.engines.identity import (
     GRAPH_SOURCES,
@@ -61,11 +61,6 @@ class BuiltGraph:
         """Run (B, 3, h, w), 0 to 255, that lies on the device in the engine's dtype."""
         logits, features, *similarities = self.module(pixels)
         return Outputs(logits, dict(zip(self.blocks, similarities, strict=True)), features)
-
-
-def tensorrt_is_installed() -> bool:
-    """Whether Torch-TensorRT and TensorRT's own libraries are there; imports neither."""
-    return all(importlib.util.find_spec(name) for name in ("torch_tensorrt", "tensorrt"))
 
 
 def import_library() -> Library:

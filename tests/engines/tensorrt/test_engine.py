@@ -14,11 +14,11 @@ import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from service.engines.driver import tensorrt_is_installed
 from service.engines.tensorrt.engine import (
     Library,
     TensorRtEngine,
     import_library,
-    tensorrt_is_installed,
 )
 from service.errors import EngineFailed
 from tests.engine_builders import (
