@@ -141,3 +141,11 @@ class DoorSettings(BaseModel):
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("SGE_TLS_CERT_FILE and SGE_TLS_KEY_FILE go together, one is missing")
         return self
+
+    @model_validator(mode="after")
+    def _require_two_ports(self) -> Self:
+        if self.port and self.port == self.grpc_port:
+            raise ValueError(
+                f"SGE_PORT and SGE_GRPC_PORT are both {self.port}: each listens on its own"
+            )
+        return self

@@ -86,6 +86,7 @@ class GrpcServer:
             else:
                 port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
+            await self._server.stop(None)  # left to Python's end, its threads may abort the process
             raise BadSetting(
                 f"cannot listen on SGE_HOST={settings.host} SGE_GRPC_PORT={settings.grpc_port}: "
                 f"the address is taken, or none of this machine"
