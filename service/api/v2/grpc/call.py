@@ -65,7 +65,7 @@ class Call:
             BodyTooLarge: it is larger than it may be.
             BadRequest: there is none.
         """
-        message = await places.read(self.wire.read)
+        message = await places.read(self.wire.read, self.peer)
         if not isinstance(message, bytes):
             await asyncio.sleep(CUT_S)
             raise BadRequest("the call brought no message")
