@@ -53,6 +53,7 @@ def configure_logs(level: str, style: Style) -> None:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(max(root.level, logging.WARNING))
+    logging.getLogger("grpc").setLevel(logging.CRITICAL)  # clients could have it write at will
     logging.getLogger("torch").setLevel(max(root.level, logging.WARNING))
 
 

@@ -73,3 +73,13 @@ def test_lines_to_read_in_a_file_have_no_colours(tmp_path: Path) -> None:
 
     assert "something" in line
     assert ESCAPE not in line
+
+
+def test_grpc_writes_no_lines_of_its_own() -> None:
+    """A client's metadata would put a traceback into the log, as often as it likes."""
+    theirs = "logging.getLogger('grpc._cython.cygrpc').error('a traceback')"
+    command = [sys.executable, "-c", f"{LOG_A_LINE}\nimport logging; {theirs}", "json"]
+
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    assert [json.loads(line)["event"] for line in told.splitlines()] == ["something"]
