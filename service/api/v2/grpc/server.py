@@ -137,6 +137,17 @@ def options_of(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", int(settings.keep_alive_s * 1000)),
         ("grpc.keepalive_timeout_ms", head_ms),
         ("grpc.http2.max_pings_without_data", 0),  # a watcher may hear nothing for days
+        *_age_of(settings),
+    ]
+
+
+def _age_of(settings: Settings) -> list[tuple[str, int]]:
+    """How old a connection gets: gRPC itself knows no age that stands for none."""
+    if not settings.grpc_connection_age_s:
+        return []
+    return [
+        ("grpc.max_connection_age_ms", max(1, int(settings.grpc_connection_age_s * 1000))),
+        ("grpc.max_connection_age_grace_ms", settings.drain_timeout_s * 1000),
     ]
 
 

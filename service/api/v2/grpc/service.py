@@ -103,7 +103,7 @@ class Service(grpc.GenericRpcHandler):
             let_in(call, method.access, self._entrance)
             reply = await self._watched(method, call)
             if reply is not None:
-                await self._unread.send(call.wire.write(reply), call.peer, len(reply))
+                await self._send(call, reply)
         except ServiceError as error:
             context.outcome = error.code
             return refusal_of(error)
@@ -114,6 +114,9 @@ class Service(grpc.GenericRpcHandler):
             context.outcome = Outcome.INTERNAL
             return internal_refusal(context.request_id)
         return None
+
+    async def _send(self, call: Call, reply: bytes) -> None:
+        await self._unread.send(lambda: call.wire.write(reply), call.peer, len(reply))
 
     async def _watched(self, method: Method, call: Call) -> bytes | None:
         if not method.is_brief:

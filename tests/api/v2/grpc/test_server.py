@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.api.v2.grpc.calling import (
     pixels,
 )
 from tests.certificates import HAS_OPENSSL, new_certificate
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, GatedEngine
 from tests.running import running, until
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +144,23 @@ async def _have_begun(calls: list[Any]) -> bool:
     return not any(call.done() for call in calls)
 
 
+async def test_a_connection_that_is_old_is_replaced_and_what_it_began_is_answered() -> None:
+    """The client connects anew by itself."""
+    engine = GatedEngine()
+    async with connected(engine=engine, grpc_connection_age_s=0.05, max_batch=1) as client:
+        begun = asyncio.ensure_future(client.infer(pixels(1)))
+        await engine.entered()
+        await until(lambda: _has_left(client, grpc.ChannelConnectivity.READY))
+        engine.open(2)
+        replies = [await begun, await client.infer(pixels(2))]
+
+    assert [reply.code for reply in replies] == [StatusCode.OK] * 2
+
+
+async def _has_left(client: Client, state: grpc.ChannelConnectivity) -> bool:
+    return bool(client.channel.get_state() != state)
+
+
 def test_what_grpc_bounds_follows_the_settings() -> None:
     """Messages, metadata, connections and the times that they may take."""
     options = dict(
@@ -164,3 +182,13 @@ def test_what_grpc_bounds_follows_the_settings() -> None:
     assert options["grpc.max_allowed_incoming_connections"] == 5
     assert options["grpc.keepalive_time_ms"] == 4000
     assert options["grpc.keepalive_timeout_ms"] == 3000
+
+
+def test_connections_get_old_only_where_that_is_set() -> None:
+    """With the drain's time for their calls."""
+    never = dict(options_of(Settings()))
+    old = dict(options_of(Settings(grpc_connection_age_s=90, drain_timeout_s=7)))
+
+    assert "grpc.max_connection_age_ms" not in never
+    assert old["grpc.max_connection_age_ms"] == 90_000
+    assert old["grpc.max_connection_age_grace_ms"] == 7000
