@@ -65,6 +65,7 @@ def configure_logs(level: str, style: Style) -> None:
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(max(root.level, logging.WARNING))
     _take_over_torch()
+    logging.getLogger("grpc").setLevel(logging.CRITICAL)  # clients could have it write at will
     logging.getLogger("torch").setLevel(max(root.level, logging.WARNING))
     for name in OF_HEADERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

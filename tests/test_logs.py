@@ -138,3 +138,13 @@ def test_no_terminal_obeys_a_line(tmp_path: Path, style: str) -> None:
     assert {character for character in lines if not character.isprintable()} == {"\n"}
     assert [line for line in lines.split("\n") if line.startswith("line")] == []
     assert "owned" in lines
+
+
+def test_grpc_writes_no_lines_of_its_own() -> None:
+    """A client's metadata would put a traceback into the log, as often as it likes."""
+    theirs = "logging.getLogger('grpc._cython.cygrpc').error('a traceback')"
+    command = [sys.executable, "-c", f"{LOG_A_LINE}\nimport logging; {theirs}", "json"]
+
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    assert [json.loads(line)["event"] for line in told.splitlines()] == ["something"]

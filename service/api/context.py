@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     INTERNAL = "internal"  # a fault of the service
     CANCELLED = "cancelled"  # the drain's time was over
     DISCONNECTED = "disconnected"  # the client hung up
+    NO_MESSAGE = "no_message"  # the same before it sent all, or gRPC refused what it sent
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     HTTP_ERROR = "http_error"

@@ -19,6 +19,11 @@ def readiness(models: ServedModels, admission: Admission) -> dict[str, Any]:
     }
 
 
+def is_answering(model: ServedModel, admission: Admission) -> bool:
+    """Whether to send requests for a model here."""
+    return model.is_ready and not admission.is_leaving
+
+
 def engine_state(model: ServedModel) -> dict[str, str | None]:
     """The engine of a model and its tier, with the reason where it is not the one asked for."""
     engine = model.engine

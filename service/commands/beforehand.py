@@ -44,6 +44,8 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Start:
     """
     configure_logs(settings.log_level, settings.log_format)  # libraries may warn of what they read
     look_ahead(settings, say)
+    if settings.grpc_port:
+        try_address(settings.host, settings.grpc_port, "SGE_GRPC_PORT")
     return Start(hold_address(settings.host, settings.port), find_tracer())
 
 
@@ -73,8 +75,26 @@ def check_doors(settings: Settings) -> None:
     find_certificate(settings, metrics, time.monotonic)
 
 
-def hold_address(host: str, port: int) -> socket.socket:
+def try_address(host: str, port: int, variable: str) -> None:
+    """See whether an address can be had, and let go of it: gRPC takes no socket over.
+
+    Raises:
+        BadSetting: it is taken, or is none of this machine's.
+    """
+    with hold_address(host, port, variable) as listener:
+        try:
+            listener.listen(1)
+        except OSError as error:  # two sockets may be bound to an address, and one may listen
+            raise refused_address(host, port, error, variable) from error
+
+
+def hold_address(host: str, port: int, variable: str = "SGE_PORT") -> socket.socket:
     """Take an address; whoever connects is refused until the socket listens.
+
+    Args:
+        host: its host.
+        port: its port.
+        variable: which sets the port.
 
     Raises:
         BadSetting: it is taken, or is none of this machine's.
@@ -88,12 +108,12 @@ def hold_address(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise refused_address(host, port, error) from error
+        raise refused_address(host, port, error, variable) from error
     return listener
 
 
-def refused_address(host: str, port: int, error: OSError) -> BadSetting:
+def refused_address(host: str, port: int, error: OSError, variable: str = "SGE_PORT") -> BadSetting:
     """Why an address cannot be had."""
     return BadSetting(
-        f"cannot listen on SGE_HOST={host} SGE_PORT={port}: {error.strerror or error}"
+        f"cannot listen on SGE_HOST={host} {variable}={port}: {error.strerror or error}"
     )

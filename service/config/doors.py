@@ -54,6 +54,14 @@ class DoorSettings(BaseModel):
         description="port on which the same address answers the Open Inference Protocol over gRPC; "
         "0 takes a free one, without it none does",
     )
+    grpc_connection_age_s: float = Field(
+        0.0,
+        ge=0,
+        le=LONGEST_TIMEOUT_S,
+        description="after how long a connection of gRPC's is to be replaced by its client, give "
+        "or take a tenth, so that new pods get a share where a balancer distributes connections; "
+        "its calls have SGE_DRAIN_TIMEOUT_S to end; 0: never",
+    )
 
     max_connections: int = Field(
         2048,
@@ -140,4 +148,12 @@ class DoorSettings(BaseModel):
     def _require_both_of_tls(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("SGE_TLS_CERT_FILE and SGE_TLS_KEY_FILE go together, one is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _require_two_ports(self) -> Self:
+        if self.port and self.port == self.grpc_port:
+            raise ValueError(
+                f"SGE_PORT and SGE_GRPC_PORT are both {self.port}: each listens on its own"
+            )
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from service.api.key_file import add_key
 from service.config import flag_of
 from tests.certificates import HAS_OPENSSL, new_certificate
-from tests.processes import ready, serving
+from tests.processes import ready, running, serving
 
 pytestmark = pytest.mark.slow
 
@@ -135,16 +136,26 @@ def test_a_file_of_keys_that_cannot_be_read_is_one_clear_line(store: Path, tmp_p
 
 
 def test_a_port_for_grpc_that_is_taken_is_one_clear_line(store: Path) -> None:
-    """With the exit code of a wrong setting, as for HTTP's."""
+    """Before anything is loaded that takes long, with the exit code of a wrong setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving(store, "--engine", "stub", "--grpc-port", str(port)) as service:
-            said, code = service.end()
+            ended = service.end()
 
-    assert code == 2
-    assert said.splitlines()[-1] == (
-        f"sge-serve: cannot listen on SGE_HOST=127.0.0.1 SGE_GRPC_PORT={port}: the address is "
-        f"taken, or none of this machine"
+    where = f"SGE_HOST=127.0.0.1 SGE_GRPC_PORT={port}"
+    assert ended == (f"sge-serve: cannot listen on {where}: Address already in use\n", 2)
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_one_port_for_both_protocols_is_one_clear_line(command: str) -> None:
+    """Whether it serves or only checks: gRPC would find HTTP's listener there."""
+    flags = ("--port", "8123", "--grpc-port", "8123")
+    with running([sys.executable, "-m", "service", command, *flags]) as service:
+        ended = service.end()
+
+    assert ended == (
+        "sge-serve: SGE_PORT and SGE_GRPC_PORT are both 8123: each listens on its own\n",
+        2,
     )
 
 

@@ -14,7 +14,7 @@ from service.api.bounded_route import BoundedRoute
 from service.api.cancellation import off_the_loop, unless_disconnected
 from service.api.context import RuntimeOf, context_of
 from service.api.documentation import DeadlineMs, Priority
-from service.api.health import readiness
+from service.api.health import is_answering, readiness
 from service.api.parsing import ParsingLanes
 from service.api.timing import report_phases, server_timing
 from service.api.v2.admittance import take_in
@@ -78,7 +78,7 @@ async def metadata(runtime: RuntimeOf, view: ViewOf) -> dict[str, Any]:
 @router.get(f"{VERSION}/ready", summary="Can a version answer?", **MODEL_HEALTH)
 async def model_ready(runtime: RuntimeOf, view: ViewOf) -> Response:
     """Answer 200 when an engine answers for the model, else 503."""
-    is_ready = view.model.is_ready and not runtime.admission.is_leaving
+    is_ready = is_answering(view.model, runtime.admission)
     return _health(ModelReadyBody(name=name_of(view), ready=is_ready), is_ready=is_ready)
 
 

@@ -26,16 +26,17 @@ CUT_S = 0.05  # within which gRPC itself cuts a call whose message is too large
 SHORTEST_MS = 0.001  # 0 would mean that there is no deadline
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call.
 
     Attributes:
         context: its identity and fate.
         wire: gRPC's side of it.
-        headers: its metadata, but for what is binary.
+        headers: its metadata, but for what is no ASCII.
         peer: the client, as gRPC calls it.
         limit_ms: from its arrival to its deadline, if it has one.
+        is_reading: whether its message is waited for.
     """
 
     context: RequestContext
@@ -43,6 +44,7 @@ class Call:
     headers: Headers
     peer: str
     limit_ms: float | None
+    is_reading: bool = False
 
     @property
     def client(self) -> str:
@@ -65,10 +67,12 @@ class Call:
             BodyTooLarge: it is larger than it may be.
             BadRequest: there is none.
         """
-        message = await places.read(self.wire.read)
+        self.is_reading = True
+        message = await places.read(self.wire.read, self.peer)
         if not isinstance(message, bytes):
             await asyncio.sleep(CUT_S)
             raise BadRequest("the call brought no message")
+        self.is_reading = False
         if len(message) > limit_bytes:
             raise BodyTooLarge(f"the message has {len(message)} bytes, the limit is {limit_bytes}")
         return message
@@ -96,8 +100,9 @@ def open_call(wire: Wire) -> Call:
     began = time.monotonic()
     left_s = wire.time_remaining()
     sent = wire.invocation_metadata() or ()
-    raw = [(k.lower().encode(), v.encode("latin-1")) for k, v in sent if isinstance(v, str)]
-    headers = Headers(raw=raw)
+    # By the protocol metadata is ASCII, or binary; a client may send what it likes.
+    texts = [(k, v) for k, v in sent if isinstance(v, str) and v.isascii()]
+    headers = Headers(raw=[(k.lower().encode(), v.encode()) for k, v in texts])
     context = RequestContext(choose_request_id(headers.get(REQUEST_ID_HEADER)), began)
     limit_ms = None if left_s is None else min(max(left_s * 1000, SHORTEST_MS), LONGEST_TIMEOUT_MS)
     call = Call(context, wire, headers, wire.peer() or "", limit_ms)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from service.api.health import readiness
+from service.api.health import is_answering, readiness
 from service.api.v2.grpc.call import Call
 from service.api.v2.grpc.cut import parse_message
 from service.api.v2.grpc.methods import Method
@@ -18,6 +19,7 @@ from service.errors import Overloaded, UnknownModel
 from service.serving.runtime import Runtime
 
 LOOK_EVERY_S = 1.0
+WATCHES_OF_A_CONNECTION = 8
 
 SERVING: int = HealthCheckResponse.SERVING
 NOT_SERVING: int = HealthCheckResponse.NOT_SERVING
@@ -50,7 +52,7 @@ class Health:
         self._whole = whole
         self._stopping = stopping
         self._look_every_s = look_every_s
-        self._watchers = 0
+        self._watchers: Counter[str] = Counter()  # by connection
 
     def methods(self) -> dict[str, Method]:
         """The methods by name."""
@@ -71,15 +73,21 @@ class Health:
         """Tell how it stands, and again whenever that changes, until the client has enough.
 
         Raises:
-            Overloaded: too many clients watch already.
+            Overloaded: too many watch already.
         """
-        if self._watchers >= self._runtime.settings.probe_connections:
-            raise Overloaded(f"{self._watchers} clients watch, which is the limit")
-        self._watchers += 1
+        self._require_room(call.peer)
+        self._watchers[call.peer] += 1
         try:
             await self._tell(call, await self._read(call))
         finally:
-            self._watchers -= 1
+            self._watchers[call.peer] -= 1
+            self._watchers += Counter()  # forgets those of whom none is left
+
+    def _require_room(self, peer: str) -> None:
+        if self._watchers.total() >= self._runtime.settings.probe_connections:
+            raise Overloaded(f"{self._watchers.total()} calls watch, which is the limit")
+        if self._watchers[peer] >= WATCHES_OF_A_CONNECTION:
+            raise Overloaded(f"a connection may have {WATCHES_OF_A_CONNECTION} calls that watch")
 
     async def _tell(self, call: Call, name: str) -> None:
         told: int | None = None
@@ -106,10 +114,8 @@ class Health:
         if name in self._whole:
             is_serving = readiness(models, admission)["ready"]
         else:
-            is_serving = find_view(models, name, None).model.is_ready
-        if is_serving and not admission.is_draining:
-            return SERVING
-        return NOT_SERVING
+            is_serving = is_answering(find_view(models, name, None).model, admission)
+        return SERVING if is_serving else NOT_SERVING
 
 
 def _written(state: int) -> bytes:

@@ -9,7 +9,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from service.api.cancellation import off_the_loop
-from service.api.health import readiness
+from service.api.health import is_answering, readiness
 from service.api.v2 import changes
 from service.api.v2.documents import (
     describe_config,
@@ -37,11 +37,13 @@ class Questions:
     Args:
         runtime: of the service.
         places: of messages that come in.
+        probes: of those that anybody may send.
     """
 
-    def __init__(self, runtime: Runtime, places: ReadingPlaces) -> None:
+    def __init__(self, runtime: Runtime, places: ReadingPlaces, probes: ReadingPlaces) -> None:
         self._runtime = runtime
         self._places = places
+        self._probes = probes
 
     def methods(self) -> dict[str, Method]:
         """The methods by name; those of doors that are closed are left out."""
@@ -69,8 +71,10 @@ class Questions:
         answer: Callable[[Q], Awaitable[Message]],
         access: Access = "clients",
     ) -> Method:
+        places = self._probes if access == "open" else self._places
+
         async def run(call: Call) -> bytes:
-            message = await call.read(self._places, QUESTION_BYTES)
+            message = await call.read(places, QUESTION_BYTES)
             reply = await answer(parse_message(kind, message))
             return reply.SerializeToString()
 
@@ -88,7 +92,7 @@ class Questions:
 
     async def _model_ready(self, asked: messages.ModelReadyRequest) -> Message:
         view = find_view(self._runtime.models, asked.name, asked.version or None)
-        is_ready = view.model.is_ready and not self._runtime.admission.is_draining
+        is_ready = is_answering(view.model, self._runtime.admission)
         return messages.ModelReadyResponse(ready=is_ready)
 
     async def _model(self, asked: messages.ModelMetadataRequest) -> Message:

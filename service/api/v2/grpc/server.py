@@ -25,7 +25,10 @@ from service.serving.runtime import Runtime
 PROTOCOL = DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 HEALTH = "grpc.health.v1.Health"
 FIRST_PIECE_BYTES = 65_535  # of a message that comes before it is read: HTTP/2's own default
-QUESTIONS_AT_ONCE = 8  # that come in at a time; each takes microseconds
+QUESTIONS_AT_ONCE = 4  # that come in at a time; each takes microseconds
+PROBES_AT_ONCE = 8  # of what needs no key
+PROBE_TIMEOUT_S = 0.9  # for Kubernetes a probe that takes a second has failed
+PROBE_PATIENCE_S = 0.1
 IDENTITY = 1  # the one bit of compression algorithms that stands for none
 
 log = structlog.stdlib.get_logger(__name__)
@@ -86,6 +89,7 @@ class GrpcServer:
             else:
                 port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
+            await self._server.stop(None)  # left to Python's end, its threads may abort the process
             raise BadSetting(
                 f"cannot listen on SGE_HOST={settings.host} SGE_GRPC_PORT={settings.grpc_port}: "
                 f"the address is taken, or none of this machine"
@@ -115,7 +119,9 @@ def options_of(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # else two services would share a port, and nobody be told
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.max_concurrent_streams", settings.max_connections),
+        # One connection has half of all calls at most. gRPC refuses what a client begins beyond
+        # (UNAVAILABLE), and counts calls a while after they have ended.
+        ("grpc.max_concurrent_streams", max(1, settings.max_connections // 2)),
         ("grpc.max_receive_message_length", settings.body_limit_bytes),
         ("grpc.max_send_message_length", -1),  # replies are bounded before anything runs
         # Compressed messages would be inflated before anybody could bound what comes of them.
@@ -127,6 +133,21 @@ def options_of(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", head_ms),
         ("grpc.http2.settings_timeout", head_ms),
         ("grpc.max_connection_idle_ms", int(settings.keep_alive_s * 1000)),
+        # Who watches and is no longer there would hold its place for ever.
+        ("grpc.keepalive_time_ms", int(settings.keep_alive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", head_ms),
+        ("grpc.http2.max_pings_without_data", 0),  # a watcher may hear nothing for days
+        *_age_of(settings),
+    ]
+
+
+def _age_of(settings: Settings) -> list[tuple[str, int]]:
+    """How old a connection gets: gRPC itself knows no age that stands for none."""
+    if not settings.grpc_connection_age_s:
+        return []
+    return [
+        ("grpc.max_connection_age_ms", max(1, int(settings.grpc_connection_age_s * 1000))),
+        ("grpc.max_connection_age_grace_ms", settings.drain_timeout_s * 1000),
     ]
 
 
@@ -135,9 +156,10 @@ def _methods_of(runtime: Runtime, entrance: Entrance, stopping: asyncio.Event) -
     at_once = settings.bodies_in_flight_bytes // settings.body_limit_bytes
     bodies = ReadingPlaces(at_once, settings.body_timeout_s)
     small = ReadingPlaces(QUESTIONS_AT_ONCE, settings.body_timeout_s)
+    probes = ReadingPlaces(PROBES_AT_ONCE, PROBE_TIMEOUT_S, PROBE_PATIENCE_S)
     inference = Inference(runtime, entrance.lanes, bodies)
-    health = Health(runtime, small, frozenset({"", PROTOCOL}), stopping)
-    methods = Questions(runtime, small).methods()
+    health = Health(runtime, probes, frozenset({"", PROTOCOL}), stopping)
+    methods = Questions(runtime, small, probes).methods()
     methods["ModelInfer"] = Method(inference.infer, is_prediction=True)
     return {
         **{f"/{PROTOCOL}/{name}": method for name, method in methods.items()},

@@ -20,6 +20,8 @@ from service.errors import DeadlineExceeded, ServiceError
 from service.metrics import Metrics
 from service.tracing.tracer import Tracer
 
+NO_METHOD = Method(lambda _: asyncio.sleep(0), "open")  # stands for all that nothing answers
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -58,12 +60,10 @@ class Service(grpc.GenericRpcHandler):
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        """Find what answers a call; for None gRPC says that there is no such method."""
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """Find what answers a call."""
         path = handler_call_details.method
-        method = self._methods.get(path)
-        if method is None:
-            return None
+        method = self._methods.get(path, NO_METHOD)
 
         async def answer(_: object, wire: Wire) -> None:
             await self._answer(path, method, wire)
@@ -96,11 +96,14 @@ class Service(grpc.GenericRpcHandler):
     async def _run(self, method: Method, call: Call) -> Refusal | None:
         """Run a method and send its reply; returns what the client is to be told instead."""
         context = call.context
+        if method is NO_METHOD:
+            context.outcome = Outcome.NOT_FOUND
+            return Refusal(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
         try:
             let_in(call, method.access, self._entrance)
             reply = await self._watched(method, call)
             if reply is not None:
-                await self._unread.send(call.wire.write(reply), call.peer, len(reply))
+                await self._send(call, reply)
         except ServiceError as error:
             context.outcome = error.code
             return refusal_of(error)
@@ -111,6 +114,9 @@ class Service(grpc.GenericRpcHandler):
             context.outcome = Outcome.INTERNAL
             return internal_refusal(context.request_id)
         return None
+
+    async def _send(self, call: Call, reply: bytes) -> None:
+        await self._unread.send(lambda: call.wire.write(reply), call.peer, len(reply))
 
     async def _watched(self, method: Method, call: Call) -> bytes | None:
         if not method.is_brief:
@@ -128,5 +134,5 @@ class Service(grpc.GenericRpcHandler):
             context.status = number_of(grpc.StatusCode.DEADLINE_EXCEEDED)
             return
         else:
-            context.outcome = Outcome.DISCONNECTED
+            context.outcome = Outcome.NO_MESSAGE if call.is_reading else Outcome.DISCONNECTED
         context.status = number_of(grpc.StatusCode.CANCELLED)

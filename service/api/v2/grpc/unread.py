@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from service.errors import Overloaded
 from service.metrics import CloseReason
 
 DESCRIPTORS = Path("/proc/self/fd")
 SLOWEST_BYTES_PER_S = 100_000  # that a client may read of a large reply
+TRANSIT_S = 1.0  # within which a reply counts as on its way
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Unread:
     peer: str
     size_bytes: int
+    began: float  # by the loop's clock
 
 
 class UnreadReplies:
@@ -32,10 +35,12 @@ class UnreadReplies:
     whose reply is stuck: what ends is its connection.
 
     Args:
-        limit_bytes: of all of them. Beyond it those go that have waited longest.
+        limit_bytes: of all of them. Beyond it those go that have waited longest; where none has
+            waited longer than a reply is on its way, no further one is taken.
         timeout_s: how long a reply may take, beside what its size takes a slow client.
         hang_up: ends a peer's connection.
         count: is told why a connection was ended.
+        transit_s: how long a reply is on its way.
     """
 
     def __init__(
@@ -44,27 +49,33 @@ class UnreadReplies:
         timeout_s: float,
         hang_up: Callable[[str], None],
         count: Callable[[CloseReason], None],
+        transit_s: float = TRANSIT_S,
     ) -> None:
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
         self._hang_up = hang_up
         self._count = count
+        self._transit_s = transit_s
         self._all: dict[_Unread, None] = {}  # the oldest first
         self.size_bytes = 0
 
-    async def send(self, write: Awaitable[None], peer: str, size_bytes: int) -> None:
+    async def send(self, write: Callable[[], Awaitable[None]], peer: str, size_bytes: int) -> None:
         """Wait until a reply has gone; a client that does not read it loses its connection.
 
         Args:
             write: sends the reply.
             peer: whose it is, as gRPC calls the client.
             size_bytes: of the reply.
+
+        Raises:
+            Overloaded: so many replies are on their way that there is no room for it.
         """
-        unread = _Unread(peer, size_bytes)
-        self._make_room(size_bytes)
+        now = asyncio.get_running_loop().time()
+        self._make_room(size_bytes, now)
+        unread = _Unread(peer, size_bytes, now)
         self._all[unread] = None
         self.size_bytes += size_bytes
-        writing = asyncio.ensure_future(write)
+        writing = asyncio.ensure_future(write())
         writing.add_done_callback(_see)
         try:
             await self._watch(writing, unread)
@@ -78,10 +89,12 @@ class UnreadReplies:
             self._drop(unread, "slow_reader")
         await writing
 
-    def _make_room(self, size_bytes: int) -> None:
+    def _make_room(self, size_bytes: int, now: float) -> None:
         for oldest in list(self._all):
             if self.size_bytes + size_bytes <= self._limit_bytes:
                 return
+            if now - oldest.began < self._transit_s:
+                raise Overloaded(f"replies of {self.size_bytes} bytes are not read yet")
             self._drop(oldest, "unread_answers")
             self._forget(oldest)
 

@@ -8,8 +8,10 @@ import pytest
 from grpc import StatusCode
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from service.api.v2.grpc.health import WATCHES_OF_A_CONNECTION
+from service.api.v2.grpc.open_inference_pb2 import ModelReadyRequest, ModelReadyResponse
 from service.api.v2.grpc.server import PROTOCOL
-from tests.api.v2.grpc.calling import HEALTH, Client, connected
+from tests.api.v2.grpc.calling import HEALTH, Client, connected, connection, pixels
 from tests.fakes import FakeEngine, SlowEngine
 from tests.running import until
 
@@ -73,6 +75,35 @@ async def test_a_watcher_hears_of_a_change() -> None:
         second = await told(call)
 
     assert (first, second) == (SERVING, NOT_SERVING)
+
+
+async def test_a_service_that_leaves_serves_no_model() -> None:
+    """Though it takes calls for a while yet: balancers turn away, whatever name they ask by."""
+    names = ("", PROTOCOL, "tiny", "tiny-image")
+    async with connected(engine=FakeEngine()) as client:
+        client.service.runtime.admission.leave()
+        told = [await check(client, name) for name in names]
+        asked = await client.call("ModelReady", ModelReadyRequest(name="tiny"))
+        answered = await client.infer(pixels(1))
+
+    assert told == [NOT_SERVING] * 4
+    assert not asked.read(ModelReadyResponse).ready
+    assert answered.code == StatusCode.OK
+
+
+async def test_a_connection_has_but_some_of_the_watchers() -> None:
+    """Others find room, and its own find it again."""
+    async with connected(engine=FakeEngine()) as client:
+        watching = [watch(client) for _ in range(WATCHES_OF_A_CONNECTION)]
+        states = [await told(call) for call in watching]
+        refused = await watch(client).code()
+        async with connection(client.service.grpc[0]) as channel:
+            other = await told(watch(Client(client.service, channel)))
+        watching[0].cancel()
+        await until(lambda: _is_let_in(client))
+
+    assert states == [SERVING] * WATCHES_OF_A_CONNECTION
+    assert (refused, other) == (StatusCode.RESOURCE_EXHAUSTED, SERVING)
 
 
 async def test_watchers_are_bounded() -> None:

@@ -192,17 +192,17 @@ async def test_a_message_counts_by_its_bytes_while_it_is_inside() -> None:
 
 
 async def test_a_message_over_the_limit_is_refused_before_it_comes() -> None:
-    """By gRPC itself, as its length is announced: the service sees a client that has left."""
+    """By gRPC itself, as its length is announced: the service sees that no message came."""
     async with connected(engine=FakeEngine(), body_limit_mb=0.001) as client:
         refused = await client.infer(pixels(1))
-        await until(lambda: _have_left(client, 1))
+        await until(lambda: _are_without_message(client, 1))
 
     assert refused.code == StatusCode.RESOURCE_EXHAUSTED
     assert "larger than max" in refused.details
 
 
-async def _have_left(client: Client, calls: int) -> bool:
-    return await outcomes(client, "disconnected", "none", "none") == calls
+async def _are_without_message(client: Client, calls: int) -> bool:
+    return await outcomes(client, "no_message", "none", "none") == calls
 
 
 async def test_a_call_without_a_message_is_refused() -> None:
@@ -326,6 +326,7 @@ async def test_compressed_messages_are_refused() -> None:
     """What they inflate to could not be bounded."""
     async with connected(engine=FakeEngine()) as client:
         refused = await client.infer(pixels(1), compression=grpc.Compression.Gzip)
+        await until(lambda: _are_without_message(client, 1))
 
     assert refused.code == StatusCode.UNIMPLEMENTED
 

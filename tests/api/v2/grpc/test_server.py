@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,9 +14,16 @@ from grpc import StatusCode
 from service.api.v2.grpc.server import options_of
 from service.config import Settings
 from service.errors import BadSetting
-from tests.api.v2.grpc.calling import connected, connection, pixels
+from tests.api.v2.grpc.calling import (
+    HEALTH,
+    INFERENCE,
+    Client,
+    connected,
+    connection,
+    pixels,
+)
 from tests.certificates import HAS_OPENSSL, new_certificate
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, GatedEngine
 from tests.running import running, until
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +124,43 @@ async def test_connections_are_bounded() -> None:
     assert codes.count(StatusCode.OK) == 1
 
 
+@pytest.mark.parametrize("path", [f"{INFERENCE}ModelInfer", f"{HEALTH}Check"])
+async def test_calls_that_send_nothing_hold_up_no_other_connection(path: str) -> None:
+    """Neither its predictions nor its probes; of one connection so many are begun as may be."""
+    async with connected(engine=FakeEngine(), body_timeout_s=300) as client:
+        silent = [client.channel.stream_unary(path)() for _ in range(200)]
+        await until(lambda: _have_begun(silent))
+        async with connection(client.service.grpc[0]) as channel:
+            other = Client(client.service, channel)
+            predicted = [await other.infer(pixels(1), timeout=5) for _ in range(20)]
+            probed = [await other.call(f"{HEALTH}Check", timeout=5) for _ in range(20)]
+        for call in silent:
+            call.cancel()
+
+    assert [reply.code for reply in (*predicted, *probed)] == [StatusCode.OK] * 40
+
+
+async def _have_begun(calls: list[Any]) -> bool:
+    return not any(call.done() for call in calls)
+
+
+async def test_a_connection_that_is_old_is_replaced_and_what_it_began_is_answered() -> None:
+    """The client connects anew by itself."""
+    engine = GatedEngine()
+    async with connected(engine=engine, grpc_connection_age_s=0.05, max_batch=1) as client:
+        begun = asyncio.ensure_future(client.infer(pixels(1)))
+        await engine.entered()
+        await until(lambda: _has_left(client, grpc.ChannelConnectivity.READY))
+        engine.open(2)
+        replies = [await begun, await client.infer(pixels(2))]
+
+    assert [reply.code for reply in replies] == [StatusCode.OK] * 2
+
+
+async def _has_left(client: Client, state: grpc.ChannelConnectivity) -> bool:
+    return bool(client.channel.get_state() != state)
+
+
 def test_what_grpc_bounds_follows_the_settings() -> None:
     """Messages, metadata, connections and the times that they may take."""
     options = dict(
@@ -134,3 +180,15 @@ def test_what_grpc_bounds_follows_the_settings() -> None:
     assert options["grpc.server_handshake_timeout_ms"] == 3000
     assert options["grpc.max_connection_idle_ms"] == 4000
     assert options["grpc.max_allowed_incoming_connections"] == 5
+    assert options["grpc.keepalive_time_ms"] == 4000
+    assert options["grpc.keepalive_timeout_ms"] == 3000
+
+
+def test_connections_get_old_only_where_that_is_set() -> None:
+    """With the drain's time for their calls."""
+    never = dict(options_of(Settings()))
+    old = dict(options_of(Settings(grpc_connection_age_s=90, drain_timeout_s=7)))
+
+    assert "grpc.max_connection_age_ms" not in never
+    assert old["grpc.max_connection_age_ms"] == 90_000
+    assert old["grpc.max_connection_age_grace_ms"] == 7000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ from service.api.v2.grpc.unread import SLOWEST_BYTES_PER_S, UnreadReplies, hang_
 from service.metrics import Metrics
 from service.serving.timer import LoopTimer
 from service.tracing.tracer import NullTracer
-from tests.api.v2.grpc.calling import HEALTH, connected, connection, pixels
+from tests.api.v2.grpc.calling import HEALTH, INFERENCE, connected, connection, pixels
 from tests.fakes import FakeEngine
+from tests.running import until
 
 pytestmark = pytest.mark.anyio
 
 LARGE_BYTES = 8_000_000
+IS_LIVE = b"\0\0\0\0\2\x08\1"  # the message of a ServerLiveResponse, with its length
 
 
 @asynccontextmanager
@@ -79,12 +81,33 @@ async def test_a_fault_of_ours_is_told_without_detail() -> None:
     assert [line["event"] for line in lines] == ["request failed", "request"]
 
 
-async def test_a_method_that_is_not_there_is_told() -> None:
+async def test_a_method_that_is_not_there_is_told_and_logged() -> None:
     """Those of the protocol that nothing serves among them."""
-    async with connected(engine=FakeEngine()) as client:
-        replies = [await client.call(name) for name in ("ModelStreamInfer", "/other/Method")]
+    sent = (("x-request-id", "seven"),)
+    with capture_logs() as lines:
+        async with connected(engine=FakeEngine()) as client:
+            replies = [
+                await client.call(name, metadata=sent)
+                for name in ("ModelStreamInfer", "/other/Method")
+            ]
+            await until(lambda: _are_logged(lines, 2))
 
-    assert [reply.code for reply in replies] == [StatusCode.UNIMPLEMENTED] * 2
+    told = [(reply.code, reply.trailers["x-request-id"]) for reply in replies]
+    logged = [(line["path"], line["outcome"], line["status"]) for line in requests_in(lines)]
+    assert told == [(StatusCode.UNIMPLEMENTED, "seven")] * 2
+    assert logged == [
+        (f"{INFERENCE}ModelStreamInfer", "not_found", 12),
+        ("/other/Method", "not_found", 12),
+    ]
+
+
+def requests_in(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the access log."""
+    return [line for line in lines if line["event"] == "request"]
+
+
+async def _are_logged(lines: Sequence[Mapping[str, Any]], count: int) -> bool:
+    return len(requests_in(lines)) == count
 
 
 @pytest.mark.parametrize("readers", [1, 3])
@@ -146,6 +169,48 @@ async def test_metadata_that_is_no_text_is_passed_over() -> None:
 
     assert reply.code == StatusCode.OK
     assert len(reply.trailers["x-request-id"]) == 32
+
+
+def call_of(path: str, *metadata: tuple[str, bytes]) -> bytes:
+    """A connection's first call with an empty message, as no library would send it."""
+    fields = [
+        (":method", b"POST"),
+        (":scheme", b"http"),
+        (":path", path.encode()),
+        (":authority", b"x"),
+        ("te", b"trailers"),
+        ("content-type", b"application/grpc"),
+        *metadata,
+    ]
+    written = [
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value
+        for name, value in fields
+    ]
+    settings = frame_of(0x4, 0, 0, b"")
+    head = frame_of(0x1, 0x4, 1, b"".join(written))  # the flag ends it
+    message = frame_of(0x0, 0x1, 1, bytes(5))
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + head + message
+
+
+def frame_of(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+    """A frame of HTTP/2."""
+    size = len(content).to_bytes(3, "big")
+    return size + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
+
+
+@pytest.mark.parametrize("sent", ["caf\xe9".encode("latin-1"), "\u732b".encode(), b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["x-request-id", "x-api-key", "anything"])
+async def test_metadata_that_is_no_ascii_is_passed_over(name: str, sent: bytes) -> None:
+    """Whatever it stands for; the call is answered, and has its line in the log."""
+    with capture_logs() as lines:
+        async with connected(engine=FakeEngine()) as client:
+            host, _, port = client.service.grpc[0].rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(call_of(f"{INFERENCE}ServerLive", (name, sent)))
+            await reader.readuntil(IS_LIVE)
+            writer.close()
+
+    assert [line["outcome"] for line in requests_in(lines)] == ["ok"]
 
 
 async def test_metadata_over_the_limit_ends_the_call() -> None:

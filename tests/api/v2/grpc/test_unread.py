@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from service.api.v2.grpc.unread import UnreadReplies, address_of, hang_up
+from service.errors import Overloaded
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,7 @@ class Peers:
     def begin(self, unread: UnreadReplies, name: str, size_bytes: int) -> asyncio.Future[None]:
         """Send a reply that is not read."""
         self.writes[name] = asyncio.get_running_loop().create_future()
-        return asyncio.ensure_future(unread.send(self.writes[name], name, size_bytes))
+        return asyncio.ensure_future(unread.send(lambda: self.writes[name], name, size_bytes))
 
     def hang_up(self, name: str) -> None:
         """End a connection."""
@@ -45,7 +46,7 @@ async def test_replies_count_until_they_have_gone() -> None:
 async def test_beyond_the_limit_the_oldest_goes() -> None:
     """However many come, no more is held."""
     peers = Peers()
-    unread = UnreadReplies(100, 300, peers.hang_up, peers.reasons.append)
+    unread = UnreadReplies(100, 300, peers.hang_up, peers.reasons.append, transit_s=0)
     sending = [peers.begin(unread, name, 45) for name in ("a", "b", "c")]
     await asyncio.sleep(0)
     held = unread.size_bytes
@@ -56,6 +57,21 @@ async def test_beyond_the_limit_the_oldest_goes() -> None:
     assert (held, unread.size_bytes) == (90, 0)
     assert peers.reasons == ["unread_answers"]
     assert [type(error) for error in ended] == [ConnectionResetError, type(None), type(None)]
+
+
+async def test_replies_that_are_on_their_way_are_left_alone() -> None:
+    """Beyond the limit no further one is taken."""
+    peers = Peers()
+    unread = UnreadReplies(100, 300, peers.hang_up, peers.reasons.append, transit_s=300)
+    sending = peers.begin(unread, "a", 60)
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded, match="replies of 60 bytes are not read yet"):
+        await peers.begin(unread, "b", 60)
+
+    peers.writes["a"].set_result(None)
+    await sending
+    assert (unread.size_bytes, peers.reasons) == (0, [])
 
 
 async def test_a_client_that_does_not_read_loses_its_connection() -> None:
