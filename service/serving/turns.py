@@ -1,4 +1,4 @@
-"""Who leaves the queue first where not all can: the more important, while nobody is late for it."""
+"""Who leaves the queue first where not all can: the more important, while all can be kept."""
 
 from __future__ import annotations
 
